@@ -1,0 +1,2 @@
+//! The executable: picks the applet.
+fn main() {}

@@ -1,0 +1,2 @@
+//! The daemon: configuration, wiring, listeners.
+#![forbid(unsafe_code)]

@@ -1,0 +1,2 @@
+//! The Docker door: the Engine API over the engine.
+#![forbid(unsafe_code)]

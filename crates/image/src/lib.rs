@@ -1,0 +1,2 @@
+//! Images: archives in, layers unpacked, in a confined worker.
+#![forbid(unsafe_code)]

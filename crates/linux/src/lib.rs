@@ -1,0 +1,1 @@
+//! The kernel: the only unsafe code of the workspace.

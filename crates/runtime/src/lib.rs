@@ -1,0 +1,2 @@
+//! The OCI runtime core: a pure plan, one clone, a flat list of steps.
+#![forbid(unsafe_code)]

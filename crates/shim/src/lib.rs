@@ -1,0 +1,2 @@
+//! The shim: parent of a container's processes.
+#![forbid(unsafe_code)]

@@ -1,0 +1,2 @@
+//! The shim executable.
+fn main() {}

@@ -1,0 +1,2 @@
+//! The one store: content, metadata, snapshots, garbage collection, intents.
+#![forbid(unsafe_code)]

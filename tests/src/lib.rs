@@ -1,0 +1,2 @@
+//! End-to-end tests: helpers.
+#![forbid(unsafe_code)]
