@@ -1,1 +1,2 @@
 //! The kernel: the only unsafe code of the workspace.
+pub mod seccomp;
