@@ -20,6 +20,7 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 pub struct Host {
     directory: TempDir,
+    root: PathBuf,
     cgroup: String,
     daemon: Option<Child>,
 }
@@ -47,16 +48,27 @@ impl Host {
 
     /// Starts a daemon whose configuration ends with `extra` lines of TOML.
     pub fn with_config(extra: &str) -> Host {
+        Host::with_root(None, extra)
+    }
+
+    /// Starts a daemon whose root is elsewhere, on a small disk for instance.
+    pub fn on_root(root: &Path) -> Host {
+        Host::with_root(Some(root), "")
+    }
+
+    fn with_root(root: Option<&Path>, extra: &str) -> Host {
         let directory =
             tempfile::Builder::new().prefix("corten-e2e-").tempdir().expect("a temporary directory");
         let name = directory.path().file_name().and_then(OsStr::to_str).expect("an ASCII name").to_owned();
         let cgroup = format!("/{name}");
+        let root = root.map_or_else(|| directory.path().join("root"), Path::to_path_buf);
         let config = format!(
-            "root = \"{0}/root\"\nstate = \"{0}/state\"\ncgroup_parent = \"{cgroup}\"\n{extra}\n",
+            "root = \"{}\"\nstate = \"{}/state\"\ncgroup_parent = \"{cgroup}\"\n{extra}\n",
+            root.display(),
             directory.path().display()
         );
         fs::write(directory.path().join("config.toml"), config).expect("the configuration is written");
-        let mut host = Host { directory, cgroup, daemon: None };
+        let mut host = Host { directory, root, cgroup, daemon: None };
         host.start_daemon();
         host
     }
@@ -73,7 +85,7 @@ impl Host {
 
     /// The daemon's root directory.
     pub fn root(&self) -> PathBuf {
-        self.path().join("root")
+        self.root.clone()
     }
 
     /// The cgroup below which this installation's containers live.

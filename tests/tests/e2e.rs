@@ -1,5 +1,22 @@
-//! The end-to-end tests, one module for each noun.
+//! The end-to-end tests, one module for each noun. Everything runs through the real processes: the command line, the
+//! daemon, the shim, the kernel.
 #![forbid(unsafe_code)]
 
+#[path = "e2e/bad_input.rs"]
+mod bad_input;
+#[path = "e2e/confinement.rs"]
+mod confinement;
 #[path = "e2e/containers.rs"]
 mod containers;
+#[path = "e2e/images.rs"]
+mod images;
+#[path = "e2e/logs.rs"]
+mod logs;
+#[path = "e2e/recovery.rs"]
+mod recovery;
+#[path = "e2e/redis.rs"]
+mod redis;
+#[path = "e2e/terminals.rs"]
+mod terminals;
+#[path = "e2e/volumes.rs"]
+mod volumes;

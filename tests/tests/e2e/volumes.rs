@@ -1,0 +1,110 @@
+//! Volumes and bind mounts.
+
+use tests::host::{Host, path_text};
+
+#[test]
+fn a_named_volume_outlives_its_containers() {
+    let host = Host::start();
+    host.ok(&[
+        "run",
+        "--rm",
+        "--network",
+        "none",
+        "-v",
+        "data:/data",
+        "busybox",
+        "sh",
+        "-c",
+        "echo kept > /data/file",
+    ]);
+    assert_eq!(
+        host.ok(&["run", "--rm", "--network", "none", "-v", "data:/data:ro", "busybox", "cat", "/data/file"]),
+        "kept"
+    );
+    assert!(host.ok(&["volume", "ls", "-q"]).lines().any(|name| name == "data"));
+    host.ok(&["create", "--name", "holder", "--network", "none", "-v", "data:/data", "busybox", "true"]);
+    host.fails(&["volume", "rm", "data"], 1, "in use");
+    host.ok(&["rm", "holder"]);
+    assert_eq!(host.ok(&["volume", "rm", "data"]), "data");
+    host.fails(&["volume", "inspect", "data"], 1, "data");
+}
+
+#[test]
+fn a_new_named_volume_begins_with_the_image_s_files() {
+    let host = Host::start();
+    let text = host.ok(&[
+        "run",
+        "--rm",
+        "--network",
+        "none",
+        "-v",
+        "web:/var/www",
+        "busybox",
+        "cat",
+        "/var/www/index.html",
+    ]);
+    assert!(text.contains("It works"), "{text}");
+    host.ok(&[
+        "run",
+        "--rm",
+        "--network",
+        "none",
+        "-v",
+        "web:/var/www",
+        "busybox",
+        "rm",
+        "/var/www/index.html",
+    ]);
+    assert_eq!(
+        host.ok(&["run", "--rm", "--network", "none", "-v", "web:/var/www", "busybox", "ls", "/var/www"]),
+        ""
+    );
+}
+
+#[test]
+fn bind_mounts_are_read_write_or_read_only_as_asked() {
+    let host = Host::start();
+    let folder = host.path().join("shared");
+    std::fs::create_dir(&folder).expect("a folder");
+    let bind = format!("{}:/mnt", path_text(&folder));
+    host.ok(&["run", "--rm", "--network", "none", "-v", &bind, "busybox", "sh", "-c", "echo x > /mnt/file"]);
+    assert_eq!(std::fs::read_to_string(folder.join("file")).expect("it was written"), "x\n");
+    let read_only = format!("{bind}:ro");
+    assert_eq!(
+        host.run(&["run", "--rm", "--network", "none", "-v", &read_only, "busybox", "touch", "/mnt/other"])
+            .code,
+        1
+    );
+    let mount = format!("type=bind,source={},target=/mnt,readonly", path_text(&folder));
+    assert_eq!(
+        host.run(&["run", "--rm", "--network", "none", "--mount", &mount, "busybox", "touch", "/mnt/other"])
+            .code,
+        1
+    );
+    host.fails(
+        &[
+            "run",
+            "--rm",
+            "--network",
+            "none",
+            "--mount",
+            "type=bind,source=/not/there,target=/mnt",
+            "busybox",
+            "true",
+        ],
+        125,
+        "/not/there",
+    );
+}
+
+#[test]
+fn anonymous_volumes_go_with_the_container_when_asked() {
+    let host = Host::start();
+    host.ok(&["run", "--rm", "--network", "none", "-v", "/data", "busybox", "touch", "/data/x"]);
+    host.until("its volume is gone", || host.ok(&["volume", "ls", "-q"]).is_empty());
+    host.ok(&["run", "--name", "keeps", "--network", "none", "-v", "/data", "busybox", "touch", "/data/x"]);
+    host.ok(&["rm", "keeps"]);
+    assert_eq!(host.ok(&["volume", "ls", "-q"]).lines().count(), 1);
+    host.ok(&["volume", "prune", "-f"]);
+    assert_eq!(host.ok(&["volume", "ls", "-q"]), "");
+}
