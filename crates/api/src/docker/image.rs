@@ -1,0 +1,89 @@
+//! Images.
+
+use super::StringMap;
+use super::container::Config;
+
+wire! {
+    /// One element of `GET /images/json`.
+    pub struct ImageSummary {
+        pub containers: i64,
+        pub created: i64,
+        pub id: String,
+        pub labels: Option<StringMap>,
+        pub parent_id: String,
+        pub repo_digests: Vec<String>,
+        pub repo_tags: Vec<String>,
+        pub shared_size: i64,
+        pub size: i64,
+        /// The same as `size`; answered to clients below API 1.44 only.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        pub virtual_size: Option<i64>,
+    }
+
+    /// `GET /images/{name}/json`.
+    pub struct ImageInspect {
+        pub id: String,
+        pub repo_tags: Vec<String>,
+        pub repo_digests: Vec<String>,
+        pub parent: String,
+        pub comment: String,
+        pub created: String,
+        pub docker_version: String,
+        pub author: String,
+        pub config: Option<Config>,
+        pub architecture: String,
+        #[serde(skip_serializing_if = "String::is_empty")]
+        pub variant: String,
+        pub os: String,
+        pub size: i64,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        pub virtual_size: Option<i64>,
+        pub graph_driver: GraphDriver,
+        #[serde(rename = "RootFS")]
+        pub root_fs: RootFs,
+        pub metadata: ImageMetadata,
+    }
+
+    /// The snapshotter and where its directories are.
+    pub struct GraphDriver {
+        pub data: Option<StringMap>,
+        pub name: String,
+    }
+
+    /// The layers, as digests of what they unpack to.
+    pub struct RootFs {
+        #[serde(rename = "Type")]
+        pub kind: String,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        pub layers: Option<Vec<String>>,
+    }
+
+    /// What this machine knows about an image beyond its content.
+    pub struct ImageMetadata {
+        pub last_tag_time: String,
+    }
+
+    /// One step of `DELETE /images/{name}`.
+    pub struct ImageDeleteItem {
+        #[serde(skip_serializing_if = "String::is_empty")]
+        pub untagged: String,
+        #[serde(skip_serializing_if = "String::is_empty")]
+        pub deleted: String,
+    }
+
+    /// One line of `GET /images/{name}/history`.
+    pub struct ImageHistoryItem {
+        pub id: String,
+        pub created: i64,
+        pub created_by: String,
+        pub tags: Option<Vec<String>>,
+        pub size: i64,
+        pub comment: String,
+    }
+
+    /// `POST /images/prune`.
+    pub struct ImagesPruneReport {
+        pub images_deleted: Option<Vec<ImageDeleteItem>>,
+        pub space_reclaimed: i64,
+    }
+}
