@@ -1,2 +1,18 @@
 //! The services, a file per noun: policy lives here, once.
+//!
+//! Doors translate one protocol into calls of [`Engine`] and its errors back into that protocol's codes. Types in
+//! here are the engine's own; wire types stop at the doors and at the shim's service.
 #![forbid(unsafe_code)]
+
+mod blocking;
+pub mod containers;
+mod engine;
+mod error;
+pub mod events;
+pub mod execs;
+pub mod images;
+pub mod info;
+pub mod volumes;
+
+pub use engine::{Config, Engine, LogDefaults};
+pub use error::{Error, Result};

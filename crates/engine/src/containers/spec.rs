@@ -1,0 +1,276 @@
+//! What a client asks of a container, and what is stored of it.
+//!
+//! At creation the image's configuration is merged into it (see [`super::merge`]); from then on it is the whole
+//! truth about the container and the image's configuration is not looked at again. It is stored as JSON in the
+//! container's row, so every field has a default and unknown fields are ignored: an older daemon reads a newer row.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// A container, as asked for (before creation) or as it is (after).
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ContainerSpec {
+    /// The image as the client named it.
+    pub image: String,
+    /// None: the image's. Some of an empty list: none at all.
+    pub entrypoint: Option<Vec<String>>,
+    /// None: the image's, unless the entrypoint was given.
+    pub command: Option<Vec<String>>,
+    /// `KEY=VALUE`, or `KEY` to take the image's `KEY` away.
+    pub env: Vec<String>,
+    /// Empty: the image's, else `/`.
+    pub working_dir: String,
+    /// `name|uid[:group|gid]`. Empty: the image's, else root.
+    pub user: String,
+    pub group_add: Vec<String>,
+    pub labels: BTreeMap<String, String>,
+    /// Empty: the first twelve digits of the id (or the host's, with its UTS namespace).
+    pub hostname: String,
+    pub domainname: String,
+    /// A name (`SIGTERM`, `TERM`) or a number. Empty: the image's, else SIGTERM.
+    pub stop_signal: String,
+    /// None: the daemon's default. Negative: wait without end.
+    pub stop_timeout_s: Option<i64>,
+
+    pub terminal: bool,
+    pub open_stdin: bool,
+    pub stdin_once: bool,
+    /// Which streams the client said it attaches; kept for inspect only.
+    pub attach_stdin: bool,
+    pub attach_stdout: bool,
+    pub attach_stderr: bool,
+    /// Initial size of the terminal: height and width in characters.
+    pub console_size: Option<(u16, u16)>,
+
+    pub auto_remove: bool,
+    pub restart: RestartPolicy,
+    pub log: LogSpec,
+
+    pub network: NetworkMode,
+    pub pid: PidMode,
+    pub ipc: IpcMode,
+    pub uts: UtsMode,
+    pub cgroup_namespace: CgroupNamespaceMode,
+
+    pub mounts: Vec<MountSpec>,
+    /// None: 64 MiB.
+    pub shm_size_bytes: Option<u64>,
+    pub readonly_rootfs: bool,
+
+    pub privileged: bool,
+    pub cap_add: Vec<String>,
+    pub cap_drop: Vec<String>,
+    pub no_new_privileges: bool,
+    pub seccomp: SeccompMode,
+    /// `--security-opt systempaths=unconfined`: nothing of /proc and /sys is masked.
+    pub unconfined_system_paths: bool,
+    pub sysctls: BTreeMap<String, String>,
+    pub ulimits: Vec<Ulimit>,
+    pub devices: Vec<DeviceSpec>,
+    pub resources: ResourceSpec,
+}
+
+/// When the engine starts a container again by itself.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RestartPolicy {
+    #[default]
+    No,
+    Always,
+    UnlessStopped,
+    /// After an exit code other than zero; `max_retries` 0 means without limit.
+    OnFailure { max_retries: u32 },
+}
+
+/// Where the output is kept.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct LogSpec {
+    pub driver: LogDriver,
+    /// None: the daemon's default.
+    pub max_size_bytes: Option<u64>,
+    /// None: the daemon's default.
+    pub max_files: Option<u32>,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LogDriver {
+    #[default]
+    JsonFile,
+    None,
+}
+
+/// Whose network the container uses. A container is named by id or name, and by its id once created.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum NetworkMode {
+    /// A network namespace of its own with nothing but loopback.
+    #[default]
+    None,
+    Host,
+    Container(String),
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PidMode {
+    #[default]
+    Private,
+    Host,
+    Container(String),
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum IpcMode {
+    /// A namespace of its own that no other container may join.
+    #[default]
+    Private,
+    /// A namespace of its own that other containers may join.
+    Shareable,
+    Host,
+    Container(String),
+    /// Like private, and without `/dev/shm`.
+    None,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum UtsMode {
+    #[default]
+    Private,
+    Host,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum CgroupNamespaceMode {
+    #[default]
+    Private,
+    Host,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SeccompMode {
+    #[default]
+    Default,
+    Unconfined,
+    /// The profile's JSON text.
+    Profile(String),
+}
+
+/// Something mounted into the container at the absolute path `target`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "type")]
+pub enum MountSpec {
+    Bind(BindMount),
+    Volume(VolumeMount),
+    Tmpfs(TmpfsMount),
+}
+
+impl MountSpec {
+    /// Where it is mounted.
+    pub fn target(&self) -> &str {
+        match self {
+            MountSpec::Bind(mount) => &mount.target,
+            MountSpec::Volume(mount) => &mount.target,
+            MountSpec::Tmpfs(mount) => &mount.target,
+        }
+    }
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct BindMount {
+    /// Absolute path of the host.
+    pub source: String,
+    pub target: String,
+    pub readonly: bool,
+    /// `-v` makes a missing source a directory; `--mount` refuses it.
+    pub create_source: bool,
+    pub propagation: Propagation,
+    /// Whether mounts below the source come along.
+    pub non_recursive: bool,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Propagation {
+    #[default]
+    Rprivate,
+    Private,
+    Rshared,
+    Shared,
+    Rslave,
+    Slave,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct VolumeMount {
+    /// Empty: an anonymous volume, which gets its name at creation.
+    pub name: String,
+    pub target: String,
+    pub readonly: bool,
+    /// Do not fill an empty volume with what the image has at the target.
+    pub no_copy: bool,
+    /// Set by the engine: the volume was anonymous and goes when the container goes with its volumes.
+    pub anonymous: bool,
+    /// Labels for a volume that is made for this mount.
+    pub labels: BTreeMap<String, String>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct TmpfsMount {
+    pub target: String,
+    /// `mount(8)` options (`size=64m`, `mode=1770`, `exec`), after Docker's defaults `noexec,nosuid,nodev`.
+    pub options: Vec<String>,
+}
+
+/// A resource limit by its short lower-case name (`nofile`); `-1` is unlimited.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Ulimit {
+    pub name: String,
+    pub soft: i64,
+    pub hard: i64,
+}
+
+/// A device of the host, or a directory with devices.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct DeviceSpec {
+    pub host_path: String,
+    pub container_path: String,
+    /// Any of `r`, `w`, `m`.
+    pub permissions: String,
+}
+
+/// Limits of the control groups. None: no limit.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ResourceSpec {
+    pub memory_bytes: Option<i64>,
+    /// Memory plus swap; `-1` is unlimited.
+    pub memory_swap_bytes: Option<i64>,
+    pub memory_reservation_bytes: Option<i64>,
+    pub memory_swappiness: Option<u64>,
+    pub oom_kill_disable: bool,
+    /// 0 to 1000 and -1000 to 0.
+    pub oom_score_adj: Option<i32>,
+    /// Billionths of a CPU.
+    pub nano_cpus: Option<i64>,
+    pub cpu_shares: Option<u64>,
+    pub cpu_quota_us: Option<i64>,
+    pub cpu_period_us: Option<u64>,
+    pub cpuset_cpus: String,
+    pub cpuset_mems: String,
+    /// `-1` or `0`: unlimited.
+    pub pids_limit: Option<i64>,
+    pub blkio_weight: Option<u16>,
+}

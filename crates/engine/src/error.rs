@@ -1,0 +1,87 @@
+//! What can go wrong in the engine, in words for the person who asked.
+
+use api::code::Code;
+
+/// Exit code of Docker's clients for "could not be executed".
+pub(crate) const EXIT_NOT_EXECUTABLE: i32 = 126;
+/// Exit code of Docker's clients for "not found".
+pub(crate) const EXIT_NOT_FOUND: i32 = 127;
+
+/// Why the engine did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("No such container: {0}")]
+    NoSuchContainer(String),
+    #[error("multiple containers found with provided prefix: {0}")]
+    AmbiguousContainer(String),
+    #[error("No such exec instance: {0}")]
+    NoSuchExec(String),
+    #[error("No such image: {0}")]
+    NoSuchImage(String),
+    #[error("get {0}: no such volume")]
+    NoSuchVolume(String),
+    #[error(
+        "Conflict. The container name \"/{name}\" is already in use by container \"{id}\". You have to remove (or rename) that container to be able to reuse that name."
+    )]
+    NameInUse { name: String, id: String },
+    #[error("{0}")]
+    InvalidArgument(String),
+    /// The state of the container does not allow it.
+    #[error("{0}")]
+    Conflict(String),
+    /// The container, or the exec, was not started. `exit_code` is what Docker's clients exit with.
+    #[error("{message}")]
+    NotStarted { message: String, exit_code: i32, code: Code },
+    #[error("{what}: {message}")]
+    Shim { what: &'static str, message: String, code: Code },
+    #[error("{what} `{path}`")]
+    File { what: &'static str, path: std::path::PathBuf, source: std::io::Error },
+    #[error("{what}")]
+    System { what: &'static str, source: std::io::Error },
+}
+
+/// The result of the engine's operations.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+impl Error {
+    /// What kind of failure it is.
+    pub fn code(&self) -> Code {
+        match self {
+            Error::NoSuchContainer(_) | Error::NoSuchExec(_) | Error::NoSuchImage(_) | Error::NoSuchVolume(_) => {
+                Code::NotFound
+            }
+            Error::NameInUse { .. } => Code::AlreadyExists,
+            Error::Conflict(_) => Code::FailedPrecondition,
+            Error::InvalidArgument(_) | Error::AmbiguousContainer(_) => Code::InvalidArgument,
+            Error::NotStarted { code, .. } | Error::Shim { code, .. } => *code,
+            Error::File { source, .. } | Error::System { source, .. } => io_code(source),
+        }
+    }
+
+    /// The exit code that Docker's `run`, `start` and `exec` end with when a process could not be started.
+    pub fn exit_code(&self) -> Option<i32> {
+        match self {
+            Error::NotStarted { exit_code, .. } => Some(*exit_code),
+            _ => None,
+        }
+    }
+
+    /// The text with everything that caused it, on one line.
+    pub fn chain(&self) -> String {
+        let mut text = self.to_string();
+        let mut cause = std::error::Error::source(self);
+        while let Some(source) = cause {
+            text.push_str(": ");
+            text.push_str(&source.to_string());
+            cause = source.source();
+        }
+        text
+    }
+}
+
+fn io_code(error: &std::io::Error) -> Code {
+    match error.kind() {
+        std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => Code::ResourceExhausted,
+        _ => Code::Internal,
+    }
+}
