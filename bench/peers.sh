@@ -91,7 +91,7 @@ docker_client() { if [ -x /usr/bin/docker ]; then echo /usr/bin/docker; else com
 start_podman() {
     command -v podman >/dev/null || { echo "bench: podman is not installed, left out" >&2; return 0; }
     mkdir -p "$work/podman"
-    printf '[containers]\ndefault_ulimits = ["nofile=1024:1024"]\n' >"$work/podman/containers.conf"
+    printf '[containers]\ndefault_ulimits = ["nofile=1024:1024", "nproc=%s:%s"]\n' "$(ulimit -Su)" "$(ulimit -Su)" >"$work/podman/containers.conf"
     # podman refuses a hybrid hierarchy: it sees one without the unified tree.
     cat >"$work/podman/run" <<SH
 #!/bin/sh
@@ -104,7 +104,7 @@ SH
     touch "$work/podman/mnt/ns"
     unshare --mount="$work/podman/mnt/ns" --propagation private sh -c 'umount /sys/fs/cgroup/unified 2>/dev/null; true'
     sed -i "s|$work/podman/ns|$work/podman/mnt/ns|" "$work/podman/run"
-    if "$work/podman/run" import target/fixtures/busybox.tar localhost/busybox:latest >"$work/podman/log" 2>&1; then
+    if "$work/podman/run" import "$PWD/target/fixtures/busybox.tar" localhost/busybox:latest >"$work/podman/log" 2>&1; then
         podman_command="$work/podman/run"
     else
         echo "bench: podman does not work here, left out: $(tail -n 1 "$work/podman/log")" >&2
