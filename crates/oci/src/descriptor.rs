@@ -1,0 +1,58 @@
+//! A descriptor: the reference by which one document names another (media type, digest, size).
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::digest::Digest;
+use crate::platform::Platform;
+
+/// The annotation that holds a tag (or, from some tools, a whole name) in an OCI layout's index.
+pub const REF_NAME: &str = "org.opencontainers.image.ref.name";
+/// The annotation in which containerd and its clients keep an image's whole name in an OCI archive.
+pub const IMAGE_NAME: &str = "io.containerd.image.name";
+/// The annotation by which BuildKit marks manifests that describe another one.
+pub const REFERENCE_TYPE: &str = "vnd.docker.reference.type";
+
+/// What is named, how large it is, and what it is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Descriptor {
+    #[serde(default)]
+    pub media_type: String,
+    pub digest: Digest,
+    /// Bytes. A negative number in the document is refused.
+    pub size: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub platform: Option<Platform>,
+    #[serde(
+        default,
+        deserialize_with = "crate::manifest::null_as_default",
+        skip_serializing_if = "BTreeMap::is_empty"
+    )]
+    pub annotations: BTreeMap<String, String>,
+}
+
+impl Descriptor {
+    /// A descriptor of `bytes`.
+    pub fn of(media_type: &str, bytes: &[u8]) -> Descriptor {
+        Descriptor::new(media_type, Digest::of(bytes), bytes.len() as u64)
+    }
+
+    /// A descriptor without platform and annotations.
+    pub fn new(media_type: &str, digest: Digest, size: u64) -> Descriptor {
+        Descriptor {
+            media_type: media_type.into(),
+            digest,
+            size,
+            platform: None,
+            annotations: BTreeMap::new(),
+        }
+    }
+
+    /// Whether this entry of an index describes another image (signature, provenance) instead of being one.
+    pub fn is_attestation(&self) -> bool {
+        self.annotations.contains_key(REFERENCE_TYPE)
+            || self.platform.as_ref().is_some_and(|platform| platform.os == "unknown")
+    }
+}
