@@ -1,0 +1,56 @@
+//! Signals as a stream to poll: signalfd(2), sigprocmask(2).
+#![allow(unsafe_code)]
+
+use std::mem::MaybeUninit;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+
+use rustix::io::Errno;
+
+use crate::syscall::{self, Result};
+
+/// Blocks `signals` in this thread and returns a non-blocking descriptor that reports them instead.
+///
+/// Threads that are spawned later inherit the mask; call it first thing.
+pub fn descriptor(signals: &[i32]) -> Result<OwnedFd> {
+    let set = set_of(signals);
+    // SAFETY: `set` is initialised; the old mask is not asked for.
+    let failed = unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, &set, std::ptr::null_mut()) };
+    if failed != 0 {
+        return Err(Errno::from_raw_os_error(failed));
+    }
+    // SAFETY: `set` is initialised, and -1 asks for a new descriptor.
+    let fd = unsafe { libc::signalfd(-1, &set, libc::SFD_CLOEXEC | libc::SFD_NONBLOCK) };
+    syscall::check(fd.into())?;
+    // SAFETY: the kernel just gave us this descriptor; nobody else owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// The next pending signal of a [`descriptor`]; `None` when there is none.
+pub fn read(descriptor: BorrowedFd<'_>) -> Result<Option<i32>> {
+    let mut info = MaybeUninit::<libc::signalfd_siginfo>::uninit();
+    let size = size_of::<libc::signalfd_siginfo>();
+    // SAFETY: the buffer is writable for `size` bytes.
+    let returned = unsafe { libc::read(descriptor.as_raw_fd(), info.as_mut_ptr().cast(), size) };
+    match syscall::check(returned as libc::c_long) {
+        Ok(_) => {
+            // SAFETY: a signalfd delivers whole structures only, so a successful read filled it.
+            let info = unsafe { info.assume_init() };
+            Ok(i32::try_from(info.ssi_signo).ok())
+        }
+        Err(Errno::AGAIN) => Ok(None),
+        Err(errno) => Err(errno),
+    }
+}
+
+fn set_of(signals: &[i32]) -> libc::sigset_t {
+    let mut set = MaybeUninit::<libc::sigset_t>::uninit();
+    // SAFETY: `sigemptyset` initialises the set that it is given.
+    unsafe { libc::sigemptyset(set.as_mut_ptr()) };
+    // SAFETY: initialised by the line above.
+    let mut set = unsafe { set.assume_init() };
+    for &signal in signals {
+        // SAFETY: `set` is initialised; a number that is no signal is refused with EINVAL and changes nothing.
+        unsafe { libc::sigaddset(&mut set, signal) };
+    }
+    set
+}
