@@ -1,0 +1,189 @@
+//! What a command can fail with: one line for the user, an exit code, and perhaps what to do about it.
+
+use std::error::Error as _;
+use std::io;
+use std::path::PathBuf;
+
+use crate::flags::Usage;
+use crate::frames::FrameError;
+use crate::template::FormatError;
+use crate::time::TimeError;
+
+/// Docker's exit code for "the tool itself failed, not the container".
+pub(crate) const TOOL_FAILED: u8 = 125;
+/// The command of the container is there but cannot be executed.
+pub(crate) const NOT_EXECUTABLE: u8 = 126;
+/// The command of the container is not there.
+pub(crate) const NOT_FOUND: u8 = 127;
+/// What a shell reports for a program that SIGPIPE ended.
+pub(crate) const BROKEN_PIPE: u8 = 141;
+
+/// Any failure of a command.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    #[error("unable to parse docker host `{0}`: it is unix://PATH or tcp://HOST:PORT")]
+    Address(String),
+    #[error("the daemon's answer is not understood")]
+    Answer(#[source] serde_json::Error),
+    #[error("the daemon's answer is longer than {0} bytes")]
+    AnswerTooLong(usize),
+    #[error("container ID file found, make sure the other container isn't running or delete {}", .0.display())]
+    CidFileExists(PathBuf),
+    #[error("conflicting options: {0}")]
+    Conflict(&'static str),
+    #[error("cannot connect to the daemon at {address}")]
+    Connect { address: String, source: io::Error },
+    #[error("Error response from daemon: {message}")]
+    Daemon { status: u16, message: String },
+    #[error("{} {}", action, path.display())]
+    File { action: &'static str, path: PathBuf, source: io::Error },
+    #[error("{message}")]
+    Flag { message: String, usage: Usage },
+    #[error(transparent)]
+    Format(#[from] FormatError),
+    #[error(transparent)]
+    Frame(#[from] FrameError),
+    #[error("reading input")]
+    Input(#[source] io::Error),
+    #[error("starting the daemon: {0}")]
+    Launch(String),
+    #[error("the connection to the daemon broke")]
+    Lost(#[source] io::Error),
+    #[error("{message}")]
+    Misuse { message: String, usage: Usage },
+    #[error("no such object: {0}")]
+    NoSuchObject(String),
+    #[error("the input device is not a TTY")]
+    NotATerminal,
+    #[error("you cannot attach to a {state} container, {remedy} it first")]
+    NotAttachable { state: &'static str, remedy: &'static str },
+    #[error("{0} is not there yet")]
+    NotYet(String),
+    #[error("writing output")]
+    Output(#[source] io::Error),
+    #[error("no daemon answers, and only root may start one: rootless is not there yet")]
+    Rootless,
+    #[error("the connection to the daemon could not be prepared")]
+    Runtime(#[source] io::Error),
+    #[error("requested load from terminal, give a file with -i or redirect standard input")]
+    TerminalInput,
+    #[error(transparent)]
+    Time(#[from] TimeError),
+    #[error("the connection to the daemon broke")]
+    Transport(#[source] hyper::Error),
+    #[error("unknown command: {0}")]
+    UnknownCommand(String),
+    #[error("{0}")]
+    Value(String),
+    /// Another failure, with the exit code that its command gives it.
+    #[error("{error}")]
+    With { code: u8, error: Box<Error> },
+}
+
+impl Error {
+    /// This failure, ending the program with `code` (unless it was misuse, which has its own).
+    pub(crate) fn exiting(self, code: u8) -> Error {
+        match self {
+            Error::Misuse { .. } | Error::NotATerminal | Error::With { .. } => self,
+            error => Error::With { code, error: Box::new(error) },
+        }
+    }
+
+    /// What the program ends with.
+    pub(crate) fn exit_code(&self) -> u8 {
+        match self {
+            Error::Flag { .. } => TOOL_FAILED,
+            Error::Output(source) if source.kind() == io::ErrorKind::BrokenPipe => BROKEN_PIPE,
+            Error::With { code, .. } => *code,
+            _ => 1,
+        }
+    }
+
+    /// Whether nobody is left to read about it.
+    pub(crate) fn is_broken_pipe(&self) -> bool {
+        match self {
+            Error::Output(source) => source.kind() == io::ErrorKind::BrokenPipe,
+            Error::With { error, .. } => error.is_broken_pipe(),
+            _ => false,
+        }
+    }
+
+    /// Whether the peer went away in the middle, as against answering with an error.
+    pub(crate) fn is_lost_connection(&self) -> bool {
+        matches!(self, Error::Lost(_) | Error::Transport(_) | Error::Connect { .. } | Error::Launch(_))
+    }
+
+    /// Whether the daemon does not know what was named.
+    pub(crate) fn is_not_found(&self) -> bool {
+        matches!(self, Error::Daemon { status: 404, .. })
+    }
+
+    /// The whole chain on one line.
+    pub(crate) fn line(&self) -> String {
+        if let Error::With { error, .. } = self {
+            return error.line();
+        }
+        let mut line = self.to_string();
+        let mut source = self.source();
+        while let Some(error) = source {
+            line = line + ": " + &error.to_string();
+            source = error.source();
+        }
+        // A daemon's message may have several lines; here it has one.
+        line.trim_end().replace('\n', " ")
+    }
+
+    /// What the user may do about it.
+    pub(crate) fn hint(&self, program: &str) -> Option<String> {
+        match self {
+            Error::With { error, .. } => error.hint(program),
+            Error::Daemon { status: 404, message } if message.starts_with("No such image") => Some(format!(
+                "pulling is not there yet; `{program} load -i ARCHIVE` or `{program} import ROOTFS.tar NAME` \
+                 bring an image, `{program} images` lists them"
+            )),
+            Error::Daemon { status: 409, message } if message.contains("is already in use by container") => {
+                Some(format!("`{program} rm NAME` or `{program} rename NAME OTHER` makes the name free"))
+            }
+            Error::Connect { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
+                Some("only root may use the daemon's socket".into())
+            }
+            Error::Flag { usage, .. } | Error::Misuse { usage, .. } => Some(usage.to_string()),
+            _ => None,
+        }
+    }
+
+    /// Misuse is explained by the usage, in Docker's layout; everything else by a hint.
+    pub(crate) fn is_misuse(&self) -> bool {
+        match self {
+            Error::With { error, .. } => error.is_misuse(),
+            error => matches!(error, Error::Flag { .. } | Error::Misuse { .. }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Error;
+    use std::io;
+
+    #[test]
+    fn the_chain_is_printed_once_and_on_one_line() {
+        let error = Error::Connect {
+            address: "unix:///a".into(),
+            source: io::Error::new(io::ErrorKind::NotFound, "nothing\nthere"),
+        };
+        assert_eq!(error.line(), "cannot connect to the daemon at unix:///a: nothing there");
+        let error = error.exiting(125);
+        assert_eq!(error.line(), "cannot connect to the daemon at unix:///a: nothing there");
+        assert_eq!(error.exit_code(), 125);
+        assert_eq!(error.exiting(1).exit_code(), 125, "the first code given holds");
+    }
+
+    #[test]
+    fn a_reader_that_went_away_is_not_told_so() {
+        let error = Error::Output(io::ErrorKind::BrokenPipe.into());
+        assert!(error.is_broken_pipe());
+        assert_eq!(error.exit_code(), 141);
+        assert!(error.exiting(125).is_broken_pipe());
+    }
+}
