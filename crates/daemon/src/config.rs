@@ -1,0 +1,319 @@
+//! `config.toml` and the command line of the daemon.
+//!
+//! The order is: defaults, the file, the command line. An unknown key is an error with its place, because a key that is
+//! silently ignored is a promise that is silently broken.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use crate::error::Error;
+
+/// Read when it exists and no other was named.
+const DEFAULT_PATH: &str = "/etc/corten/config.toml";
+
+/// More than any configuration needs.
+const MAX_CONFIG_BYTES: u64 = 1 << 20;
+
+pub(crate) const USAGE: &str = "\
+Usage: corten daemon [OPTIONS]
+
+Options:
+  --config FILE        configuration (default /etc/corten/config.toml, if it exists)
+  --root DIR           what must survive a reboot (default /var/lib/corten)
+  --state DIR          what must not (default /run/corten)
+  --log-level LEVEL    error, warn, info or debug
+  --log-format FORMAT  text or json
+";
+
+/// What `corten config default` prints; a test proves that it is what the code does.
+pub(crate) const DEFAULT_TEXT: &str = r#"# Configuration of `corten daemon`; every key with its default.
+
+# Images, containers, volumes: what must survive a reboot. Private to root.
+root = "/var/lib/corten"
+
+# Sockets, bundles, shims: what must not survive a reboot. Best on a tmpfs. Private to root.
+state = "/run/corten"
+
+# The cgroup that holds all containers, below each hierarchy's root.
+cgroup_parent = "/corten"
+
+# The Docker Engine API. Empty: `docker.sock` in the state directory.
+docker_socket = ""
+
+# The group that may use the Docker Engine API beside root. Who may, is root. Empty: nobody.
+docker_group = ""
+
+# The shim's executable. Empty: `corten-shim` beside `corten`.
+shim = ""
+
+# Shims that are kept waiting, so that starting a container does not start one. 0 to 32.
+spare_shims = 2
+
+# Seconds from the stop signal to the kill, for containers that do not say.
+stop_timeout = 10
+
+# Logs of containers that do not say: rotated at this size, and so many files are kept. 0 means without end.
+log_max_size_bytes = 104857600
+log_max_files = 5
+
+# The daemon's own log, on standard error: error, warn, info or debug; text or json.
+log_level = "info"
+log_format = "text"
+"#;
+
+/// The daemon's configuration, complete.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Config {
+    pub(crate) root: PathBuf,
+    pub(crate) state: PathBuf,
+    pub(crate) cgroup_parent: String,
+    pub(crate) docker_socket: PathBuf,
+    pub(crate) docker_group: String,
+    pub(crate) shim: PathBuf,
+    pub(crate) spare_shims: usize,
+    pub(crate) stop_timeout: i64,
+    pub(crate) log_max_size_bytes: u64,
+    pub(crate) log_max_files: u32,
+    pub(crate) log_level: LogLevel,
+    pub(crate) log_format: LogFormat,
+}
+
+/// How much the daemon tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum LogLevel {
+    Error,
+    Warn,
+    Info,
+    Debug,
+}
+
+/// For whom the daemon tells it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum LogFormat {
+    Text,
+    Json,
+}
+
+/// The command line, as far as it was given.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Arguments {
+    pub(crate) help: bool,
+    config: Option<PathBuf>,
+    root: Option<PathBuf>,
+    state: Option<PathBuf>,
+    log_level: Option<LogLevel>,
+    log_format: Option<LogFormat>,
+}
+
+impl Default for Config {
+    fn default() -> Config {
+        Config {
+            root: "/var/lib/corten".into(),
+            state: "/run/corten".into(),
+            cgroup_parent: "/corten".into(),
+            docker_socket: PathBuf::new(),
+            docker_group: String::new(),
+            shim: PathBuf::new(),
+            spare_shims: 2,
+            stop_timeout: 10,
+            log_max_size_bytes: 100 << 20,
+            log_max_files: 5,
+            log_level: LogLevel::Info,
+            log_format: LogFormat::Text,
+        }
+    }
+}
+
+impl Config {
+    /// Defaults, then the file, then the command line; checked.
+    pub(crate) fn load(arguments: &Arguments) -> Result<Config, Error> {
+        let mut config = match &arguments.config {
+            Some(path) => Config::read(path)?,
+            None if Path::new(DEFAULT_PATH).exists() => Config::read(Path::new(DEFAULT_PATH))?,
+            None => Config::default(),
+        };
+        config.root = arguments.root.clone().unwrap_or(config.root);
+        config.state = arguments.state.clone().unwrap_or(config.state);
+        config.log_level = arguments.log_level.unwrap_or(config.log_level);
+        config.log_format = arguments.log_format.unwrap_or(config.log_format);
+        config.check()?;
+        Ok(config)
+    }
+
+    /// Where the Docker Engine API listens.
+    pub(crate) fn docker_socket(&self) -> PathBuf {
+        if self.docker_socket.as_os_str().is_empty() {
+            self.state.join("docker.sock")
+        } else {
+            self.docker_socket.clone()
+        }
+    }
+
+    fn read(path: &Path) -> Result<Config, Error> {
+        let failed = |source| Error::ReadConfig { path: path.to_owned(), source };
+        let size = fs::metadata(path).map_err(failed)?.len();
+        if size > MAX_CONFIG_BYTES {
+            return Err(failed(std::io::Error::from(std::io::ErrorKind::FileTooLarge)));
+        }
+        Config::parse(path, &fs::read_to_string(path).map_err(failed)?)
+    }
+
+    fn parse(path: &Path, text: &str) -> Result<Config, Error> {
+        toml::from_str(text).map_err(|error| {
+            let (line, column) = place(text, error.span().map_or(0, |span| span.start));
+            Error::Config {
+                path: path.to_owned(),
+                line,
+                column,
+                message: error.message().trim().replace('\n', ", "),
+            }
+        })
+    }
+
+    fn check(&self) -> Result<(), Error> {
+        let wrong = |what: &str| Err(Error::Usage(what.to_owned()));
+        if !self.root.is_absolute() || !self.state.is_absolute() {
+            return wrong("`root` and `state` must be absolute paths");
+        }
+        if self.root == self.state {
+            return wrong("`root` and `state` must be different directories");
+        }
+        let is_cgroup = self.cgroup_parent.len() > 1
+            && self.cgroup_parent.starts_with('/')
+            && self.cgroup_parent[1..].split('/').all(|part| !matches!(part, "" | "." | ".."));
+        if !is_cgroup {
+            return wrong("`cgroup_parent` must be an absolute path without `.` and `..`, and not the root");
+        }
+        // A shim costs memory; more than a burst of starts needs is waste.
+        if self.spare_shims > 32 {
+            return wrong("`spare_shims` must be at most 32");
+        }
+        if self.stop_timeout < 0 {
+            return wrong("`stop_timeout` must not be negative");
+        }
+        Ok(())
+    }
+}
+
+/// Line and column, from 1, of a byte of `text`.
+fn place(text: &str, offset: usize) -> (usize, usize) {
+    let before = &text.as_bytes()[..offset.min(text.len())];
+    let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
+    let column = before.iter().rev().take_while(|byte| **byte != b'\n').count() + 1;
+    (line, column)
+}
+
+impl Arguments {
+    /// Parses what follows `corten daemon`; `--flag value` and `--flag=value` are the same.
+    pub(crate) fn parse(words: &[String]) -> Result<Arguments, Error> {
+        let mut arguments = Arguments::default();
+        let mut words = words.iter();
+        while let Some(word) = words.next() {
+            let (flag, attached) = match word.split_once('=') {
+                Some((flag, value)) => (flag, Some(value.to_owned())),
+                None => (word.as_str(), None),
+            };
+            if matches!(flag, "-h" | "--help") {
+                arguments.help = true;
+                continue;
+            }
+            if !matches!(flag, "--config" | "--root" | "--state" | "--log-level" | "--log-format") {
+                return Err(Error::Usage(format!("unknown argument `{word}`\n{USAGE}")));
+            }
+            let Some(value) = attached.or_else(|| words.next().cloned()) else {
+                return Err(Error::Usage(format!("`{flag}` needs a value")));
+            };
+            arguments.set(flag, &value)?;
+        }
+        Ok(arguments)
+    }
+
+    fn set(&mut self, flag: &str, value: &str) -> Result<(), Error> {
+        let unknown = |what: &str| Error::Usage(format!("`{value}` is not a {what}"));
+        match flag {
+            "--config" => self.config = Some(value.into()),
+            "--root" => self.root = Some(value.into()),
+            "--state" => self.state = Some(value.into()),
+            "--log-level" => {
+                self.log_level = Some(match value {
+                    "error" => LogLevel::Error,
+                    "warn" => LogLevel::Warn,
+                    "info" => LogLevel::Info,
+                    "debug" => LogLevel::Debug,
+                    _ => return Err(unknown("log level: error, warn, info, debug")),
+                });
+            }
+            _ => {
+                self.log_format = Some(match value {
+                    "text" => LogFormat::Text,
+                    "json" => LogFormat::Json,
+                    _ => return Err(unknown("log format: text, json")),
+                });
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(text: &str) -> Vec<String> {
+        text.split(' ').map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn the_printed_defaults_are_the_defaults() {
+        assert_eq!(Config::parse(Path::new("x"), DEFAULT_TEXT).unwrap(), Config::default());
+        let keys = DEFAULT_TEXT.lines().filter(|line| line.contains(" = ")).count();
+        assert_eq!(keys, 12, "every field is printed");
+    }
+
+    #[test]
+    fn a_mistake_is_named_with_its_place() {
+        let cases = [
+            ("root = \"/a\"\nroots = \"/b\"", "f.toml:2:1: unknown field `roots`"),
+            ("root = ", "f.toml:1:"),
+            ("\n\nspare_shims = \"two\"", "f.toml:3:15:"),
+            ("log_level = \"loud\"", "f.toml:1:13: unknown variant `loud`"),
+        ];
+        for (text, expected) in cases {
+            let message = Config::parse(Path::new("f.toml"), text).unwrap_err().chain();
+            assert!(message.starts_with(expected), "{message}");
+            assert!(!message.contains('\n'), "{message}");
+        }
+    }
+
+    #[test]
+    fn the_command_line_wins_and_is_checked() {
+        let arguments =
+            Arguments::parse(&words("--root /r --state=/s --log-level debug --log-format=json")).unwrap();
+        let config = Config::load(&arguments).unwrap();
+        assert_eq!((config.root, config.state), ("/r".into(), "/s".into()));
+        assert_eq!((config.log_level, config.log_format), (LogLevel::Debug, LogFormat::Json));
+        for wrong in ["--nothing", "--root", "--log-level loud", "--log-format xml", "stray"] {
+            assert!(Arguments::parse(&words(wrong)).is_err(), "{wrong}");
+        }
+        for wrong in ["--root relative", "--root /x --state /x"] {
+            assert!(Config::load(&Arguments::parse(&words(wrong)).unwrap()).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_cgroup_parent_never_leaves_or_is_the_root() {
+        for wrong in ["", "/", "corten", "/a/../b", "/a//b", "/.", "/a/"] {
+            let config = Config { cgroup_parent: wrong.into(), ..Config::default() };
+            assert!(config.check().is_err(), "{wrong}");
+        }
+        for right in ["/corten", "/a/b"] {
+            let config = Config { cgroup_parent: right.into(), ..Config::default() };
+            assert!(config.check().is_ok(), "{right}");
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! Listeners: Unix sockets that belong to their owner and are taken over only from the dead.
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+
+use rustix::process::umask;
+use tokio::net::UnixListener;
+
+use crate::error::Error;
+
+/// A group file is small; a larger one is not one.
+const MAX_GROUP_FILE_BYTES: u64 = 10 << 20;
+
+/// Listens at `path`, for root and for `group` unless that is empty.
+///
+/// # Errors
+/// [`Error::SocketInUse`] when somebody answers there.
+pub(crate) fn unix(path: &Path, group: &str) -> Result<UnixListener, Error> {
+    let failed = |what| move |source| Error::File { what, path: path.to_owned(), source };
+    let gid = if group.is_empty() { None } else { Some(group_id(group)?) };
+    if UnixStream::connect(path).is_ok() {
+        return Err(Error::SocketInUse { path: path.to_owned() });
+    }
+    match fs::remove_file(path) {
+        Err(source) if source.kind() != std::io::ErrorKind::NotFound => return Err(failed("remove")(source)),
+        _ => {}
+    }
+    // Without the mask the socket would be open to all between `bind` and `chmod`.
+    let previous = umask(rustix::fs::Mode::from_raw_mode(0o177));
+    let listener = UnixListener::bind(path).map_err(failed("listen at"));
+    umask(previous);
+    let listener = listener?;
+    if let Some(gid) = gid {
+        chown(path, None, Some(gid)).map_err(failed("change the group of"))?;
+        fs::set_permissions(path, fs::Permissions::from_mode(0o660)).map_err(failed("open to its group"))?;
+    }
+    Ok(listener)
+}
+
+fn group_id(name: &str) -> Result<u32, Error> {
+    let path = Path::new("/etc/group");
+    let failed = |source| Error::File { what: "read", path: path.to_owned(), source };
+    if fs::metadata(path).map_err(failed)?.len() > MAX_GROUP_FILE_BYTES {
+        return Err(failed(std::io::Error::from(std::io::ErrorKind::FileTooLarge)));
+    }
+    parse_group(&fs::read_to_string(path).map_err(failed)?, name)
+        .ok_or_else(|| Error::NoSuchGroup(name.to_owned()))
+}
+
+/// The number of a group in the text of `group(5)`.
+fn parse_group(text: &str, name: &str) -> Option<u32> {
+    text.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        (fields.next() == Some(name)).then(|| fields.nth(1)?.parse().ok()).flatten()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_group_is_found_by_its_whole_name() {
+        let text = "root:x:0:\ndocker-users:x:9:\ndocker:x:998:me\nbroken\n";
+        assert_eq!(parse_group(text, "docker"), Some(998));
+        assert_eq!(parse_group(text, "dock"), None);
+        assert_eq!(parse_group(text, "broken"), None);
+    }
+
+    #[tokio::test]
+    async fn a_socket_is_private_and_taken_over_only_from_the_dead() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("s");
+        let listener = unix(&path, "").unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert!(matches!(unix(&path, ""), Err(Error::SocketInUse { .. })));
+        drop(listener);
+        unix(&path, "").unwrap();
+        assert!(matches!(
+            unix(&path, "no-such-group"),
+            Err(Error::SocketInUse { .. } | Error::NoSuchGroup(_))
+        ));
+    }
+}

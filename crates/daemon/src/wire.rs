@@ -1,0 +1,127 @@
+//! The wiring: everything that the daemon has is built here, once, and taken down here.
+
+use std::io;
+use std::path::PathBuf;
+
+use engine::{Engine, LogDefaults};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::watch;
+
+use crate::config::Config;
+use crate::error::Error;
+use crate::listen;
+use crate::lock::StateLock;
+
+/// Requests mostly wait for the kernel or for a shim; two threads carry them on any machine.
+const WORKER_THREADS: usize = 2;
+
+/// Builds everything, serves until SIGTERM or SIGINT, and lets go. A second signal ends the daemon at once.
+pub(crate) fn run(config: Config) -> Result<(), Error> {
+    raise_open_files();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(WORKER_THREADS)
+        .enable_all()
+        .build()
+        .map_err(|source| Error::System { what: "start the runtime", source })?;
+    let lock = StateLock::take(&config.state)?;
+    let served = runtime.block_on(serve(config));
+    // Blocking work that hangs must not keep a stopped daemon alive.
+    runtime.shutdown_background();
+    drop(lock);
+    served
+}
+
+async fn serve(config: Config) -> Result<(), Error> {
+    let mut signals = Signals::new()?;
+    let engine = Engine::open(engine::Config {
+        root: config.root.clone(),
+        state: config.state.clone(),
+        cgroup_parent: config.cgroup_parent.clone(),
+        shim: shim(&config)?,
+        spare_shims: config.spare_shims,
+        log: LogDefaults { max_size_bytes: config.log_max_size_bytes, max_files: config.log_max_files },
+        stop_timeout_s: config.stop_timeout,
+    })
+    .await
+    .map_err(Error::Engine)?;
+    let socket = config.docker_socket();
+    let listener = listen::unix(&socket, &config.docker_group)?;
+    let (stop, stopping) = watch::channel(false);
+    let door = tokio::spawn(docker::serve(listener, engine.clone(), stopping));
+    tracing::info!(root = %config.root.display(), socket = %socket.display(), version = engine.version().version, "ready");
+    notify_supervisor();
+    signals.next().await;
+    tracing::info!("stopping; containers run on");
+    drop(std::fs::remove_file(&socket));
+    let let_go = async {
+        stop.send_replace(true);
+        if let Err(error) = door.await {
+            tracing::error!(%error, "the docker door ended badly");
+        }
+        engine.close().await.map_err(Error::Engine)
+    };
+    tokio::select! {
+        result = let_go => result,
+        () = signals.next() => {
+            tracing::warn!("a second signal: stopping at once");
+            Ok(())
+        }
+    }
+}
+
+/// The signals that ask the daemon to stop.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> Result<Signals, Error> {
+        let listen =
+            |kind| signal(kind).map_err(|source| Error::System { what: "listen for signals", source });
+        Ok(Signals {
+            terminate: listen(SignalKind::terminate())?,
+            interrupt: listen(SignalKind::interrupt())?,
+        })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+/// The shim that the configuration names, or the one beside this executable.
+fn shim(config: &Config) -> Result<PathBuf, Error> {
+    let failed = |path: PathBuf| move |source: io::Error| Error::File { what: "find the shim", path, source };
+    let path = if config.shim.as_os_str().is_empty() {
+        let own = std::env::current_exe().map_err(failed("/proc/self/exe".into()))?;
+        own.with_file_name("corten-shim")
+    } else {
+        config.shim.clone()
+    };
+    std::fs::metadata(&path).map_err(failed(path.clone()))?;
+    Ok(path)
+}
+
+/// Every container costs the daemon descriptors; the soft limit of 1,024 is a relic of `select(2)`.
+fn raise_open_files() {
+    let limit = getrlimit(Resource::Nofile);
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum })
+    {
+        tracing::warn!(%error, "the limit of open files could not be raised");
+    }
+}
+
+/// Tells systemd that the daemon is ready, if it asked (`sd_notify(3)`).
+fn notify_supervisor() {
+    let Some(address) = std::env::var_os("NOTIFY_SOCKET") else { return };
+    let sent = std::os::unix::net::UnixDatagram::unbound()
+        .and_then(|socket| socket.send_to(b"READY=1\n", std::path::Path::new(&address)));
+    if let Err(error) = sent {
+        tracing::warn!(%error, "the supervisor could not be told that the daemon is ready");
+    }
+}
