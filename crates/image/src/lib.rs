@@ -1,2 +1,5 @@
 //! Images: archives in, layers unpacked, in a confined worker.
 #![forbid(unsafe_code)]
+
+mod compression;
+pub mod tar;
