@@ -2,10 +2,15 @@
 //!
 //! One file per subsystem. Everything is a thin wrapper: the kernel's own semantics and errors, descriptors as
 //! owned or borrowed values, no policy. What rustix offers is used directly by the callers; here is what it lacks,
-//! and what needs `unsafe`. `child` is the one place that does more: it is the code that runs in a freshly cloned
+//! and what needs `unsafe`. [`child`] is the one place that does more: it is the code that runs in a freshly cloned
 //! process, where nothing may be allocated.
 
+pub mod capability;
+pub mod child;
+pub mod clone;
 pub mod memfd;
+pub mod mount;
+pub mod namespace;
 pub mod path;
 pub mod pidfd;
 pub mod process;

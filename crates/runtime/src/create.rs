@@ -2,11 +2,17 @@
 
 use std::os::fd::OwnedFd;
 
+use linux::capability;
 use oci::runtime_spec::Spec;
 
-use crate::container::Container;
-use crate::error::{Result, Warning};
+use crate::cgroup::Cgroup;
+use crate::container::{Container, Waiting};
+use crate::error::{Error, Result, Warning};
+use crate::launch::{self, Outcome};
+use crate::open::{self, Given, cannot};
+use crate::plan::{self, CgroupView, Host, Manner, Open};
 use crate::rootfs::Rootfs;
+use crate::seccomp;
 use crate::stdio::Stdio;
 
 /// What to create.
@@ -36,9 +42,80 @@ pub struct Created {
 
 /// Creates a container. When it fails nothing is left: no process, no mount, no cgroup.
 ///
-/// A program that does not exist or may not be executed is found out here, not at start: [`crate::Error::code`] is then
+/// A program that does not exist or may not be executed is found out here, not at start: [`Error::code`] is then
 /// `NotFound` (exit status 127) or `PermissionDenied` (126) and the message is the one that Docker's users know.
 pub fn create(request: Create<'_>) -> Result<Created> {
-    let _ = request;
-    todo!()
+    let id = request.id.to_owned();
+    let linux = request.spec.linux.as_ref();
+    let path = match linux.map(|linux| linux.cgroups_path.as_str()) {
+        None | Some("") => format!("/corten/{id}"),
+        Some(path) => path.to_owned(),
+    };
+    let filter = linux.and_then(|linux| linux.seccomp.as_ref()).map(seccomp::compile).transpose();
+    let filter = filter.map_err(|source| Error::Seccomp { source })?;
+    let resources = linux.and_then(|linux| linux.resources.as_ref());
+    let cgroup = Cgroup::create(&path, resources).map_err(|source| Error::Cgroup { id: id.clone(), source })?;
+    match create_in(request, &cgroup, filter.as_ref()) {
+        Ok(made) => {
+            let (terminal, warnings) = (made.terminal, made.warnings);
+            let container = Container::new(id, made.waiting, made.rootfs, (cgroup, filter));
+            Ok(Created { container, terminal, warnings })
+        }
+        Err(error) => {
+            // The error that the caller should see is the first one; an empty cgroup that stays is found by recovery.
+            let _ = cgroup.kill_all();
+            let _ = cgroup.remove();
+            Err(error)
+        }
+    }
+}
+
+struct Made {
+    waiting: Waiting,
+    rootfs: OwnedFd,
+    terminal: Option<OwnedFd>,
+    warnings: Vec<Warning>,
+}
+
+fn create_in(request: Create<'_>, cgroup: &Cgroup, filter: Option<&seccomp::Program>) -> Result<Made> {
+    let in_cgroup = |source| Error::Cgroup { id: request.id.to_owned(), source };
+    let manner = Manner {
+        stdio: request.stdio.plan(),
+        is_filtered: filter.is_some(),
+        default_rlimits: request.default_rlimits,
+        ensure_cwd: request.ensure_cwd,
+    };
+    let plan = plan::create(request.spec, manner, &host(Some(cgroup))?)?;
+    let given = Given {
+        rootfs: Some(request.rootfs.into_fd()),
+        init: None,
+        root: None,
+        stdio: request.stdio,
+    };
+    let descriptors = open::open_all(&plan, given)?;
+    let join = cgroup.join_fds().map_err(in_cgroup)?;
+    let (child, outcome, warnings) = launch::launch(&plan, &descriptors, &join, filter)?;
+    if let Outcome::Runs = outcome {
+        // A child that has not been started cannot have executed anything: something killed it.
+        return Err(Error::Died { id: request.id.to_owned() });
+    }
+    let mut rootfs = None;
+    let mut terminal = None;
+    for (open, descriptor) in plan.opens.iter().zip(descriptors) {
+        match open {
+            Open::Rootfs => rootfs = Some(descriptor),
+            Open::Master { .. } => terminal = Some(descriptor),
+            _ => {}
+        }
+    }
+    let rootfs = rootfs.ok_or_else(|| Error::Invalid { what: "the plan has no root".into() })?;
+    Ok(Made { waiting: Waiting { child, plan }, rootfs, terminal, warnings })
+}
+
+/// What plans depend on. Only a first process needs the cgroup's directories.
+pub(crate) fn host(cgroup: Option<&Cgroup>) -> Result<Host> {
+    let grantable = capability::grantable().map_err(cannot("read own capabilities"))?;
+    let views = cgroup.map(Cgroup::directories).unwrap_or_default();
+    let cgroup_views = views.into_iter().map(|(name, directory)| CgroupView { name, directory }).collect();
+    Ok(Host { grantable, cgroup_views })
 }

@@ -39,6 +39,10 @@ pub enum Error {
     Step { step: String, source: Errno },
     #[error("container `{id}` is not running")]
     NotRunning { id: String },
+    #[error("container `{id}` is paused")]
+    Paused { id: String },
+    #[error("the first process of container `{id}` was killed while it was made; its memory limit may be too low")]
+    Died { id: String },
     #[error("container `{id}` was started already")]
     AlreadyStarted { id: String },
     #[error("control group of container `{id}`")]
@@ -62,8 +66,10 @@ impl Error {
                 }
                 _ => Code::Internal,
             },
-            Error::NotRunning { .. } => Code::FailedPrecondition,
-            Error::AlreadyStarted { .. } => Code::FailedPrecondition,
+            Error::AlreadyStarted { .. } | Error::NotRunning { .. } | Error::Paused { .. } => {
+                Code::FailedPrecondition
+            }
+            Error::Died { .. } => Code::ResourceExhausted,
             Error::Cgroup { source, .. } => source.code(),
             Error::Seccomp { source } => source.code(),
         }

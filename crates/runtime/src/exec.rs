@@ -1,12 +1,17 @@
 //! `exec`: another process in a running container, confined exactly like the first one.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 
-use linux::pidfd::Exit;
+use linux::pidfd::{self, Exit};
 use oci::runtime_spec;
+use rustix::io::Errno;
 
 use crate::container::Container;
-use crate::error::{Result, Warning};
+use crate::create;
+use crate::error::{Error, Result, Warning};
+use crate::launch;
+use crate::open::{self, Given, cannot};
+use crate::plan::{self, Manner, Open, StdioPlan};
 use crate::stdio::Stdio;
 
 /// What to execute in a running container.
@@ -33,19 +38,44 @@ pub struct Process {
 impl Process {
     /// Reaps it if it has ended; never blocks. Poll `pidfd` for readability to know when.
     pub fn try_wait(&self) -> Result<Option<Exit>> {
-        todo!()
+        pidfd::try_wait(self.pidfd.as_fd()).map_err(cannot("wait for the process"))
     }
-    /// Sends a signal; fails with `NotFound` once it has ended.
+
+    /// Sends a signal; fails with [`Error::NotRunning`] once it has been reaped.
     pub fn kill(&self, signal: i32) -> Result<()> {
-        let _ = signal;
-        todo!()
+        match pidfd::send_signal(self.pidfd.as_fd(), signal) {
+            Err(Errno::SRCH) => Err(Error::NotRunning { id: self.pid.to_string() }),
+            other => other.map_err(cannot(format!("send signal {signal}"))),
+        }
     }
 }
 
 impl Container {
     /// Starts another process; returns when its program runs, or with the same errors as [`crate::create`].
     pub fn exec(&self, request: Exec<'_>) -> Result<Process> {
-        let _ = request;
-        todo!()
+        self.must_run()?;
+        // A process that is born frozen would never report.
+        if self.is_paused()? {
+            return Err(Error::Paused { id: self.id().to_owned() });
+        }
+        let filter = self.filter().filter(|_| !request.privileged);
+        let manner = Manner {
+            stdio: request.stdio.plan(),
+            is_filtered: filter.is_some(),
+            default_rlimits: request.default_rlimits,
+            ensure_cwd: false,
+        };
+        let plan = plan::exec(request.process, manner, &create::host(None)?)?;
+        let root = match manner.stdio {
+            StdioPlan::Terminal => Some(self.root()?),
+            _ => None,
+        };
+        let given = Given { rootfs: None, init: Some(self.pidfd()), root, stdio: request.stdio };
+        let descriptors = open::open_all(&plan, given)?;
+        let (child, _, warnings) = launch::launch(&plan, &descriptors, &self.join()?, filter)?;
+        let terminal = plan.opens.iter().zip(descriptors);
+        let terminal =
+            terminal.filter(|(open, _)| **open == Open::MasterInside).map(|(_, master)| master).next();
+        Ok(Process { pid: child.pid, pidfd: child.pidfd, terminal, warnings })
     }
 }

@@ -12,7 +12,7 @@
 //! Invariants:
 //! * Inside a container's tree nothing is reached by a joined path: only by descriptor and openat2 in its root.
 //! * The root file system is never mounted where the host can see it.
-//! * A process that enters later (`exec`) finishes with the same steps as the first one: `plan` has one function.
+//! * A process that enters later (`exec`) finishes with the same steps as the first one: [`plan`] has one function.
 //! * The calling thread's own namespaces, working directory, umask and credentials do not change.
 //!
 //! Implements the runtime specification 1.2: <https://github.com/opencontainers/runtime-spec/blob/main/spec.md>.
@@ -24,6 +24,9 @@ mod create;
 pub mod defaults;
 mod error;
 mod exec;
+mod launch;
+mod open;
+pub mod plan;
 mod rootfs;
 pub mod seccomp;
 mod stdio;

@@ -23,3 +23,16 @@ pub struct TerminalSize {
     pub width: u16,
     pub height: u16,
 }
+
+impl Stdio {
+    /// The caller's descriptors, by number, and the size of the terminal.
+    pub(crate) fn into_parts(self) -> ([Option<OwnedFd>; 3], TerminalSize) {
+        match self {
+            Stdio::Null => ([None, None, None], TerminalSize::default()),
+            Stdio::Pipes { stdin, stdout, stderr } => {
+                ([stdin, Some(stdout), Some(stderr)], TerminalSize::default())
+            }
+            Stdio::Terminal { size } => ([None, None, None], size),
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! Opens what a plan asks for, in the parent: the child receives descriptors and no paths of the host.
+
+use std::ffi::CStr;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use linux::child::Slot;
+use linux::mount::{self, Attributes, Parameter};
+use linux::{path, pty};
+use rustix::fs::{CWD, Mode, OFlags};
+use rustix::io::Errno;
+
+use crate::error::{Error, Result};
+use crate::plan::{Open, Plan, StdioPlan};
+use crate::stdio::{Stdio, TerminalSize};
+
+/// statfs(2): `DEVPTS_SUPER_MAGIC`.
+const DEVPTS_MAGIC: i64 = 0x1cd1;
+
+/// What the caller has already opened.
+pub(crate) struct Given<'a> {
+    /// The first process's root file system, or for a later process nothing.
+    pub(crate) rootfs: Option<OwnedFd>,
+    /// The first process, for a later one.
+    pub(crate) init: Option<BorrowedFd<'a>>,
+    /// Root of the running container, for a later process with a terminal.
+    pub(crate) root: Option<OwnedFd>,
+    pub(crate) stdio: Stdio,
+}
+
+impl Stdio {
+    pub(crate) fn plan(&self) -> StdioPlan {
+        match self {
+            Stdio::Null => StdioPlan::Null,
+            Stdio::Pipes { stdin, .. } => StdioPlan::Pipes { has_stdin: stdin.is_some() },
+            Stdio::Terminal { .. } => StdioPlan::Terminal,
+        }
+    }
+}
+
+/// Opens everything, in order: slot `n` of the plan is the `n`th result.
+pub(crate) fn open_all(plan: &Plan, mut given: Given<'_>) -> Result<Vec<OwnedFd>> {
+    let mut opened = Vec::with_capacity(plan.opens.len());
+    let (mut pipes, size) = given.stdio.into_parts();
+    for open in &plan.opens {
+        let descriptor = match open {
+            Open::Rootfs => given.rootfs.take().ok_or_else(missing)?,
+            Open::Init => duplicate(given.init.ok_or_else(missing)?)?,
+            Open::Namespace { path } => file(path, OFlags::RDONLY, "open namespace")?,
+            Open::Bind { source, is_recursive, recursive, top } => {
+                bind(source, *is_recursive, *recursive, *top)?
+            }
+            Open::CgroupTree { directories, links } => cgroup_tree(directories, links)?,
+            Open::Devpts { parameters, attributes } => instance(c"devpts", parameters, *attributes)?,
+            Open::Master { devpts: Slot(number) } => {
+                let devpts = opened.get(*number).map(AsFd::as_fd).ok_or_else(missing)?;
+                master(devpts, size)?
+            }
+            Open::MasterInside => {
+                let devpts = devpts_inside(given.root.as_ref().ok_or_else(missing)?.as_fd())?;
+                master(devpts.as_fd(), size)?
+            }
+            Open::Stdio(number) => {
+                pipes.get_mut(usize::from(*number)).and_then(Option::take).ok_or_else(missing)?
+            },
+        };
+        opened.push(descriptor);
+    }
+    Ok(opened)
+}
+
+/// Only a plan for other input than was given could ask for what is not there.
+fn missing() -> Error {
+    Error::Invalid { what: "the plan was made for other input".into() }
+}
+
+/// A `Prepare` error for what was tried.
+pub(crate) fn cannot(what: impl Into<String>) -> impl FnOnce(Errno) -> Error {
+    move |source| Error::Prepare { what: what.into(), source }
+}
+
+pub(crate) fn duplicate(descriptor: BorrowedFd<'_>) -> Result<OwnedFd> {
+    rustix::io::fcntl_dupfd_cloexec(descriptor, 3).map_err(cannot("duplicate a descriptor"))
+}
+
+fn file(path: &Path, flags: OFlags, what: &str) -> Result<OwnedFd> {
+    rustix::fs::open(path, flags | OFlags::CLOEXEC, Mode::empty())
+        .map_err(cannot(format!("{what} `{}`", path.display())))
+}
+
+/// A detached copy of what is mounted at a path of the host.
+pub(crate) fn bind(
+    source: &Path,
+    is_recursive: bool,
+    recursive: Attributes,
+    top: Attributes,
+) -> Result<OwnedFd> {
+    let what = || format!("open mount source `{}`", source.display());
+    let name = std::ffi::CString::new(source.as_os_str().as_bytes())
+        .map_err(|_| Error::Invalid { what: "a path contains a NUL character".into() })?;
+    let copy = mount::copy(CWD, &name, is_recursive).map_err(|source| cannot(what())(source))?;
+    mount::set_attributes(copy.as_fd(), recursive, true).map_err(|source| cannot(what())(source))?;
+    if top != Attributes::default() {
+        mount::set_attributes(copy.as_fd(), top, false).map_err(|source| cannot(what())(source))?;
+    }
+    Ok(copy)
+}
+
+/// A detached new instance of a file system. The kernel's explanation becomes part of the error.
+pub(crate) fn instance(kind: &CStr, parameters: &[Parameter], attributes: u64) -> Result<OwnedFd> {
+    let name = kind.to_string_lossy();
+    let context = mount::open(kind).map_err(cannot(format!("open file system `{name}`")))?;
+    mount::create(context.as_fd(), parameters, attributes).map_err(|source| {
+        let said = mount::explanation(context.as_fd()).map(|said| format!(" ({said})")).unwrap_or_default();
+        cannot(format!("mount file system `{name}`{said}"))(source)
+    })
+}
+
+fn cgroup_tree(
+    directories: &[std::ffi::CString],
+    links: &[(std::ffi::CString, std::ffi::CString)],
+) -> Result<OwnedFd> {
+    let mode = Parameter { key: c"mode".into(), value: Some(c"755".into()) };
+    let attributes = mount::NO_SUID | mount::NO_DEVICES | mount::NO_EXECUTION;
+    let tree = instance(c"tmpfs", &[mode], attributes)?;
+    let fill = || {
+        for directory in directories {
+            rustix::fs::mkdirat(&tree, &**directory, Mode::from_raw_mode(0o755))?;
+        }
+        for (name, target) in links {
+            rustix::fs::symlinkat(&**target, &tree, &**name)?;
+        }
+        let read_only = Attributes { set: mount::READ_ONLY, ..Attributes::default() };
+        mount::set_attributes(tree.as_fd(), read_only, false)
+    };
+    fill().map_err(cannot("make the directory of the control groups"))?;
+    Ok(tree)
+}
+
+fn master(devpts: BorrowedFd<'_>, size: TerminalSize) -> Result<OwnedFd> {
+    let master = pty::open_master(devpts).map_err(cannot("open a terminal"))?;
+    if size != TerminalSize::default() {
+        pty::resize(master.as_fd(), size.width, size.height).map_err(cannot("resize the terminal"))?;
+    }
+    Ok(master)
+}
+
+/// The container chooses what is at its `/dev/pts`; only a devpts instance is accepted, whichever it is.
+fn devpts_inside(root: BorrowedFd<'_>) -> Result<OwnedFd> {
+    let what = "open the container's `/dev/pts`";
+    let directory = OFlags::RDONLY | OFlags::DIRECTORY;
+    let devpts = path::open_in_root(root, c"dev/pts", directory).map_err(cannot(what))?;
+    let kind = rustix::fs::fstatfs(&devpts).map_err(cannot(what))?.f_type;
+    if i64::from(kind) != DEVPTS_MAGIC {
+        return Err(cannot(what)(Errno::NODEV));
+    }
+    Ok(devpts)
+}
