@@ -1,0 +1,79 @@
+//! What can go wrong in the store.
+
+use std::path::{Path, PathBuf};
+
+use api::code::Code;
+use oci::digest::Digest;
+
+/// The result of the store's operations.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Why the store did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("the store at `{root}` is in use by process {pid}")]
+    Locked { root: PathBuf, pid: String },
+    #[error("{kind} `{name}` does not exist")]
+    NotFound { kind: &'static str, name: String },
+    #[error("{kind} `{name}` exists already")]
+    AlreadyExists { kind: &'static str, name: String },
+    #[error("snapshot `{name}` {why}")]
+    Snapshot { name: String, why: &'static str },
+    #[error("content is {actual}, expected {expected}")]
+    WrongDigest { expected: Digest, actual: Digest },
+    #[error("content has {actual} bytes, expected {expected}")]
+    WrongSize { expected: u64, actual: u64 },
+    #[error("content is larger than {limit} bytes")]
+    TooLarge { limit: u64 },
+    #[error("{digest} has an algorithm that the store does not keep")]
+    Algorithm { digest: Digest },
+    #[error("{what} `{path}`")]
+    File { what: &'static str, path: PathBuf, source: std::io::Error },
+    #[error("database")]
+    Database(#[source] rusqlite::Error),
+    #[error("the database's disk is full")]
+    DatabaseFull,
+    #[error("a record in the database is damaged: {what}")]
+    Record { what: String },
+    #[error("the database has version {version}, which this program does not know")]
+    Newer { version: usize },
+    #[error("the database's writer has ended")]
+    WriterGone,
+}
+
+impl Error {
+    pub(crate) fn file(what: &'static str, path: &Path, source: std::io::Error) -> Error {
+        Error::File { what, path: path.to_owned(), source }
+    }
+
+    /// What kind of failure it is.
+    pub fn code(&self) -> Code {
+        match self {
+            Error::NotFound { .. } => Code::NotFound,
+            Error::AlreadyExists { .. } => Code::AlreadyExists,
+            Error::Locked { .. } | Error::Newer { .. } | Error::Snapshot { .. } => Code::FailedPrecondition,
+            Error::WrongDigest { .. } | Error::WrongSize { .. } | Error::TooLarge { .. } => {
+                Code::InvalidArgument
+            }
+            Error::Algorithm { .. } => Code::InvalidArgument,
+            Error::DatabaseFull => Code::ResourceExhausted,
+            Error::File { source, .. } => match source.kind() {
+                std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => {
+                    Code::ResourceExhausted
+                }
+                _ => Code::Internal,
+            },
+            Error::Record { .. } => Code::DataLoss,
+            Error::Database(_) | Error::WriterGone => Code::Internal,
+        }
+    }
+}
+
+impl From<rusqlite::Error> for Error {
+    fn from(source: rusqlite::Error) -> Error {
+        match source.sqlite_error_code() {
+            Some(rusqlite::ErrorCode::DiskFull) => Error::DatabaseFull,
+            _ => Error::Database(source),
+        }
+    }
+}

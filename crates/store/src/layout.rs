@@ -1,0 +1,97 @@
+//! The on-disk map: every directory under root and state, and who owns it.
+//!
+//! ```text
+//! root (0700, survives a reboot)
+//!   lock                        flock: one process has the store            store
+//!   metadata.db{,-wal,-shm}     records                                     store::db
+//!   metadata.db.bak             last good copy, made at a graceful stop     store::db
+//!   content/blobs/sha256/<hex>  immutable blobs                             store::content
+//!   content/ingest/<id>         blobs being written                         store::content
+//!   snapshots/overlay/<n>/{fs,work}, snapshots/native/<n>/fs                store::snapshots
+//!   volumes/<name>/_data        volumes                                     engine
+//!   containers/<uid>/           log.json*, hostname, hosts, resolv.conf     engine, shim (the log)
+//! state (0700, a reboot clears it)
+//!   intents/<id>.json           kernel effects under way                    store::intents
+//!   bundles/<uid>/config.json   what the shim runs                          engine
+//!   shims/<id>/                 task.sock attach.sock exit.json log         shim
+//! ```
+
+use std::fs::DirBuilder;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+use crate::error::{Error, Result};
+
+/// Paths below one root.
+#[derive(Debug, Clone)]
+pub struct Layout {
+    root: PathBuf,
+}
+
+impl Layout {
+    /// Makes the directories that the store owns, private to their owner.
+    pub fn create(root: &Path) -> Result<Layout> {
+        let layout = Layout { root: root.to_owned() };
+        for path in [
+            layout.root.clone(),
+            layout.blobs(),
+            layout.ingest(),
+            layout.snapshots("overlay"),
+            layout.snapshots("native"),
+            layout.volumes(),
+            layout.containers(),
+        ] {
+            private_dir(&path)?;
+        }
+        Ok(layout)
+    }
+
+    /// What the lock is taken on.
+    pub fn lock(&self) -> PathBuf {
+        self.root.join("lock")
+    }
+
+    /// The database.
+    pub fn database(&self) -> PathBuf {
+        self.root.join("metadata.db")
+    }
+
+    /// Its last good copy.
+    pub fn backup(&self) -> PathBuf {
+        self.root.join("metadata.db.bak")
+    }
+
+    /// Blobs, by their sha256.
+    pub fn blobs(&self) -> PathBuf {
+        self.root.join("content/blobs/sha256")
+    }
+
+    /// Blobs being written.
+    pub fn ingest(&self) -> PathBuf {
+        self.root.join("content/ingest")
+    }
+
+    /// One snapshotter's directories.
+    pub fn snapshots(&self, name: &str) -> PathBuf {
+        self.root.join("snapshots").join(name)
+    }
+
+    /// Volumes, by name.
+    pub fn volumes(&self) -> PathBuf {
+        self.root.join("volumes")
+    }
+
+    /// Files of containers, by uid.
+    pub fn containers(&self) -> PathBuf {
+        self.root.join("containers")
+    }
+}
+
+/// Makes a directory and its parents with mode 0700, if it is not there.
+pub fn private_dir(path: &Path) -> Result<()> {
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
+        .map_err(|source| Error::file("create", path, source))
+}
