@@ -45,6 +45,8 @@ pub(crate) enum Error {
     Frame(#[from] FrameError),
     #[error("reading input")]
     Input(#[source] io::Error),
+    #[error("ended by signal {0}")]
+    Interrupted(i32),
     #[error("starting the daemon: {0}")]
     Launch(String),
     #[error("the connection to the daemon broke")]
@@ -84,7 +86,11 @@ impl Error {
     /// This failure, ending the program with `code` (unless it was misuse, which has its own).
     pub(crate) fn exiting(self, code: u8) -> Error {
         match self {
-            Error::Misuse { .. } | Error::NotATerminal | Error::With { .. } => self,
+            Error::Interrupted(_)
+            | Error::Misuse { .. }
+            | Error::NotATerminal
+            | Error::Output(_)
+            | Error::With { .. } => self,
             error => Error::With { code, error: Box::new(error) },
         }
     }
@@ -93,17 +99,19 @@ impl Error {
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
             Error::Flag { .. } => TOOL_FAILED,
+            Error::Interrupted(number) => 128 + u8::try_from(*number).unwrap_or(0),
             Error::Output(source) if source.kind() == io::ErrorKind::BrokenPipe => BROKEN_PIPE,
             Error::With { code, .. } => *code,
             _ => 1,
         }
     }
 
-    /// Whether nobody is left to read about it.
-    pub(crate) fn is_broken_pipe(&self) -> bool {
+    /// Whether there is nothing to tell, or nobody left to read it.
+    pub(crate) fn is_silent(&self) -> bool {
         match self {
+            Error::Interrupted(_) => true,
             Error::Output(source) => source.kind() == io::ErrorKind::BrokenPipe,
-            Error::With { error, .. } => error.is_broken_pipe(),
+            Error::With { error, .. } => error.is_silent(),
             _ => false,
         }
     }
@@ -182,8 +190,8 @@ mod tests {
     #[test]
     fn a_reader_that_went_away_is_not_told_so() {
         let error = Error::Output(io::ErrorKind::BrokenPipe.into());
-        assert!(error.is_broken_pipe());
+        assert!(error.is_silent());
         assert_eq!(error.exit_code(), 141);
-        assert!(error.exiting(125).is_broken_pipe());
+        assert!(error.exiting(125).is_silent());
     }
 }

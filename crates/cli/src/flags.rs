@@ -133,7 +133,9 @@ impl Given {
         refused: Refused,
         words: &[OsString],
     ) -> Result<Given, Error> {
-        let matches = parser.try_get_matches_from_mut(words).map_err(|error| misread(&error, &usage, refused, words))?;
+        let matches = parser
+            .try_get_matches_from_mut(words)
+            .map_err(|error| misread(&error, &usage, refused, words))?;
         let given = Given { usage, parser, matches };
         for arg in given.parser.get_arguments().filter(|arg| arg.is_require_equals_set()) {
             if let Some(text) = given.text(arg.get_id().as_str())
@@ -252,10 +254,12 @@ fn misread(error: &clap::Error, usage: &Usage, refused: Refused, words: &[OsStri
     let message = match error.kind() {
         ErrorKind::UnknownArgument => {
             let name = flag.trim_start_matches('-');
-            let is_refused =
-                |(long, short): &&(&str, Option<char>)| *long == name || short.is_some_and(|c| name == c.to_string());
+            let is_refused = |(long, short): &&(&str, Option<char>)| {
+                *long == name || short.is_some_and(|c| name == c.to_string())
+            };
             if let Some((long, _)) = refused.iter().find(is_refused) {
-                return Error::NotYet(format!("flag --{long} of `{}`", usage.path)).exiting(crate::error::TOOL_FAILED);
+                return Error::NotYet(format!("flag --{long} of `{}`", usage.path))
+                    .exiting(crate::error::TOOL_FAILED);
             }
             match flag.strip_prefix("--") {
                 Some(_) => format!("unknown flag: {flag}"),
@@ -301,7 +305,12 @@ mod tests {
             list("env", "list", "").short('e'),
         ];
         let words: Vec<OsString> = words.iter().map(OsString::from).collect();
-        let given = Given::parse(usage, parser("run", operands, flags), &[("publish", Some('p')), ("dns", None)], &words)?;
+        let given = Given::parse(
+            usage,
+            parser("run", operands, flags),
+            &[("publish", Some('p')), ("dns", None)],
+            &words,
+        )?;
         given.check(operands)?;
         Ok(given)
     }
@@ -309,7 +318,11 @@ mod tests {
     #[test]
     fn flags_follow_dockers_conventions() {
         let rest = Operands::command_line(1);
-        let given = parse(rest, &["-it", "--rm=false", "-e", "A=b", "-eC", "-m=5", "--env", "-x", "img", "-i", "--", "x"]).unwrap();
+        let given = parse(
+            rest,
+            &["-it", "--rm=false", "-e", "A=b", "-eC", "-m=5", "--env", "-x", "img", "-i", "--", "x"],
+        )
+        .unwrap();
         assert!(given.switch("interactive") && given.switch("tty") && !given.switch("rm"));
         assert_eq!(given.list("env"), ["A=b", "C", "-x"]);
         assert_eq!(given.text("memory"), Some("5"));

@@ -23,6 +23,8 @@ pub(crate) struct Piece<'a> {
     pub(crate) source: Source,
     /// Whether a frame begins with it.
     pub(crate) is_first: bool,
+    /// Whether a frame ends with it.
+    pub(crate) is_last: bool,
     pub(crate) payload: &'a [u8],
 }
 
@@ -67,11 +69,12 @@ impl Decoder {
             *input = rest;
             self.remaining -= payload.len();
             let is_first = std::mem::take(&mut self.is_first);
-            if self.remaining == 0 {
+            let is_last = self.remaining == 0;
+            if is_last {
                 self.header.clear();
             }
             match source {
-                Some(source) => return Ok(Some(Piece { source, is_first, payload })),
+                Some(source) => return Ok(Some(Piece { source, is_first, is_last, payload })),
                 None => self.collect_report(payload)?,
             }
         }
@@ -109,14 +112,17 @@ mod tests {
     fn decode(input: &[u8], chunk: usize) -> Result<Vec<(Source, Vec<u8>)>, FrameError> {
         let mut decoder = Decoder::default();
         let mut frames: Vec<(Source, Vec<u8>)> = Vec::new();
+        let mut ended = 0;
         for mut bytes in input.chunks(chunk) {
             while let Some(piece) = decoder.next(&mut bytes)? {
                 if piece.is_first {
                     frames.push((piece.source, Vec::new()));
                 }
                 frames.last_mut().unwrap().1.extend_from_slice(piece.payload);
+                ended += usize::from(piece.is_last);
             }
         }
+        assert_eq!(ended, frames.len(), "every frame that begins ends once");
         Ok(frames)
     }
 

@@ -1,11 +1,47 @@
-//! The command line: one file per command.
+//! The command line: a client of the Docker Engine API, one file per command, grouped by noun.
+//!
+//! A run goes through [`command`] (which command, with which words), the command's own file (what is asked), and
+//! [`client`] (asking it). Commands print with [`output`]; what they fail with is an [`error::Error`], which knows the exit
+//! code and what to do about it. Nothing in here knows the engine: any daemon that speaks the API will do.
 #![forbid(unsafe_code)]
 
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+mod attach;
+mod catalog;
+mod client;
+mod command;
+mod container;
+mod each;
 mod error;
+mod filters;
 mod flags;
 mod frames;
+mod help;
+mod image;
+mod inspect;
 mod json;
+mod launch;
+mod lines;
+
+mod output;
 mod size;
+mod system;
 mod table;
 mod template;
+mod terminal;
 mod time;
+mod volume;
+
+/// Runs the command line `arguments`, the program's name first.
+pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let mut arguments = arguments.into_iter();
+    let name = arguments.next().unwrap_or_default();
+    let words: Vec<OsString> = arguments.collect();
+    if words.first().is_some_and(|word| word == launch::APPLET) {
+        return launch::become_daemon(words.into_iter().skip(1));
+    }
+    let is_docker = std::path::Path::new(&name).file_name().is_some_and(|name| name == "docker");
+    ExitCode::from(command::run(if is_docker { "docker" } else { "corten" }, &words))
+}

@@ -1,4 +1,4 @@
-//! Columns of text, spaced as Go's `text/tabwriter` does for Docker: at least 20 wide, 3 spaces between, no trailing tabs.
+//! Columns of text, spaced as Go's `text/tabwriter` does for Docker: at least 10 wide, 3 spaces between, no trailing tabs.
 //!
 //! A cell is what a tab ends; what follows the last tab of a line belongs to no column. A column is a run of
 //! consecutive lines that have a cell in it, and is as wide as its widest cell in that run.
@@ -11,7 +11,7 @@ pub(crate) struct Spacing {
 }
 
 /// The spacing of every list of Docker's.
-pub(crate) const LIST: Spacing = Spacing { least: 20, padding: 3 };
+pub(crate) const LIST: Spacing = Spacing { least: 10, padding: 3 };
 
 /// Replaces the tabs of `text` by spaces so that its columns line up.
 pub(crate) fn align(text: &str, spacing: Spacing) -> String {
@@ -49,13 +49,13 @@ mod tests {
     use super::{LIST, Spacing, align};
 
     #[test]
-    fn columns_are_twenty_wide_or_three_more_than_their_widest_cell() {
+    fn columns_are_ten_wide_or_three_more_than_their_widest_cell() {
         let cases = [
             ("", ""),
-            ("A\tB\n", "A                   B\n"),
-            ("A\tB\naaaaaaaaaaaaaaaaaaaa\tb", "A                      B\naaaaaaaaaaaaaaaaaaaa   b\n"),
-            ("ä…\tB\n", "ä…                  B\n"),
-            ("A\t\tC\na\t\tc\n", "A                                       C\na                                       c\n"),
+            ("A\tB\n", "A         B\n"),
+            ("A\tB\naaaaaaaaaa\tb", "A            B\naaaaaaaaaa   b\n"),
+            ("ä…\tB\n", "ä…        B\n"),
+            ("A\t\tC\na\t\tc\n", "A                   C\na                   c\n"),
         ];
         for (text, expected) in cases {
             assert_eq!(align(text, LIST), expected, "{text:?}");

@@ -6,8 +6,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use clap::Arg;
 use gotmpl::{MissingKey, Template, TemplateError, Value};
 
+use crate::flags::value as value_flag;
 use crate::table;
 
 /// One line of a list, by Docker's names of its fields.
@@ -27,6 +29,21 @@ pub(crate) enum Format {
 #[derive(Debug, thiserror::Error)]
 #[error("template parsing error: {0}")]
 pub(crate) struct FormatError(#[from] TemplateError);
+
+/// The flag of every list.
+pub(crate) fn flag() -> Arg {
+    value_flag(
+        "format",
+        "string",
+        "Format output using a custom template: 'table' (default), 'table TEMPLATE', 'json', or a Go TEMPLATE",
+    )
+}
+
+/// The flag of everything that shows documents.
+pub(crate) fn document_flag() -> Arg {
+    value_flag("format", "string", "Format output using a custom template: 'json', or a Go TEMPLATE")
+        .short('f')
+}
 
 impl Format {
     /// Reads the value of `--format`; nothing is the usual table.
@@ -96,9 +113,7 @@ pub(crate) fn text(text: impl Into<Arc<str>>) -> Value {
 /// The `Label` of a row: `{{.Label "key"}}`.
 pub(crate) fn label(labels: impl IntoIterator<Item = (String, String)>) -> Value {
     let labels: BTreeMap<String, String> = labels.into_iter().collect();
-    Value::Function(Arc::new(move |given| {
-        Ok(text(labels.get(&*first(given)).cloned().unwrap_or_default()))
-    }))
+    Value::Function(Arc::new(move |given| Ok(text(labels.get(&*first(given)).cloned().unwrap_or_default()))))
 }
 
 /// In a title, a label is called by the last part of its key.
@@ -123,7 +138,7 @@ enum Names {
 }
 
 /// Fields that Docker's structures spell differently from its JSON.
-const GO_NAMES: [(&str, &str); 10] = [
+const GO_NAMES: [(&str, &str); 11] = [
     ("CpuPeriod", "CPUPeriod"),
     ("CpuQuota", "CPUQuota"),
     ("CpuRealtimePeriod", "CPURealtimePeriod"),
@@ -131,9 +146,10 @@ const GO_NAMES: [(&str, &str); 10] = [
     ("CpuShares", "CPUShares"),
     ("Id", "ID"),
     ("NanoCpus", "NanoCPUs"),
-    ("Ulimits", "Ulimits"),
-    ("IPAddress", "IPAddress"),
-    ("Os", "OS"),
+    ("ApiVersion", "APIVersion"),
+    ("scope", "Scope"),
+    ("time", "Time"),
+    ("timeNano", "TimeNano"),
 ];
 
 fn value(document: &serde_json::Value, names: Names) -> Value {
@@ -312,7 +328,7 @@ mod tests {
 
     #[test]
     fn lists_are_tables_templates_or_json() {
-        let table = "CONTAINER ID        NAMES\n1                   one\n2                   two\n";
+        let table = "CONTAINER ID   NAMES\n1              one\n2              two\n";
         let cases = [
             ("", table),
             ("table", table),

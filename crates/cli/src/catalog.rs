@@ -1,0 +1,170 @@
+//! The table of all commands: where each is found, and under which names.
+
+use crate::command::Command;
+use crate::{container, image, inspect, system, volume};
+
+/// A command and its names.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    /// The management group; none for commands that only exist at the top.
+    pub(crate) noun: Option<&'static str>,
+    /// Its names in the group (or at the top), the usual one first.
+    pub(crate) verbs: &'static [&'static str],
+    /// Its name at the top, beside the one in the group.
+    pub(crate) shortcut: Option<&'static str>,
+    pub(crate) command: &'static Command,
+}
+
+/// The management groups, with what they are about.
+pub(crate) const NOUNS: [(&str, &str); 4] = [
+    ("container", "Manage containers"),
+    ("image", "Manage images"),
+    ("system", "Manage Corten"),
+    ("volume", "Manage volumes"),
+];
+
+/// Commands of Docker's that are not there yet, at the top or in a group.
+pub(crate) const NOT_YET: [&str; 35] = [
+    "build",
+    "builder",
+    "buildx",
+    "checkpoint",
+    "commit",
+    "compose",
+    "context",
+    "cp",
+    "df",
+    "diff",
+    "export",
+    "login",
+    "logout",
+    "manifest",
+    "network",
+    "node",
+    "plugin",
+    "port",
+    "pull",
+    "push",
+    "save",
+    "search",
+    "secret",
+    "service",
+    "stack",
+    "stats",
+    "swarm",
+    "top",
+    "trust",
+    "update",
+    "import-bundle",
+    "dial-stdio",
+    "scout",
+    "init",
+    "bake",
+];
+
+const fn entry(
+    noun: &'static str,
+    verbs: &'static [&'static str],
+    shortcut: Option<&'static str>,
+    command: &'static Command,
+) -> Entry {
+    Entry { noun: Some(noun), verbs, shortcut, command }
+}
+
+const fn top(verbs: &'static [&'static str], command: &'static Command) -> Entry {
+    Entry { noun: None, verbs, shortcut: None, command }
+}
+
+/// Every command, in the order of the help.
+pub(crate) static ENTRIES: [Entry; 35] = [
+    entry("container", &["attach"], Some("attach"), &container::attach::COMMAND),
+    entry("container", &["create"], Some("create"), &container::create::COMMAND),
+    entry("container", &["exec"], Some("exec"), &container::exec::COMMAND),
+    entry("container", &["inspect"], None, &container::inspect::COMMAND),
+    entry("container", &["kill"], Some("kill"), &container::kill::COMMAND),
+    entry("container", &["logs"], Some("logs"), &container::logs::COMMAND),
+    entry("container", &["ls", "list", "ps"], Some("ps"), &container::ls::COMMAND),
+    entry("container", &["pause"], Some("pause"), &container::pause::PAUSE),
+    entry("container", &["prune"], None, &container::prune::COMMAND),
+    entry("container", &["rename"], Some("rename"), &container::rename::COMMAND),
+    entry("container", &["restart"], Some("restart"), &container::restart::COMMAND),
+    entry("container", &["rm", "remove"], Some("rm"), &container::rm::COMMAND),
+    entry("container", &["run"], Some("run"), &container::run::COMMAND),
+    entry("container", &["start"], Some("start"), &container::start::COMMAND),
+    entry("container", &["stop"], Some("stop"), &container::stop::COMMAND),
+    entry("container", &["unpause"], Some("unpause"), &container::pause::UNPAUSE),
+    entry("container", &["wait"], Some("wait"), &container::wait::COMMAND),
+    entry("image", &["history"], Some("history"), &image::history::COMMAND),
+    entry("image", &["import"], Some("import"), &image::import::COMMAND),
+    entry("image", &["inspect"], None, &image::inspect::COMMAND),
+    entry("image", &["load"], Some("load"), &image::load::COMMAND),
+    entry("image", &["ls", "list"], Some("images"), &image::ls::COMMAND),
+    entry("image", &["prune"], None, &image::prune::COMMAND),
+    entry("image", &["rm", "remove"], Some("rmi"), &image::rm::COMMAND),
+    entry("image", &["tag"], Some("tag"), &image::tag::COMMAND),
+    entry("system", &["events"], Some("events"), &system::events::COMMAND),
+    entry("system", &["info"], Some("info"), &system::info::COMMAND),
+    entry("volume", &["create"], None, &volume::create::COMMAND),
+    entry("volume", &["inspect"], None, &volume::inspect::COMMAND),
+    entry("volume", &["ls", "list"], None, &volume::ls::COMMAND),
+    entry("volume", &["prune"], None, &volume::prune::COMMAND),
+    entry("volume", &["rm", "remove"], None, &volume::rm::COMMAND),
+    top(&["completion"], &system::completion::COMMAND),
+    top(&["inspect"], &inspect::COMMAND),
+    top(&["version"], &system::version::COMMAND),
+];
+
+/// The group of that name.
+pub(crate) fn noun(name: &str) -> Option<&'static str> {
+    NOUNS.iter().map(|(noun, _)| *noun).find(|noun| *noun == name)
+}
+
+/// The command of a group.
+pub(crate) fn under_noun(noun: &str, verb: &str) -> Option<&'static Entry> {
+    ENTRIES.iter().find(|entry| entry.noun == Some(noun) && entry.verbs.contains(&verb))
+}
+
+/// The command that needs no group.
+pub(crate) fn at_top(name: &str) -> Option<&'static Entry> {
+    ENTRIES
+        .iter()
+        .find(|entry| entry.shortcut == Some(name) || (entry.noun.is_none() && entry.verbs.contains(&name)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{ENTRIES, NOT_YET, at_top, noun, under_noun};
+
+    #[test]
+    fn every_name_finds_its_own_command() {
+        for entry in &ENTRIES {
+            for verb in entry.verbs {
+                let found = match entry.noun {
+                    Some(noun) => under_noun(noun, verb),
+                    None => at_top(verb),
+                };
+                assert!(std::ptr::eq(found.unwrap(), entry), "{verb}");
+                // A group's verb may be refused in another group: `system prune` is not there, `image prune` is.
+                assert!(entry.noun.is_some() || !NOT_YET.contains(verb), "{verb}");
+            }
+            if let Some(shortcut) = entry.shortcut {
+                assert!(std::ptr::eq(at_top(shortcut).unwrap(), entry), "{shortcut}");
+                assert!(!NOT_YET.contains(&shortcut) && noun(shortcut).is_none(), "{shortcut}");
+            }
+        }
+    }
+
+    #[test]
+    fn every_parser_builds_and_every_flag_has_a_help() {
+        for entry in &ENTRIES {
+            let parser =
+                crate::flags::parser(entry.verbs[0], entry.command.operands, (entry.command.flags)());
+            parser.clone().debug_assert();
+            for arg in parser.get_arguments().filter(|arg| !arg.is_positional()) {
+                assert!(arg.get_help().is_some(), "{} --{}", entry.verbs[0], arg.get_id());
+                let refused = entry.command.refused.iter().any(|(name, _)| *name == arg.get_id());
+                assert!(!refused, "{} --{} is there and refused", entry.verbs[0], arg.get_id());
+            }
+        }
+    }
+}

@@ -1,0 +1,46 @@
+//! The commands about containers.
+
+pub(crate) mod attach;
+pub(crate) mod create;
+pub(crate) mod environment;
+pub(crate) mod exec;
+pub(crate) mod inspect;
+pub(crate) mod kill;
+mod limits;
+pub(crate) mod logs;
+pub(crate) mod ls;
+mod mounts;
+pub(crate) mod pause;
+pub(crate) mod prune;
+pub(crate) mod rename;
+pub(crate) mod restart;
+pub(crate) mod rm;
+pub(crate) mod run;
+mod security;
+mod spec;
+pub(crate) mod start;
+pub(crate) mod stop;
+pub(crate) mod wait;
+
+use clap::Arg;
+
+use crate::client::Path;
+use crate::error::Error;
+use crate::flags::{Given, value};
+
+/// The flags of `stop` and `restart`.
+fn stop_flags() -> Vec<Arg> {
+    vec![
+        value("signal", "string", "Signal to send to the container").short('s'),
+        // Its name before Docker 28 was `--time`.
+        value("timeout", "int", "Seconds to wait before killing the container").short('t').alias("time"),
+    ]
+}
+
+/// Those flags in a request.
+fn stop_path(given: &Given, name: &str, verb: &str) -> Result<Path, Error> {
+    let timeout = given.integer("timeout")?.map(|seconds| seconds.to_string());
+    Ok(Path::of("containers", name, verb)
+        .query_if("t", timeout.as_deref())
+        .query_if("signal", given.text("signal")))
+}

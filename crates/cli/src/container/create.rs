@@ -1,0 +1,82 @@
+//! `create`: makes a container and prints its id.
+
+use std::fs::{File, OpenOptions};
+use std::io::Write;
+use std::path::PathBuf;
+
+use api::docker::container::CreateResponse;
+
+use super::spec::{self, Request};
+use crate::client::{Client, Path};
+use crate::command::{Cli, Command};
+use crate::error::{Error, TOOL_FAILED};
+use crate::flags::{Given, Operands};
+use crate::output;
+
+pub(crate) const COMMAND: Command = Command {
+    synopsis: "[OPTIONS] IMAGE [COMMAND] [ARG...]",
+    about: "Create a new container",
+    operands: Operands::command_line(1),
+    flags: spec::flags,
+    refused: spec::REFUSED,
+    run,
+};
+
+fn run(cli: &Cli, given: &Given) -> Result<u8, Error> {
+    let create = || {
+        let mut request = spec::read(given)?;
+        let config = &mut request.body.config;
+        config.attach_stdin = config.open_stdin;
+        (config.attach_stdout, config.attach_stderr) = (true, true);
+        config.stdin_once = config.open_stdin;
+        let id = cli.with_client(async |client| create(client, request).await)?;
+        output::print_line(&id).map(|()| 0)
+    };
+    create().map_err(|error: Error| error.exiting(TOOL_FAILED))
+}
+
+/// Makes the container and returns its id; the daemon's warnings go to stderr.
+pub(crate) async fn create(client: &Client, request: Request) -> Result<String, Error> {
+    let cid_file = request.cid_file.map(CidFile::create).transpose()?;
+    let path = Path::new("/containers/create").query_if("name", request.name.as_deref());
+    let created: CreateResponse = client.post_json(path, &request.body).await?;
+    for warning in created.warnings {
+        output::complain(&format!("WARNING: {warning}"));
+    }
+    cid_file.map(|file| file.write(&created.id)).transpose()?;
+    Ok(created.id)
+}
+
+/// The file that gets the id: made before the container, gone again if there is none.
+struct CidFile {
+    path: PathBuf,
+    file: File,
+    is_written: bool,
+}
+
+impl CidFile {
+    fn create(path: PathBuf) -> Result<CidFile, Error> {
+        match OpenOptions::new().write(true).create_new(true).open(&path) {
+            Ok(file) => Ok(CidFile { path, file, is_written: false }),
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
+                Err(Error::CidFileExists(path))
+            }
+            Err(source) => Err(Error::File { action: "creating", path, source }),
+        }
+    }
+
+    fn write(mut self, id: &str) -> Result<(), Error> {
+        let written = self.file.write_all(id.as_bytes());
+        self.is_written = written.is_ok();
+        written.map_err(|source| Error::File { action: "writing", path: self.path.clone(), source })
+    }
+}
+
+impl Drop for CidFile {
+    fn drop(&mut self) {
+        if !self.is_written {
+            // It is empty; that it stays would only be untidy.
+            let _ = std::fs::remove_file(&self.path);
+        }
+    }
+}

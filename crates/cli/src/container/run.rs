@@ -1,0 +1,113 @@
+//! `run`: creates a container and starts it, with its streams on ours or in the background.
+
+use clap::Arg;
+
+use super::attach::{self, Hold};
+use super::{create, spec};
+use crate::client::{Client, Path};
+use crate::command::{Cli, Command};
+use crate::error::{Error, NOT_EXECUTABLE, NOT_FOUND, TOOL_FAILED};
+use crate::flags::{Given, Operands, switch, value};
+use crate::output;
+use crate::terminal::{self, DetachKeys};
+
+pub(crate) const COMMAND: Command = Command {
+    synopsis: "[OPTIONS] IMAGE [COMMAND] [ARG...]",
+    about: "Create and run a new container from an image",
+    operands: Operands::command_line(1),
+    flags,
+    refused: spec::REFUSED,
+    run,
+};
+
+fn flags() -> Vec<Arg> {
+    let mut flags = spec::flags();
+    flags.extend([
+        switch("detach", "Run container in background and print container ID").short('d'),
+        value("detach-keys", "string", "Override the key sequence for detaching a container"),
+        attach::sig_proxy(),
+    ]);
+    flags
+}
+
+fn run(cli: &Cli, given: &Given) -> Result<u8, Error> {
+    let run = || {
+        let keys = given.parsed("detach-keys", DetachKeys::parse)?;
+        let mut request = spec::read(given)?;
+        let config = &mut request.body.config;
+        let is_detached = given.switch("detach");
+        if !is_detached {
+            if config.tty && config.open_stdin && !terminal::is_input() {
+                return Err(Error::NotATerminal);
+            }
+            config.attach_stdin = config.open_stdin;
+            (config.attach_stdout, config.attach_stderr) = (true, true);
+            config.stdin_once = config.open_stdin;
+        }
+        if is_detached {
+            return cli.with_client(async |client| run_detached(client, request).await);
+        }
+        let hold = Hold {
+            has_terminal: config.tty,
+            input: config.open_stdin.then_some(keys.unwrap_or_default()),
+            detach_keys: given.text("detach-keys"),
+            proxies: attach::proxies(given),
+            condition: Some(if request.body.host_config.auto_remove { "removed" } else { "next-exit" }),
+        };
+        cli.with_client(async |client| {
+            let id = create::create(client, request).await?;
+            attach::hold(client, &id, hold, start(client, &id)).await
+        })
+    };
+    run().map_err(|error: Error| error.exiting(TOOL_FAILED))
+}
+
+async fn run_detached(client: &Client, request: spec::Request) -> Result<u8, Error> {
+    let id = create::create(client, request).await?;
+    start(client, &id).await?;
+    output::print_line(&id)?;
+    Ok(0)
+}
+
+/// Starts a container; the exit code of a failure tells what was wrong with its command.
+pub(crate) async fn start(client: &Client, id: &str) -> Result<(), Error> {
+    client.post(Path::of("containers", id, "/start")).await.map_err(|error| match &error {
+        Error::Daemon { message, .. } => {
+            let code = failed_start(message);
+            error.exiting(code)
+        }
+        _ => error,
+    })
+}
+
+/// Docker tells by the daemon's words why a command could not be started.
+pub(crate) fn failed_start(message: &str) -> u8 {
+    let message = message.to_lowercase();
+    let says = |words: &[&str]| words.iter().any(|words| message.contains(words));
+    if says(&["executable file not found", "no such file or directory"]) {
+        NOT_FOUND
+    } else if says(&["permission denied", "is a directory"]) {
+        NOT_EXECUTABLE
+    } else {
+        TOOL_FAILED
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::failed_start;
+
+    #[test]
+    fn the_daemons_words_tell_the_exit_code() {
+        let cases = [
+            ("exec: \"foo\": executable file not found in $PATH", 127),
+            ("exec: \"/x\": stat /x: no such file or directory", 127),
+            ("exec: \"/etc\": is a directory: permission denied", 126),
+            ("exec /data/script: Permission denied", 126),
+            ("unknown user nobody2", 125),
+        ];
+        for (message, code) in cases {
+            assert_eq!(failed_start(message), code, "{message}");
+        }
+    }
+}

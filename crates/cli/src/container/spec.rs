@@ -1,0 +1,439 @@
+//! The flags that describe a container, shared by `run` and `create`, and the request that they become.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use api::docker::container::{Config, ContainerCreateBody};
+use api::docker::host_config::{HostConfig, LogConfig};
+use api::docker::{Command as Words, Present};
+use clap::Arg;
+
+use super::mounts::Volume;
+use super::{environment, limits, mounts, security};
+use crate::error::Error;
+use crate::flags::{Given, Refused, list, switch, value};
+use crate::{size, terminal};
+
+/// Everything that `create` asks the daemon for.
+#[derive(Debug)]
+pub(crate) struct Request {
+    pub(crate) name: Option<String>,
+    pub(crate) cid_file: Option<PathBuf>,
+    pub(crate) body: ContainerCreateBody,
+}
+
+/// The flags of `run` and `create` alike.
+pub(crate) fn flags() -> Vec<Arg> {
+    vec![
+        list("cap-add", "list", "Add Linux capabilities"),
+        list("cap-drop", "list", "Drop Linux capabilities"),
+        value("cidfile", "string", "Write the container ID to the file"),
+        value("cpus", "decimal", "Number of CPUs"),
+        value("cpuset-cpus", "string", "CPUs in which to allow execution (0-3, 0,1)"),
+        list("device", "list", "Add a host device to the container"),
+        value("entrypoint", "string", "Overwrite the default ENTRYPOINT of the image"),
+        list("env", "list", "Set environment variables").short('e'),
+        list("env-file", "list", "Read in a file of environment variables"),
+        list("group-add", "list", "Add additional groups to join"),
+        value("hostname", "string", "Container host name").short('h'),
+        switch("interactive", "Keep STDIN open even if not attached").short('i'),
+        value("ipc", "string", "IPC mode to use"),
+        list("label", "list", "Set meta data on a container").short('l'),
+        list("log-opt", "list", "Log driver options"),
+        value("memory", "bytes", "Memory limit").short('m'),
+        list("mount", "mount", "Attach a filesystem mount to the container"),
+        value("name", "string", "Assign a name to the container"),
+        value("network", "network", "Connect a container to a network (none, host or container:NAME)")
+            .alias("net"),
+        value("pid", "string", "PID namespace to use"),
+        value("pids-limit", "int", "Tune container pids limit (set -1 for unlimited)"),
+        switch("privileged", "Give extended privileges to this container"),
+        switch("read-only", "Mount the container's root filesystem as read only"),
+        value("restart", "string", "Restart policy to apply when a container exits (default \"no\")"),
+        switch("rm", "Automatically remove the container and its associated anonymous volumes when it exits"),
+        list("security-opt", "list", "Security Options"),
+        value("shm-size", "bytes", "Size of /dev/shm"),
+        value("stop-signal", "string", "Signal to stop the container"),
+        value("stop-timeout", "int", "Timeout (in seconds) to stop a container"),
+        list("sysctl", "map", "Sysctl options"),
+        list("tmpfs", "list", "Mount a tmpfs directory"),
+        switch("tty", "Allocate a pseudo-TTY").short('t'),
+        list("ulimit", "ulimit", "Ulimit options"),
+        value("user", "string", "Username or UID (format: <name|uid>[:<group|gid>])").short('u'),
+        value("uts", "string", "UTS namespace to use"),
+        list("volume", "list", "Bind mount a volume").short('v'),
+        value("workdir", "string", "Working directory inside the container").short('w'),
+    ]
+}
+
+/// Docker's other flags of `run` and `create`.
+pub(crate) const REFUSED: Refused = &[
+    ("add-host", None),
+    ("annotation", None),
+    ("attach", Some('a')),
+    ("blkio-weight", None),
+    ("blkio-weight-device", None),
+    ("cgroup-parent", None),
+    ("cgroupns", None),
+    ("cpu-count", None),
+    ("cpu-percent", None),
+    ("cpu-period", None),
+    ("cpu-quota", None),
+    ("cpu-rt-period", None),
+    ("cpu-rt-runtime", None),
+    ("cpu-shares", Some('c')),
+    ("cpuset-mems", None),
+    ("device-cgroup-rule", None),
+    ("device-read-bps", None),
+    ("device-read-iops", None),
+    ("device-write-bps", None),
+    ("device-write-iops", None),
+    ("disable-content-trust", None),
+    ("dns", None),
+    ("dns-opt", None),
+    ("dns-option", None),
+    ("dns-search", None),
+    ("domainname", None),
+    ("expose", None),
+    ("gpus", None),
+    ("health-cmd", None),
+    ("health-interval", None),
+    ("health-retries", None),
+    ("health-start-interval", None),
+    ("health-start-period", None),
+    ("health-timeout", None),
+    ("init", None),
+    ("io-maxbandwidth", None),
+    ("io-maxiops", None),
+    ("ip", None),
+    ("ip6", None),
+    ("isolation", None),
+    ("kernel-memory", None),
+    ("label-file", None),
+    ("link", None),
+    ("link-local-ip", None),
+    ("log-driver", None),
+    ("mac-address", None),
+    ("memory-reservation", None),
+    ("memory-swap", None),
+    ("memory-swappiness", None),
+    ("network-alias", None),
+    ("no-healthcheck", None),
+    ("oom-kill-disable", None),
+    ("oom-score-adj", None),
+    ("platform", None),
+    ("publish", Some('p')),
+    ("publish-all", Some('P')),
+    ("pull", None),
+    ("quiet", Some('q')),
+    ("runtime", None),
+    ("storage-opt", None),
+    ("use-api-socket", None),
+    ("userns", None),
+    ("volume-driver", None),
+    ("volumes-from", None),
+];
+
+/// Reads the flags and the operands (image, command); the streams are left to the caller.
+pub(crate) fn read(given: &Given) -> Result<Request, Error> {
+    let mut config = config(given)?;
+    let mut host = limits_of(given)?;
+    host.auto_remove = given.switch("rm");
+    if host.auto_remove && !matches!(&*host.restart_policy.name, "" | "no") {
+        return Err(Error::Conflict("cannot specify both --restart and --rm"));
+    }
+    namespaces(given, &mut host)?;
+    mounted(given, &mut config, &mut host)?;
+    security::apply(given, &mut host)?;
+    host.cap_add = some_list(given, "cap-add");
+    host.cap_drop = some_list(given, "cap-drop");
+    host.group_add = some_list(given, "group-add");
+    host.privileged = given.switch("privileged");
+    host.readonly_rootfs = given.switch("read-only");
+    host.sysctls = security::sysctls(given)?;
+    host.log_config = LogConfig { kind: String::new(), config: environment::map(given, "log-opt")? };
+    if config.tty
+        && let Some((height, width)) = terminal::size()
+    {
+        host.console_size = [height.into(), width.into()];
+    }
+    let cid_file = given.text("cidfile").map(PathBuf::from);
+    host.container_id_file = given.text("cidfile").unwrap_or_default().to_owned();
+    Ok(Request {
+        name: given.text("name").map(str::to_owned),
+        cid_file,
+        body: ContainerCreateBody { config, host_config: host, networking_config: None },
+    })
+}
+
+/// What would be the same on any host.
+fn config(given: &Given) -> Result<Config, Error> {
+    let operands = given.operands();
+    let (image, command) = operands.split_first().expect("the image was counted");
+    let text = |flag| given.text(flag).unwrap_or_default().to_owned();
+    let command: Vec<String> = command.iter().map(|word| (*word).to_owned()).collect();
+    Ok(Config {
+        hostname: text("hostname"),
+        user: text("user"),
+        tty: given.switch("tty"),
+        open_stdin: given.switch("interactive"),
+        env: Some(environment::read(given)?).filter(|variables| !variables.is_empty()),
+        cmd: Some(Words(command)).filter(|words| !words.0.is_empty()),
+        image: (*image).to_owned(),
+        working_dir: text("workdir"),
+        // An empty entrypoint takes the image's away.
+        entrypoint: given.text("entrypoint").map(|word| Words(vec![word.to_owned()])),
+        labels: Some(environment::map(given, "label")?).filter(|labels| !labels.is_empty()),
+        stop_signal: text("stop-signal"),
+        stop_timeout: given.integer("stop-timeout")?,
+        ..Config::default()
+    })
+}
+
+fn limits_of(given: &Given) -> Result<HostConfig, Error> {
+    let ulimits = given.parsed_list("ulimit", limits::ulimit)?;
+    let devices = given.parsed_list("device", limits::device)?;
+    Ok(HostConfig {
+        memory: given.parsed("memory", size::parse)?.unwrap_or(0),
+        nano_cpus: given.parsed("cpus", limits::cpus)?.unwrap_or(0),
+        cpuset_cpus: given.text("cpuset-cpus").unwrap_or_default().to_owned(),
+        pids_limit: given.integer("pids-limit")?,
+        shm_size: given.parsed("shm-size", size::parse)?.unwrap_or(0),
+        restart_policy: given.parsed("restart", limits::restart)?.unwrap_or_default(),
+        ulimits: (!ulimits.is_empty()).then_some(ulimits),
+        devices: (!devices.is_empty()).then_some(devices),
+        ..HostConfig::default()
+    })
+}
+
+fn namespaces(given: &Given, host: &mut HostConfig) -> Result<(), Error> {
+    let text = |flag| given.text(flag).unwrap_or_default();
+    let joins_container = |mode: &str| mode.strip_prefix("container:").is_some_and(|name| !name.is_empty());
+    let modes: [(&str, &[&str], bool, &str); 3] = [
+        ("pid", &["", "host", "private"], true, "--pid: invalid PID mode"),
+        ("uts", &["", "host", "private"], false, "--uts: invalid UTS mode"),
+        ("ipc", &["", "host", "none", "private", "shareable"], true, "--ipc: invalid IPC mode"),
+    ];
+    for (flag, known, may_join, complaint) in modes {
+        if !known.contains(&text(flag)) && !(may_join && joins_container(text(flag))) {
+            return Err(Error::Value(complaint.into()));
+        }
+    }
+    host.pid_mode = text("pid").to_owned();
+    host.uts_mode = text("uts").to_owned();
+    host.ipc_mode = text("ipc").to_owned();
+    host.network_mode = match text("network") {
+        "" => "default".into(),
+        "container:" => {
+            return Err(Error::Value("--network: invalid container format container:<name|id>".into()));
+        }
+        network => network.to_owned(),
+    };
+    Ok(())
+}
+
+fn mounted(given: &Given, config: &mut Config, host: &mut HostConfig) -> Result<(), Error> {
+    let directory = match given.list("volume").is_empty() && given.list("mount").is_empty() {
+        true => PathBuf::new(),
+        false => std::env::current_dir().map_err(Error::Input)?,
+    };
+    let (mut binds, mut anonymous) = (Vec::new(), BTreeMap::new());
+    for volume in given.parsed_list("volume", |text| mounts::volume(text, &directory))? {
+        match volume {
+            Volume::Bind(bind) => binds.push(bind),
+            Volume::Anonymous(target) => drop(anonymous.insert(target, Present)),
+        }
+    }
+    let requested = given.parsed_list("mount", |text| mounts::mount(text, &directory))?;
+    let tmpfs: BTreeMap<String, String> = given.list("tmpfs").into_iter().map(mounts::tmpfs).collect();
+    config.volumes = (!anonymous.is_empty()).then_some(anonymous);
+    host.binds = (!binds.is_empty()).then_some(binds);
+    host.mounts = (!requested.is_empty()).then_some(requested);
+    host.tmpfs = (!tmpfs.is_empty()).then_some(tmpfs);
+    Ok(())
+}
+
+fn some_list(given: &Given, flag: &str) -> Option<Vec<String>> {
+    let values: Vec<String> = given.list(flag).into_iter().map(str::to_owned).collect();
+    (!values.is_empty()).then_some(values)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{REFUSED, Request, flags, read};
+    use crate::error::Error;
+    use crate::flags::{Given, Operands, Usage, parser};
+    use serde_json::json;
+    use std::ffi::OsString;
+
+    fn request(words: &[&str]) -> Result<Request, Error> {
+        let operands = Operands::command_line(1);
+        let usage = Usage { path: "corten create".into(), synopsis: "" };
+        let words: Vec<OsString> = words.iter().map(OsString::from).collect();
+        read(&Given::parse(usage, parser("create", operands, flags()), REFUSED, &words)?)
+    }
+
+    #[test]
+    fn flags_become_the_fields_that_docker_sends() {
+        let words = [
+            "-it",
+            "--rm",
+            "--name",
+            "web",
+            "-e",
+            "A=b",
+            "-l",
+            "x=y",
+            "-v",
+            "data:/data",
+            "-v",
+            "/anon",
+            "--tmpfs",
+            "/t:size=1m",
+            "-w",
+            "/srv",
+            "-u",
+            "1:2",
+            "--group-add",
+            "audio",
+            "--entrypoint",
+            "sh",
+            "-h",
+            "box",
+            "--network",
+            "host",
+            "--cap-add",
+            "NET_ADMIN",
+            "--cap-drop=ALL",
+            "--read-only",
+            "--security-opt",
+            "no-new-privileges",
+            "--security-opt",
+            "systempaths=unconfined",
+            "--sysctl",
+            "net.x=1",
+            "--ulimit",
+            "nofile=5",
+            "--device",
+            "/dev/null",
+            "--pid=host",
+            "--ipc=private",
+            "--uts=host",
+            "-m",
+            "512m",
+            "--cpus",
+            "1.5",
+            "--cpuset-cpus",
+            "0-1",
+            "--pids-limit",
+            "-1",
+            "--stop-signal",
+            "INT",
+            "--stop-timeout",
+            "3",
+            "--log-opt",
+            "max-size=1m",
+            "--shm-size",
+            "1g",
+            "busybox",
+            "-c",
+            "true",
+        ];
+        let request = request(&words).unwrap();
+        assert_eq!(request.name.as_deref(), Some("web"));
+        let body = serde_json::to_value(&request.body).unwrap();
+        let config = [
+            ("Image", json!("busybox")),
+            ("Cmd", json!(["-c", "true"])),
+            ("Entrypoint", json!(["sh"])),
+            ("Env", json!(["A=b"])),
+            ("Labels", json!({"x": "y"})),
+            ("Volumes", json!({"/anon": {}})),
+            ("WorkingDir", json!("/srv")),
+            ("User", json!("1:2")),
+            ("Hostname", json!("box")),
+            ("Tty", json!(true)),
+            ("OpenStdin", json!(true)),
+            ("StopSignal", json!("INT")),
+            ("StopTimeout", json!(3)),
+        ];
+        for (field, expected) in config {
+            assert_eq!(body[field], expected, "{field}");
+        }
+        let host = [
+            ("AutoRemove", json!(true)),
+            ("Binds", json!(["data:/data"])),
+            ("Tmpfs", json!({"/t": "size=1m"})),
+            ("GroupAdd", json!(["audio"])),
+            ("NetworkMode", json!("host")),
+            ("CapAdd", json!(["NET_ADMIN"])),
+            ("CapDrop", json!(["ALL"])),
+            ("ReadonlyRootfs", json!(true)),
+            ("SecurityOpt", json!(["no-new-privileges"])),
+            ("MaskedPaths", json!([])),
+            ("ReadonlyPaths", json!([])),
+            ("Sysctls", json!({"net.x": "1"})),
+            ("Ulimits", json!([{"Name": "nofile", "Hard": 5, "Soft": 5}])),
+            ("PidMode", json!("host")),
+            ("IpcMode", json!("private")),
+            ("UTSMode", json!("host")),
+            ("Memory", json!(536_870_912)),
+            ("NanoCpus", json!(1_500_000_000)),
+            ("CpusetCpus", json!("0-1")),
+            ("PidsLimit", json!(-1)),
+            ("LogConfig", json!({"Type": "", "Config": {"max-size": "1m"}})),
+            ("ShmSize", json!(1 << 30)),
+            (
+                "Devices",
+                json!([{"PathOnHost": "/dev/null", "PathInContainer": "/dev/null", "CgroupPermissions": "rwm"}]),
+            ),
+        ];
+        for (field, expected) in host {
+            assert_eq!(body["HostConfig"][field], expected, "{field}");
+        }
+    }
+
+    #[test]
+    fn an_empty_entrypoint_is_not_none() {
+        let body = request(&["--entrypoint=", "busybox"]).unwrap().body;
+        assert_eq!(body.config.entrypoint.unwrap().0, [""]);
+        assert_eq!(request(&["busybox"]).unwrap().body.config.entrypoint, None);
+    }
+
+    #[test]
+    fn what_contradicts_itself_is_refused() {
+        let cases: [(&[&str], &str); 9] = [
+            (
+                &["--rm", "--restart=always", "x"],
+                "conflicting options: cannot specify both --restart and --rm",
+            ),
+            (&["--uts", "foo", "x"], "--uts: invalid UTS mode"),
+            (&["--pid", "container:", "x"], "--pid: invalid PID mode"),
+            (&["--ipc", "foo", "x"], "--ipc: invalid IPC mode"),
+            (&["--network", "container:", "x"], "--network: invalid container format container:<name|id>"),
+            (&["--security-opt", "seccomp", "x"], "invalid --security-opt: \"seccomp\""),
+            (&["-m", "abc", "x"], "invalid argument \"abc\" for \"-m, --memory\" flag: invalid size: 'abc'"),
+            (
+                &["--sysctl", "a", "x"],
+                "invalid argument \"a\" for \"--sysctl\" flag: sysctl 'a' is not allowed",
+            ),
+            (
+                &["--stop-timeout", "x", "y"],
+                "invalid argument \"x\" for \"--stop-timeout\" flag: strconv.ParseInt: parsing \"x\": invalid syntax",
+            ),
+        ];
+        for (words, message) in cases {
+            assert_eq!(request(words).unwrap_err().line(), message, "{words:?}");
+        }
+        assert!(request(&["--rm", "--restart=no", "x"]).is_ok());
+    }
+
+    #[test]
+    fn every_other_flag_of_docker_is_refused_by_name() {
+        for (name, _) in REFUSED {
+            let error = request(&[&format!("--{name}"), "x", "y"]).unwrap_err();
+            assert_eq!(error.line(), format!("flag --{name} of `corten create` is not there yet"));
+            assert_eq!(error.exit_code(), 125);
+        }
+    }
+}

@@ -1,0 +1,11 @@
+//! The commands about images.
+
+pub(crate) mod history;
+pub(crate) mod import;
+pub(crate) mod inspect;
+pub(crate) mod load;
+pub(crate) mod ls;
+pub(crate) mod prune;
+pub(crate) mod rm;
+pub(crate) mod tag;
+mod upload;

@@ -1,0 +1,40 @@
+//! `import`: an image out of a root file system.
+
+use super::tag::split_tag;
+use super::upload::{self, Archive};
+use crate::client::Path;
+use crate::command::{Cli, Command};
+use crate::error::Error;
+use crate::flags::{Given, Operands, list, value};
+use crate::output;
+
+pub(crate) const COMMAND: Command = Command {
+    synopsis: "[OPTIONS] file|- [REPOSITORY[:TAG]]",
+    about: "Import the contents from a tarball to create a filesystem image",
+    operands: Operands::between(1, 2),
+    flags: || {
+        vec![
+            list("change", "list", "Apply Dockerfile instruction to the created image").short('c'),
+            value("message", "string", "Set commit message for imported image").short('m'),
+        ]
+    },
+    refused: &[("platform", None)],
+    run,
+};
+
+fn run(cli: &Cli, given: &Given) -> Result<u8, Error> {
+    let source = given.operand();
+    if source.contains("://") {
+        return Err(Error::NotYet("importing from a URL".into()));
+    }
+    let (repository, tag) = given.operands().get(1).map_or(Ok(("", "")), |name| split_tag(name))?;
+    let archive = if source == "-" { Archive::Stdin } else { Archive::open(source)? };
+    let mut path =
+        Path::new("/images/create").query("fromSrc", "-").query("repo", repository).query("tag", tag);
+    path = path.query_if("message", given.text("message"));
+    for change in given.list("change") {
+        path = path.query("changes", change);
+    }
+    let show = |message: &api::docker::Progress| output::print_line(&message.status);
+    cli.with_client(async |client| upload::upload(client, path, archive, show).await).map(|()| 0)
+}
