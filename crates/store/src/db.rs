@@ -73,10 +73,13 @@ pub struct Tx<'a> {
 /// Tells the caller how the commit went.
 type Reply = Box<dyn FnOnce(Result<()>) + Send>;
 
+/// What a request does in its savepoint.
+type Work = Box<dyn FnOnce(Result<&Tx<'_>>) -> Option<Reply> + Send>;
+
 /// A request to the writer. `run` gives the reply to send after the commit, or answers a failure at once and gives none.
 struct Job {
     commit: Commit,
-    run: Box<dyn FnOnce(Result<&Tx<'_>>) -> Option<Reply> + Send>,
+    run: Work,
 }
 
 /// The database, open.
@@ -265,7 +268,10 @@ fn write_batch(connection: &Connection, batch: Vec<Job>) {
         drop(connection.execute_batch("ROLLBACK"));
     }
     for reply in replies {
-        reply(committed.as_ref().map(|()| ()).map_err(same_error));
+        reply(match &committed {
+            Ok(()) => Ok(()),
+            Err(error) => Err(same_error(error)),
+        });
     }
 }
 

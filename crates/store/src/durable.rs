@@ -19,7 +19,7 @@ pub fn replace_file(dir: BorrowedFd<'_>, name: &str, bytes: &[u8]) -> io::Result
     let replaced = write(dir, &temporary, bytes).and_then(|()| Ok(renameat(dir, &temporary, dir, name)?));
     if let Err(error) = replaced {
         // The file may not even have been made.
-        drop(unlinkat(dir, &temporary, AtFlags::empty()));
+        let _never_made = unlinkat(dir, &temporary, AtFlags::empty());
         return Err(error);
     }
     Ok(fsync(dir)?)

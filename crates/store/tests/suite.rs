@@ -1,0 +1,29 @@
+//! The store against the real kernel: real files, real mounts, real kills. Needs root for mounts.
+#![forbid(unsafe_code)]
+// A test that cannot go on panics.
+#![allow(clippy::unwrap_used)]
+
+#[path = "suite/content.rs"]
+mod content;
+#[path = "suite/database.rs"]
+mod database;
+#[path = "suite/gc.rs"]
+mod gc;
+#[path = "suite/kill.rs"]
+mod kill;
+#[path = "suite/snapshots.rs"]
+mod snapshots;
+
+use std::path::Path;
+use std::process::Command;
+
+/// Runs a program of the machine, which must succeed.
+fn program(name: &str, arguments: &[&str]) {
+    let status = Command::new(name).args(arguments).status();
+    let status = status.unwrap_or_else(|error| panic!("{name} is needed by this test: {error}"));
+    assert!(status.success(), "{name} {arguments:?} needs root");
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().expect("test paths are ASCII")
+}

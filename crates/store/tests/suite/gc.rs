@@ -1,0 +1,79 @@
+//! Garbage collection: what is held stays, what is not goes, also while others write.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use oci::descriptor::Descriptor;
+use store::edges::Held;
+use store::snapshots::PrepareOptions;
+use store::{Commit, Store, edges, images, leases};
+
+fn image(name: &str, target: Descriptor) -> images::Image {
+    images::Image {
+        namespace: "default".into(),
+        name: name.into(),
+        target,
+        created_ns: 1,
+        updated_ns: 1,
+        labels: store::Labels::new(),
+    }
+}
+
+#[test]
+fn what_images_and_leases_hold_stays_and_the_rest_goes() {
+    let root = tempfile::tempdir().unwrap();
+    let store = Store::open(root.path()).unwrap();
+    let overlay = store.snapshots("overlay").unwrap();
+    let mut blobs = Vec::new();
+    for bytes in [b"manifest", b"a layer!", b"a leased", b"garbage!"] {
+        blobs.push(store.content().put(bytes).unwrap().0);
+    }
+    for (name, parent) in [("base", None), ("top", Some("base")), ("loose", None)] {
+        overlay.prepare("work", parent, PrepareOptions::default()).unwrap();
+        overlay.commit(name, "work").unwrap();
+    }
+    overlay.prepare("active", None, PrepareOptions::default()).unwrap();
+    let [manifest, layer, leased, garbage] = blobs.clone().try_into().unwrap();
+    let record = image("i", Descriptor::new("m", manifest.digest.clone(), manifest.size));
+    store
+        .write(Commit::Durable, move |tx| {
+            images::put(tx, &record)?;
+            edges::add(tx, &manifest.digest, Held::Blob(&layer.digest))?;
+            edges::add(tx, &manifest.digest, Held::Snapshot("top"))?;
+            leases::add(tx, "lease", Held::Blob(&leased.digest))
+        })
+        .unwrap();
+    let report = store.gc().unwrap();
+    assert_eq!((report.blobs, report.bytes), (vec![garbage.digest], 8));
+    assert_eq!(report.snapshots, ["loose"]);
+    store.write(Commit::Durable, |tx| images::delete(tx, "default", "i")).unwrap();
+    store.write(Commit::Durable, |tx| leases::delete(tx, "lease")).unwrap();
+    let report = store.gc().unwrap();
+    assert_eq!((report.blobs.len(), report.snapshots), (3, vec!["top".to_owned(), "base".to_owned()]));
+    assert!(overlay.stat("active").is_ok(), "an active snapshot is somebody's");
+}
+
+#[test]
+fn nothing_that_is_being_stored_is_collected() {
+    let root = tempfile::tempdir().unwrap();
+    let store = Arc::new(Store::open(root.path()).unwrap());
+    let is_done = Arc::new(AtomicBool::new(false));
+    let collector = {
+        let (store, is_done) = (Arc::clone(&store), Arc::clone(&is_done));
+        std::thread::spawn(move || {
+            while !is_done.load(Ordering::Relaxed) {
+                store.gc().unwrap();
+            }
+        })
+    };
+    for number in 0..100 {
+        let (blob, pin) = store.content().put(format!("blob {number}").as_bytes()).unwrap();
+        let record = image(&number.to_string(), Descriptor::new("m", blob.digest.clone(), blob.size));
+        store.write(Commit::Ordered, move |tx| images::put(tx, &record)).unwrap();
+        drop(pin);
+        assert!(store.content().info(&blob.digest).unwrap().is_some(), "{number}");
+    }
+    is_done.store(true, Ordering::Relaxed);
+    collector.join().unwrap();
+    assert_eq!(store.content().list().unwrap().len(), 100);
+}
