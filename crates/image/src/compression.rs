@@ -3,7 +3,9 @@
 //! Gzip streams of several members and zstd streams of several frames are one stream, as RFC 1952 and RFC 8878
 //! demand. Other compressors are recognised only to be refused by their name.
 
+use std::cell::Cell;
 use std::io::{self, BufReader, Chain, Cursor, Read};
+use std::rc::Rc;
 
 use flate2::bufread::MultiGzDecoder;
 use serde::{Deserialize, Serialize};
@@ -64,6 +66,7 @@ fn detect(start: &[u8]) -> io::Result<Compression> {
 pub(crate) struct Decoder<R: Read> {
     stage: Stage<Source<R>>,
     limits: ExpansionLimits,
+    input_bytes: Counter,
     output_bytes: u64,
 }
 
@@ -76,13 +79,27 @@ enum Stage<S: Read> {
 /// The compressed stream: the first bytes, which were looked at, and the rest; counted.
 struct Source<R> {
     input: Chain<Cursor<Vec<u8>>, R>,
-    bytes: u64,
+    bytes: Counter,
+}
+
+/// A number of bytes that several parties look at.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Counter(Rc<Cell<u64>>);
+
+impl Counter {
+    pub(crate) fn get(&self) -> u64 {
+        self.0.get()
+    }
+
+    fn add(&self, bytes: usize) {
+        self.0.set(self.0.get() + bytes as u64);
+    }
 }
 
 impl<R: Read> Read for Source<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let length = self.input.read(buffer)?;
-        self.bytes += length as u64;
+        self.bytes.add(length);
         Ok(length)
     }
 }
@@ -95,7 +112,8 @@ impl<R: Read> Decoder<R> {
         let mut start = Vec::new();
         input.by_ref().take(START).read_to_end(&mut start)?;
         let compression = detect(&start)?;
-        let source = Source { input: Cursor::new(start).chain(input), bytes: 0 };
+        let input_bytes = Counter::default();
+        let source = Source { input: Cursor::new(start).chain(input), bytes: input_bytes.clone() };
         let input = BufReader::with_capacity(BUFFER_SIZE, source);
         let stage = match compression {
             Compression::None => Stage::None(input),
@@ -106,7 +124,7 @@ impl<R: Read> Decoder<R> {
                 Stage::Zstd(decoder)
             }
         };
-        Ok(Decoder { stage, limits, output_bytes: 0 })
+        Ok(Decoder { stage, limits, input_bytes, output_bytes: 0 })
     }
 
     /// What was found.
@@ -118,18 +136,19 @@ impl<R: Read> Decoder<R> {
         }
     }
 
-    /// Bytes that went in so far.
-    pub(crate) fn input_bytes(&self) -> u64 {
-        match &self.stage {
-            Stage::None(input) => input.get_ref().bytes,
-            Stage::Gzip(decoder) => decoder.get_ref().get_ref().bytes,
-            Stage::Zstd(decoder) => decoder.get_ref().get_ref().bytes,
-        }
+    /// Tells how many bytes went in so far, wherever this decoder has gone.
+    pub(crate) fn input_counter(&self) -> Counter {
+        self.input_bytes.clone()
     }
 
-    /// Bytes that came out so far.
-    pub(crate) fn output_bytes(&self) -> u64 {
-        self.output_bytes
+    /// Gives the input back.
+    pub(crate) fn into_input(self) -> R {
+        let source = match self.stage {
+            Stage::None(input) => input.into_inner(),
+            Stage::Gzip(decoder) => decoder.into_inner().into_inner(),
+            Stage::Zstd(decoder) => decoder.finish().into_inner(),
+        };
+        source.input.into_inner().1
     }
 
     fn check_expansion(&self) -> io::Result<()> {
@@ -137,7 +156,7 @@ impl<R: Read> Decoder<R> {
         if self.output_bytes > output_bytes {
             return Err(invalid(format!("the input expands to more than {output_bytes} bytes")));
         }
-        let allowed = free_bytes.saturating_add(self.input_bytes().saturating_mul(ratio));
+        let allowed = free_bytes.saturating_add(self.input_bytes.get().saturating_mul(ratio));
         if self.output_bytes > allowed {
             return Err(invalid(format!(
                 "the input expands more than {ratio} times, like a decompression bomb"
@@ -187,8 +206,7 @@ mod tests {
         let mut decoder = Decoder::new(Trickle(input), limits)?;
         let mut output = Vec::new();
         decoder.read_to_end(&mut output)?;
-        assert_eq!(decoder.input_bytes(), input.len() as u64);
-        assert_eq!(decoder.output_bytes(), output.len() as u64);
+        assert_eq!(decoder.input_counter().get(), input.len() as u64);
         Ok((decoder.compression(), output))
     }
 

@@ -1,0 +1,325 @@
+//! Applies a layer's archive below a directory: what the worker does with a layer.
+//!
+//! The directory is the upper directory of an overlay; the directories of the layers beneath it are given, too,
+//! topmost first. The result is what an overlay mount of all of them shows as the image's tree:
+//!
+//! * names are resolved component by component in the merged tree, every symbolic link as if the root were `/`;
+//!   nothing outside the given directories can be named (see [`tree`]);
+//! * `.wh.NAME` becomes overlayfs's whiteout (character device 0:0), `.wh..wh..opq` its `trusted.overlay.opaque`;
+//!   both hide what lower layers have, never what this layer has (image specification, `layer.md`);
+//! * a hard link to a file of a lower layer first copies it up, so that both names share it;
+//! * parents that the archive does not mention are copied from below, or made with mode 0755;
+//! * an entry replaces what this layer had under its name before, unless both are directories.
+//!
+//! Owners are set before modes, because chown(2) clears set-user-id; attributes after owners, because chown(2)
+//! clears `security.capability`; the times of directories last, because their content changes them.
+
+use std::io::{self, BufRead, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::rc::Rc;
+
+use rustix::fs::{AtFlags, FileType, Mode, OFlags};
+use rustix::io::Errno;
+
+use crate::tar::{Entry, Extent, Kind, Quoted, Reader, TarError, Time};
+use attributes::{Attributes, no_follow};
+use name::{Name, Role};
+use tree::{Directory, Tree, Way};
+
+mod attributes;
+mod name;
+mod tree;
+
+/// Where a layer goes.
+pub(crate) struct Target {
+    pub(crate) upper: OwnedFd,
+    /// Topmost first.
+    pub(crate) lowers: Vec<OwnedFd>,
+}
+
+/// What was applied.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Applied {
+    pub(crate) entries: u64,
+    /// Bytes of all files.
+    pub(crate) size_bytes: u64,
+    /// Extended attributes that the file system does not support.
+    pub(crate) skipped_xattrs: u64,
+}
+
+/// Why a layer cannot be applied.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ApplyError {
+    #[error("{}", Quoted(path))]
+    Entry {
+        path: Vec<u8>,
+        #[source]
+        problem: EntryProblem,
+    },
+    #[error("the layer's directory")]
+    Target(#[source] Errno),
+    #[error("the layer is not a valid archive")]
+    Tar(#[source] TarError),
+}
+
+/// What is wrong with one entry.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum EntryProblem {
+    #[error("its name is empty")]
+    EmptyName,
+    #[error("its path leaves the root")]
+    LeavesRoot,
+    #[error("its hard link target {} leaves the root", Quoted(.0))]
+    LinkLeavesRoot(Vec<u8>),
+    #[error("its hard link target {} is a directory", Quoted(.0))]
+    LinkToDirectory(Vec<u8>),
+    #[error("its hard link target {} does not exist", Quoted(.0))]
+    LinkToNothing(Vec<u8>),
+    #[error("its parent {} is not a directory", Quoted(.0))]
+    ParentIsNoDirectory(Vec<u8>),
+    #[error("a {0} cannot replace the root")]
+    RootReplaced(Kind),
+    #[error("its content cannot be read")]
+    Tar(#[source] TarError),
+    #[error("{what} failed")]
+    System {
+        what: &'static str,
+        #[source]
+        source: Errno,
+    },
+    #[error("too many symbolic links in its path")]
+    TooManyLinks,
+    #[error("the whiteout names no file")]
+    Whiteout,
+    #[error("a character device 0:0 is an overlay's whiteout, not a device")]
+    WhiteoutDevice,
+    #[error("its content cannot be written")]
+    Write(#[source] io::Error),
+    #[error("its extended attribute {} belongs to the overlay or to the system", Quoted(.0))]
+    Xattr(Vec<u8>),
+}
+
+pub(crate) type EntryResult<T> = Result<T, EntryProblem>;
+
+/// Names the failed operation.
+pub(crate) trait During<T> {
+    fn during(self, what: &'static str) -> EntryResult<T>;
+}
+
+impl<T> During<T> for rustix::io::Result<T> {
+    fn during(self, what: &'static str) -> EntryResult<T> {
+        self.map_err(|source| EntryProblem::System { what, source })
+    }
+}
+
+/// Applies all entries of an archive. `progress` is told the entries and bytes so far, now and then.
+pub(crate) fn apply<R: BufRead>(
+    reader: &mut Reader<R>,
+    target: Target,
+    progress: &mut dyn FnMut(&Applied),
+) -> Result<Applied, ApplyError> {
+    /// A progress report for every so many entries: cheap, and several a second on a slow disk.
+    const PROGRESS_ENTRIES: u64 = 256;
+    let mut layer = Layer {
+        tree: Tree::new(target).map_err(ApplyError::Target)?,
+        applied: Applied::default(),
+        directory_times: Vec::new(),
+    };
+    while let Some(entry) = reader.next_entry().map_err(ApplyError::Tar)? {
+        if let Err(problem) = layer.add(&entry, reader) {
+            return Err(ApplyError::Entry { path: entry.path, problem });
+        }
+        layer.applied.entries += 1;
+        if layer.applied.entries.is_multiple_of(PROGRESS_ENTRIES) {
+            progress(&layer.applied);
+        }
+    }
+    layer.finish().map_err(ApplyError::Target)
+}
+
+struct Layer {
+    tree: Tree,
+    applied: Applied,
+    /// Real paths below the upper directory, and what their times shall be.
+    directory_times: Vec<(Vec<u8>, Time)>,
+}
+
+impl Layer {
+    fn add<R: BufRead>(&mut self, entry: &Entry, reader: &mut Reader<R>) -> EntryResult<()> {
+        let name = Name::parse(&entry.path)?;
+        let (parents, last) = match name.role()? {
+            Role::Root if entry.kind == Kind::Directory => return self.set_root(entry),
+            Role::Root => return Err(EntryProblem::RootReplaced(entry.kind)),
+            Role::Foreign => return Ok(()),
+            Role::Opaque(parents) => {
+                let parent = self.parent(parents)?;
+                return self.tree.hide_all(&parent);
+            }
+            Role::Whiteout(parents, hidden) => {
+                let parent = self.parent(parents)?;
+                return self.tree.hide(&parent, hidden);
+            }
+            Role::Entry(parents, last) => (parents, last),
+        };
+        if entry.kind == Kind::CharDevice && entry.device == (0, 0) {
+            return Err(EntryProblem::WhiteoutDevice);
+        }
+        let parent = self.parent(parents)?;
+        match entry.kind {
+            Kind::Directory => self.add_directory(&parent, last, entry),
+            Kind::HardLink => self.add_hard_link(&parent, last, entry),
+            Kind::File => self.add_file(&parent, last, entry, reader),
+            Kind::Symlink | Kind::CharDevice | Kind::BlockDevice | Kind::Fifo => {
+                self.add_special(&parent, last, entry)
+            }
+        }
+    }
+
+    /// The directory that an entry goes into. What had to be copied up for it gets its times back at the end.
+    fn parent(&mut self, parents: &[&[u8]]) -> EntryResult<Rc<Directory>> {
+        let parent = self.tree.directory(parents)?;
+        self.directory_times.append(&mut self.tree.copied_directories);
+        Ok(parent)
+    }
+
+    fn set_root(&mut self, entry: &Entry) -> EntryResult<()> {
+        let root = self.tree.root();
+        self.applied.skipped_xattrs += Attributes::of(entry)?.set_on(root.upper.as_fd())?;
+        self.directory_times.push((Vec::new(), entry.mtime));
+        Ok(())
+    }
+
+    fn add_directory(&mut self, parent: &Directory, name: &[u8], entry: &Entry) -> EntryResult<()> {
+        let attributes = Attributes::of(entry)?;
+        let way = self.tree.make_way_for_directory(parent, name)?;
+        if way != Way::Exists {
+            rustix::fs::mkdirat(&parent.upper, name, Mode::RWXU).during("making the directory")?;
+        }
+        let directory = open_directory(&parent.upper, name).during("opening the directory")?;
+        if way == Way::MustHide {
+            attributes::make_opaque(directory.as_fd()).during("making it opaque")?;
+        }
+        self.applied.skipped_xattrs += attributes.set_on(directory.as_fd())?;
+        self.directory_times.push((parent.child_path(name), entry.mtime));
+        Ok(())
+    }
+
+    fn add_file<R: BufRead>(
+        &mut self,
+        parent: &Directory,
+        name: &[u8],
+        entry: &Entry,
+        reader: &mut Reader<R>,
+    ) -> EntryResult<()> {
+        let attributes = Attributes::of(entry)?;
+        self.tree.make_way(parent, name)?;
+        let file = create_file(&parent.upper, name)?;
+        let mut file = std::fs::File::from(file);
+        match &entry.extents {
+            None => write_content(&mut file, entry.size, reader)?,
+            Some(extents) => write_extents(&mut file, entry.size, extents, reader)?,
+        }
+        self.applied.size_bytes += entry.size;
+        self.applied.skipped_xattrs += attributes.set_on(file.as_fd())?;
+        attributes::set_time(file.as_fd(), entry.mtime).during("setting its time")
+    }
+
+    fn add_hard_link(&mut self, parent: &Directory, name: &[u8], entry: &Entry) -> EntryResult<()> {
+        let quoted = || entry.link.clone();
+        let target = Name::parse(&entry.link).map_err(|_| EntryProblem::LinkLeavesRoot(quoted()))?;
+        let Some((target_name, target_parents)) = target.components().split_last() else {
+            return Err(EntryProblem::LinkToDirectory(quoted()));
+        };
+        let target_parent = self.parent(target_parents)?;
+        match self.tree.copy_up(&target_parent, target_name)? {
+            None => return Err(EntryProblem::LinkToNothing(quoted())),
+            Some(FileType::Directory) => return Err(EntryProblem::LinkToDirectory(quoted())),
+            Some(_) => {}
+        }
+        self.tree.make_way(parent, name)?;
+        // Without AT_SYMLINK_FOLLOW a link to a symbolic link is one more name of the symbolic link.
+        rustix::fs::linkat(&target_parent.upper, *target_name, &parent.upper, name, AtFlags::empty())
+            .during("linking")
+    }
+
+    fn add_special(&mut self, parent: &Directory, name: &[u8], entry: &Entry) -> EntryResult<()> {
+        let attributes = Attributes::of(entry)?;
+        self.tree.make_way(parent, name)?;
+        let upper = parent.upper.as_fd();
+        let make_node = |kind| {
+            let (major, minor) = entry.device;
+            rustix::fs::mknodat(upper, name, kind, Mode::empty(), rustix::fs::makedev(major, minor))
+        };
+        match entry.kind {
+            Kind::CharDevice => make_node(FileType::CharacterDevice),
+            Kind::BlockDevice => make_node(FileType::BlockDevice),
+            Kind::Fifo => make_node(FileType::Fifo),
+            _ => rustix::fs::symlinkat(entry.link.as_slice(), upper, name),
+        }
+        .during("making it")?;
+        self.applied.skipped_xattrs += attributes.set_at(upper, name, entry.kind == Kind::Symlink)?;
+        attributes::set_time_at(upper, name, entry.mtime).during("setting its time")
+    }
+
+    fn finish(self) -> Result<Applied, Errno> {
+        for (path, time) in &self.directory_times {
+            match self.tree.open_real(path) {
+                Ok(directory) => attributes::set_time(directory.as_fd(), *time)?,
+                // A later entry replaced it.
+                Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => {}
+                Err(errno) => return Err(errno),
+            }
+        }
+        Ok(self.applied)
+    }
+}
+
+fn create_file(parent: impl AsFd, name: &[u8]) -> EntryResult<OwnedFd> {
+    let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    rustix::fs::openat(parent, name, flags, Mode::RUSR | Mode::WUSR).during("creating the file")
+}
+
+fn open_directory(parent: impl AsFd, name: &[u8]) -> rustix::io::Result<OwnedFd> {
+    let flags = OFlags::DIRECTORY | OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    rustix::fs::openat(parent, name, flags, Mode::empty())
+}
+
+fn write_content<R: BufRead>(
+    file: &mut std::fs::File,
+    length: u64,
+    reader: &mut Reader<R>,
+) -> EntryResult<()> {
+    let mut remaining = length;
+    while remaining > 0 {
+        let bytes = reader.content().map_err(EntryProblem::Tar)?;
+        let step = bytes.len().min(usize::try_from(remaining).unwrap_or(usize::MAX));
+        file.write_all(&bytes[..step]).map_err(EntryProblem::Write)?;
+        reader.consume(step);
+        remaining -= step as u64;
+    }
+    Ok(())
+}
+
+/// The reader has checked that the extents lie within the file and add up to its content.
+fn write_extents<R: BufRead>(
+    file: &mut std::fs::File,
+    size: u64,
+    extents: &[Extent],
+    reader: &mut Reader<R>,
+) -> EntryResult<()> {
+    rustix::fs::ftruncate(&*file, size).during("setting its size")?;
+    for extent in extents {
+        rustix::fs::seek(&*file, rustix::fs::SeekFrom::Start(extent.offset)).during("seeking in it")?;
+        write_content(file, extent.length, reader)?;
+    }
+    Ok(())
+}
+
+/// What is there under a name, without following it.
+pub(crate) fn look(parent: impl AsFd, name: &[u8]) -> rustix::io::Result<Option<rustix::fs::Stat>> {
+    match rustix::fs::statat(parent, name, no_follow()) {
+        Ok(stat) => Ok(Some(stat)),
+        Err(Errno::NOENT) => Ok(None),
+        Err(errno) => Err(errno),
+    }
+}

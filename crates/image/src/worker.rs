@@ -1,0 +1,95 @@
+//! The worker: everything that parses hostile bytes in bulk, in a process of its own.
+//!
+//! The daemon re-executes its own file with `worker unpack` or `worker extract` and talks to it over one socket:
+//!
+//! ```text
+//! daemon ──────────────────────────────▶ worker          stdin is a SOCK_SEQPACKET pair
+//!   1 packet   JSON request, [input, directory]
+//!   n packets  one byte, up to 16 lower directories each
+//! daemon ◀────────────────────────────── worker
+//!   packets    JSON progress …, then one JSON outcome; then the worker ends
+//! ```
+//!
+//! All descriptors travel as `SCM_RIGHTS`: none of them is ever inheritable in the daemon, where other threads
+//! start programs at any time, so none can leak into a container. A worker that ends without an outcome has
+//! failed, whatever its status says. It dies with the daemon's thread that waits for it.
+//!
+//! Before it reads a byte of input the worker gives up what it does not need (see [`confine`]). What it says is
+//! used as a claim: digests of blobs are computed again by the daemon; digests of unpacked layers must equal
+//! those in the image's configuration.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::process::ExitCode;
+
+use rustix::fs::{Mode, OFlags};
+
+use crate::apply::Target;
+use protocol::{Message, Refusal, Request, Task};
+
+mod client;
+mod confine;
+mod extract;
+mod protocol;
+mod unpack;
+
+pub use client::WorkerCommand;
+pub(crate) use client::{Job, WorkerError};
+pub(crate) use extract::{MEMBERS_FILE, Member, MemberContent};
+pub(crate) use protocol::{Limits, Outcome, Progress};
+
+/// The applet `worker`: does one task for the daemon, and ends.
+///
+/// `arguments` are those after `worker`; they only make the task visible in a list of processes.
+pub fn main(arguments: &[String]) -> ExitCode {
+    /// What sysexits(3) calls a wrong use of the command.
+    const EXIT_USAGE: u8 = 64;
+    // The daemon may be gone already; then the socket is, too, and the first read ends this.
+    let _ = linux::process::die_with_parent(rustix::process::Signal::KILL.as_raw());
+    let socket = match rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3) {
+        Ok(socket) => socket,
+        Err(_) => return ExitCode::from(EXIT_USAGE),
+    };
+    // Somebody who types `corten worker` in a terminal has no socket for us.
+    let Ok((request, mut descriptors)) = protocol::receive_request(socket.as_fd()) else {
+        return ExitCode::from(EXIT_USAGE);
+    };
+    if arguments.first().map(String::as_str) != Some(request.task.name()) || descriptors.len() < 2 {
+        return ExitCode::from(EXIT_USAGE);
+    }
+    let lowers = descriptors.split_off(2);
+    let (directory, input) = (descriptors.pop(), descriptors.pop());
+    let outcome = match input.zip(directory) {
+        Some((input, upper)) => perform(&request, input, Target { upper, lowers }, socket.as_fd()),
+        None => return ExitCode::from(EXIT_USAGE),
+    };
+    let message = match outcome {
+        Ok(outcome) => Message::Done(outcome),
+        Err(refusal) => Message::Refused(refusal),
+    };
+    match protocol::send_message(socket.as_fd(), &message) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::FAILURE,
+    }
+}
+
+fn perform(
+    request: &Request,
+    input: OwnedFd,
+    target: Target,
+    socket: rustix::fd::BorrowedFd<'_>,
+) -> Result<Outcome, Refusal> {
+    // Opened again with an access of its own: the daemon's may be O_PATH, which cannot be read or marked.
+    let flags = OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC;
+    let upper =
+        rustix::fs::openat(&target.upper, c".", flags, Mode::empty()).map_err(Refusal::confinement)?;
+    let target = Target { upper, ..target };
+    confine::confine(request.task, &target).map_err(Refusal::confinement)?;
+    let mut progress = |progress: Progress| {
+        // A daemon that went away is noticed by the signal of its death.
+        let _ = protocol::send_message(socket, &Message::Progress(progress));
+    };
+    match request.task {
+        Task::Unpack => unpack::unpack(input, target, &request.limits, &mut progress),
+        Task::Extract => extract::extract(input, &target.upper, &request.limits, &mut progress),
+    }
+}
