@@ -445,10 +445,17 @@ fn unshare(kinds: u32) -> Result<()> {
     unsafe { rustix::thread::unshare_unsafe(rustix::thread::UnshareFlags::from_bits_retain(kinds)) }
 }
 
+/// By the system call: the C library refuses to touch the two signals that it uses itself, and a parent may ignore them.
 fn reset_signals() -> Result<()> {
-    for signal in 1..=libc::SIGRTMAX() {
-        // SAFETY: installs no handler. SIGKILL, SIGSTOP and those that the C library keeps are refused, which is right.
-        unsafe { libc::signal(signal, libc::SIG_DFL) };
+    const LAST: i32 = 64;
+    const MASK_BYTES: usize = 8;
+    // `struct sigaction` of the kernel: handler (`SIG_DFL` is zero), flags, restorer, mask.
+    let default = [0u64; 4];
+    for signal in 1..=LAST {
+        let none = std::ptr::null::<u64>();
+        // SAFETY: `default` is a valid action that installs no handler; the old one is not asked for. SIGKILL and
+        // SIGSTOP are refused, which is right.
+        unsafe { libc::syscall(libc::SYS_rt_sigaction, signal, default.as_ptr(), none, MASK_BYTES) };
     }
     let mut none = std::mem::MaybeUninit::<libc::sigset_t>::uninit();
     // SAFETY: `sigemptyset` initialises the set that it is given.

@@ -24,8 +24,7 @@ pub(super) struct Devices {
 }
 
 pub(super) fn place(mounts: &[SpecMount]) -> Result<Devices> {
-    let mut devices =
-        Devices { base: Base::Root, is_mount: false, is_foreign: false, is_read_only: false };
+    let mut devices = Devices { base: Base::Root, is_mount: false, is_foreign: false, is_read_only: false };
     for mount in mounts.iter().filter(|mount| normal(&mount.destination) == "/dev") {
         if devices.is_mount || devices.is_foreign {
             return Err(invalid("`/dev` is mounted twice"));

@@ -89,10 +89,16 @@ impl Plan {
             mask
         };
         let bounding = mask(&wanted.bounding);
-        let permitted = mask(&wanted.permitted);
+        let mut permitted = mask(&wanted.permitted);
         let inheritable = mask(&wanted.inheritable);
-        let effective = mask(&wanted.effective) & permitted;
+        let mut effective = mask(&wanted.effective) & permitted;
         let ambient = mask(&wanted.ambient) & permitted & inheritable;
+        if process.user.uid != 0 {
+            // execve(2) leaves an ordinary user no others. Taking them now makes the search for the program, too, happen
+            // with the user's own rights.
+            permitted &= ambient;
+            effective &= ambient;
+        }
         for name in refused {
             self.warn(format!("capability `{name}` cannot be granted on this host"));
         }

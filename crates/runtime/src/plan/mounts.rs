@@ -52,7 +52,10 @@ impl Plan {
             return Err(invalid(format!("unknown option `{key}` of the bind mount on `{target}`")));
         }
         if !entry.source.starts_with('/') {
-            return Err(invalid(format!("source `{}` of the mount on `{target}` is not absolute", entry.source)));
+            return Err(invalid(format!(
+                "source `{}` of the mount on `{target}` is not absolute",
+                entry.source
+            )));
         }
         let mut recursive = options.recursive;
         // The copy is a peer of the host's mount until it is told otherwise.
@@ -86,8 +89,7 @@ impl Plan {
             attributes &= !mount::READ_ONLY;
         }
         let source = if entry.source.is_empty() { &entry.kind } else { &entry.source };
-        let mut parameters =
-            vec![Parameter { key: text("source")?, value: Some(text(source.as_str())?) }];
+        let mut parameters = vec![Parameter { key: text("source")?, value: Some(text(source.as_str())?) }];
         parameters.extend(options.parameters);
         self.steps.push(Step::Mount(Mount {
             target: path(target)?,

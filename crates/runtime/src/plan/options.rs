@@ -132,7 +132,10 @@ mod tests {
         let relaxed = parsed(&["noatime", "relatime"]);
         assert_eq!((relaxed.top.set, relaxed.top.clear), (0, mount::ACCESS_TIMES));
         let exact = parsed(&["relatime", "noatime"]);
-        assert_eq!(exact.top, Attributes { set: mount::NO_ACCESS_TIMES, clear: mount::ACCESS_TIMES, propagation: 0 });
+        assert_eq!(
+            exact.top,
+            Attributes { set: mount::NO_ACCESS_TIMES, clear: mount::ACCESS_TIMES, propagation: 0 }
+        );
     }
 
     #[test]

@@ -13,7 +13,9 @@ const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/s
 
 pub(super) fn program(process: &Process) -> Result<Program> {
     let name = process.args.first().ok_or_else(|| invalid("no command specified"))?;
-    let strings = |strings: &[String]| strings.iter().map(|string| text(string.as_str())).collect();
+    let strings = |strings: &[String]| -> Result<Vec<CString>> {
+        strings.iter().map(|string| text(string.as_str())).collect()
+    };
     Ok(Program {
         candidates: candidates(name, &process.env)?,
         arguments: strings(&process.args)?,

@@ -90,7 +90,9 @@ mod tests {
         assert_eq!(namespace_of("kernel/shmmax"), Some(NamespaceKind::Ipc));
         assert_eq!(namespace_of("fs/mqueue/msg_max"), Some(NamespaceKind::Ipc));
         assert_eq!(namespace_of("net/core/somaxconn"), Some(NamespaceKind::Network));
-        for host in ["kernel/panic", "kernel/hostname", "vm/swappiness", "fs/file-max", "kernel/shmmax/x", "netx/y"] {
+        for host in
+            ["kernel/panic", "kernel/hostname", "vm/swappiness", "fs/file-max", "kernel/shmmax/x", "netx/y"]
+        {
             assert_eq!(namespace_of(host), None, "{host}");
         }
     }

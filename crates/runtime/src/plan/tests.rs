@@ -49,7 +49,9 @@ fn a_plan_prints_every_step() {
         assert!(text.contains(line), "{line} is not in\n{text}");
     }
     assert_eq!(text.lines().count(), plan.opens.len() + 1 + plan.steps.len());
-    assert!(text.lines().all(|line| !line.trim_start_matches([' ', '0', '1', '2', '3', '4', '5', '6', '7', '8', '9']).is_empty()));
+    assert!(text.lines().all(|line| {
+        !line.trim_start_matches([' ', '0', '1', '2', '3', '4', '5', '6', '7', '8', '9']).is_empty()
+    }));
 }
 
 #[test]
@@ -213,7 +215,9 @@ fn what_cannot_be_is_refused() {
         ("sysctl of a shared namespace", |spec| {
             linux(spec).sysctl.insert("net.core.somaxconn".into(), "1".into());
         }),
-        ("device type", |spec| linux(spec).devices.push(Device { path: "/dev/x".into(), ..Device::default() })),
+        ("device type", |spec| {
+            linux(spec).devices.push(Device { path: "/dev/x".into(), ..Device::default() })
+        }),
     ];
     for (name, break_it) in cases {
         let mut spec = spec();

@@ -1,0 +1,18 @@
+//! Real containers on the real kernel: busybox in an overlay, as root.
+
+#[path = "suite/confinement.rs"]
+mod confinement;
+#[path = "suite/devices.rs"]
+mod devices;
+#[path = "suite/exec.rs"]
+mod exec;
+#[path = "suite/fixture.rs"]
+mod fixture;
+#[path = "suite/lifecycle.rs"]
+mod lifecycle;
+#[path = "suite/mounts.rs"]
+mod mounts;
+#[path = "suite/namespaces.rs"]
+mod namespaces;
+#[path = "suite/programs.rs"]
+mod programs;
