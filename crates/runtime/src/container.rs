@@ -242,8 +242,8 @@ impl Container {
 
     /// Takes up a container after a re-exec.
     pub fn attach(state: State, descriptors: Descriptors) -> Result<Container> {
-        let cgroup = Cgroup::open(&state.cgroup)
-            .map_err(|source| Error::Cgroup { id: state.id.clone(), source })?;
+        let cgroup =
+            Cgroup::open(&state.cgroup).map_err(|source| Error::Cgroup { id: state.id.clone(), source })?;
         let start = descriptors.start.map(|(start, report)| Start { start, report, plan: Plan::default() });
         Ok(Container {
             id: state.id,
@@ -276,7 +276,8 @@ impl Container {
     pub(crate) fn must_run(&self) -> Result<()> {
         let mut polled = [PollFd::new(&self.pidfd, PollFlags::IN)];
         let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
-        let ended = rustix::event::poll(&mut polled, Some(&at_once)).map_err(cannot("look at the process"))?;
+        let ended =
+            rustix::event::poll(&mut polled, Some(&at_once)).map_err(cannot("look at the process"))?;
         if self.exit.is_some() || ended > 0 { Err(self.not_running()) } else { Ok(()) }
     }
 

@@ -54,7 +54,8 @@ pub fn create(request: Create<'_>) -> Result<Created> {
     let filter = linux.and_then(|linux| linux.seccomp.as_ref()).map(seccomp::compile).transpose();
     let filter = filter.map_err(|source| Error::Seccomp { source })?;
     let resources = linux.and_then(|linux| linux.resources.as_ref());
-    let cgroup = Cgroup::create(&path, resources).map_err(|source| Error::Cgroup { id: id.clone(), source })?;
+    let cgroup =
+        Cgroup::create(&path, resources).map_err(|source| Error::Cgroup { id: id.clone(), source })?;
     match create_in(request, &cgroup, filter.as_ref()) {
         Ok(made) => {
             let (terminal, warnings) = (made.terminal, made.warnings);
@@ -86,12 +87,8 @@ fn create_in(request: Create<'_>, cgroup: &Cgroup, filter: Option<&seccomp::Prog
         ensure_cwd: request.ensure_cwd,
     };
     let plan = plan::create(request.spec, manner, &host(Some(cgroup))?)?;
-    let given = Given {
-        rootfs: Some(request.rootfs.into_fd()),
-        init: None,
-        root: None,
-        stdio: request.stdio,
-    };
+    let given =
+        Given { rootfs: Some(request.rootfs.into_fd()), init: None, root: None, stdio: request.stdio };
     let descriptors = open::open_all(&plan, given)?;
     let join = cgroup.join_fds().map_err(in_cgroup)?;
     let (child, outcome, warnings) = launch::launch(&plan, &descriptors, &join, filter)?;

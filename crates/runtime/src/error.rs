@@ -41,7 +41,9 @@ pub enum Error {
     NotRunning { id: String },
     #[error("container `{id}` is paused")]
     Paused { id: String },
-    #[error("the first process of container `{id}` was killed while it was made; its memory limit may be too low")]
+    #[error(
+        "the first process of container `{id}` was killed while it was made; its memory limit may be too low"
+    )]
     Died { id: String },
     #[error("container `{id}` was started already")]
     AlreadyStarted { id: String },

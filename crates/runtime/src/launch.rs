@@ -106,17 +106,21 @@ fn failure(plan: &Plan, number: usize, errno: Errno) -> Error {
 /// Docker's words for a program that was looked for in vain.
 fn not_found(name: &str, errno: Errno) -> Error {
     if !name.contains('/') {
-        return Error::ProgramNotFound { message: format!("exec: {name:?}: executable file not found in $PATH") };
+        return Error::ProgramNotFound {
+            message: format!("exec: {name:?}: executable file not found in $PATH"),
+        };
     }
     match errno {
-        Errno::NOENT => {
-            Error::ProgramNotFound { message: format!("exec: {name:?}: stat {name}: no such file or directory") }
-        }
+        Errno::NOENT => Error::ProgramNotFound {
+            message: format!("exec: {name:?}: stat {name}: no such file or directory"),
+        },
         Errno::NOTDIR => {
             Error::ProgramNotExecutable { message: format!("exec: {name:?}: stat {name}: not a directory") }
         }
         Errno::ISDIR => Error::ProgramNotExecutable { message: format!("exec: {name:?}: is a directory") },
-        Errno::ACCESS => Error::ProgramNotExecutable { message: format!("exec: {name:?}: permission denied") },
+        Errno::ACCESS => {
+            Error::ProgramNotExecutable { message: format!("exec: {name:?}: permission denied") }
+        }
         other => Error::ProgramNotExecutable { message: format!("exec: {name:?}: {}", words(other)) },
     }
 }
@@ -145,7 +149,11 @@ mod tests {
     #[test]
     fn programs_that_do_not_start_are_told_in_dockers_words() {
         let cases = [
-            (not_found("foo", Errno::NOENT), r#"exec: "foo": executable file not found in $PATH"#, Code::NotFound),
+            (
+                not_found("foo", Errno::NOENT),
+                r#"exec: "foo": executable file not found in $PATH"#,
+                Code::NotFound,
+            ),
             (
                 not_found("/foo", Errno::NOENT),
                 r#"exec: "/foo": stat /foo: no such file or directory"#,

@@ -63,7 +63,7 @@ pub(crate) fn open_all(plan: &Plan, mut given: Given<'_>) -> Result<Vec<OwnedFd>
             }
             Open::Stdio(number) => {
                 pipes.get_mut(usize::from(*number)).and_then(Option::take).ok_or_else(missing)?
-            },
+            }
         };
         opened.push(descriptor);
     }

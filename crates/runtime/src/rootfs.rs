@@ -85,7 +85,8 @@ fn overlay(layers: &[String], options: Options) -> Result<OwnedFd> {
     parameters.extend(options.parameters.iter().cloned());
     match open::instance(c"overlay", &parameters, attributes) {
         Err(Error::Prepare { source: Errno::INVAL, .. }) if layers.len() * 2 <= plan::OPTION_VALUE_MAX => {
-            let mut parameters = vec![parameter("source", "overlay")?, parameter("lowerdir", &layers.join(":"))?];
+            let mut parameters =
+                vec![parameter("source", "overlay")?, parameter("lowerdir", &layers.join(":"))?];
             parameters.extend(options.parameters);
             open::instance(c"overlay", &parameters, attributes)
         }
