@@ -63,6 +63,11 @@ impl Cgroup {
     pub fn path(&self) -> &str {
         todo!()
     }
+    /// Our directory in every hierarchy: the name of its mount below `/sys/fs/cgroup` (empty if cgroup v2 is mounted on
+    /// `/sys/fs/cgroup` itself) and its path on the host. The container's `/sys/fs/cgroup` is made of them.
+    pub fn directories(&self) -> Vec<(String, std::path::PathBuf)> {
+        todo!()
+    }
     pub fn join_fds(&self) -> Result<Join> {
         todo!()
     }
