@@ -23,8 +23,9 @@ pub(crate) mod stop;
 pub(crate) mod wait;
 
 use clap::Arg;
+use serde::Deserialize;
 
-use crate::client::Path;
+use crate::client::{Client, Path};
 use crate::error::Error;
 use crate::flags::{Given, value};
 
@@ -43,4 +44,42 @@ fn stop_path(given: &Given, name: &str, verb: &str) -> Result<Path, Error> {
     Ok(Path::of("containers", name, verb)
         .query_if("t", timeout.as_deref())
         .query_if("signal", given.text("signal")))
+}
+
+/// What of a container's inspect the commands look at. Not the whole of it, so that a daemon may spell the rest as it
+/// likes.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Container {
+    id: String,
+    state: State,
+    config: Config,
+    host_config: HostConfig,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct State {
+    running: bool,
+    paused: bool,
+    restarting: bool,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Config {
+    tty: bool,
+    open_stdin: bool,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct HostConfig {
+    auto_remove: bool,
+}
+
+impl Container {
+    async fn find(client: &Client, name: &str) -> Result<Container, Error> {
+        client.get(Path::of("containers", name, "/json")).await
+    }
 }

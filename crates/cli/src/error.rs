@@ -53,6 +53,8 @@ pub(crate) enum Error {
     Lost(#[source] io::Error),
     #[error("{message}")]
     Misuse { message: String, usage: Usage },
+    #[error("Error response from daemon: {0}")]
+    NoSuchImage(String),
     #[error("no such object: {0}")]
     NoSuchObject(String),
     #[error("the input device is not a TTY")]
@@ -145,7 +147,7 @@ impl Error {
     pub(crate) fn hint(&self, program: &str) -> Option<String> {
         match self {
             Error::With { error, .. } => error.hint(program),
-            Error::Daemon { status: 404, message } if message.starts_with("No such image") => Some(format!(
+            Error::NoSuchImage(_) => Some(format!(
                 "pulling is not there yet; `{program} load -i ARCHIVE` or `{program} import ROOTFS.tar NAME` \
                  bring an image, `{program} images` lists them"
             )),

@@ -27,7 +27,7 @@ pub(crate) enum Format {
 
 /// A template that cannot be read, or that asks for what is not there.
 #[derive(Debug, thiserror::Error)]
-#[error("template parsing error: {0}")]
+#[error("template parsing error")]
 pub(crate) struct FormatError(#[from] TemplateError);
 
 /// The flag of every list.
@@ -80,13 +80,19 @@ impl Listing {
         };
         let source = prepare(source);
         let mut out = String::new();
-        if is_table {
-            let titles = self.titles.iter().map(|(name, title)| ((*name).into(), text(*title)));
-            let titles: Row = titles.chain([("Label".into(), label_title())]).collect();
-            out = title_functions(Template::new("")).parse(&source)?.execute_to_string(&map(titles))?;
-            out.push('\n');
-        }
         let template = functions(Template::new("")).parse(&source)?;
+        if is_table || self.rows.is_empty() {
+            let titles = self.titles.iter().map(|(name, title)| ((*name).into(), text(*title)));
+            let titles = map(titles.chain([("Label".into(), label_title())]).collect());
+            match title_functions(Template::new("")).parse(&source)?.execute_to_string(&titles) {
+                Ok(line) if is_table => out = line + "\n",
+                // Without a row nobody else would notice a field that does not exist.
+                Err(error) if is_table || matches!(error, TemplateError::MissingKey { .. }) => {
+                    return Err(error.into());
+                }
+                _ => {}
+            }
+        }
         for row in self.rows {
             out += &template.execute_to_string(&map(row))?;
             out.push('\n');
@@ -215,10 +221,17 @@ fn functions(template: Template) -> Template {
                 let items: Vec<String> = items.iter().map(ToString::to_string).collect();
                 Ok(text(items.join(&second(given))))
             }
-            other => Err(TemplateError::TypeMismatch {
-                expected: "list",
-                got: other.map_or("nothing", Value::type_name),
-            }),
+            Some(Value::Nil) => Ok(text("")),
+            other => Err(mismatch("list", other)),
+        })
+        // In JSON an empty list may be null, which has no length in Go's own function.
+        .func("len", |given| match given {
+            [Value::Nil] => Ok(Value::Int(0)),
+            [value] => {
+                let length = value.len().and_then(|length| i64::try_from(length).ok());
+                length.map(Value::Int).ok_or_else(|| mismatch("list", Some(value)))
+            }
+            _ => Err(mismatch("one argument", given.get(1))),
         })
         .func("pad", |given| {
             let [before, after] = [1, 2].map(|index| " ".repeat(count(given, index)));
@@ -228,6 +241,10 @@ fn functions(template: Template) -> Template {
             }))
         })
         .func("truncate", |given| Ok(text(first(given).chars().take(count(given, 1)).collect::<String>())))
+}
+
+fn mismatch(expected: &'static str, got: Option<&Value>) -> TemplateError {
+    TemplateError::TypeMismatch { expected, got: got.map_or("nothing", Value::type_name) }
 }
 
 /// In the line of titles every function leaves its first argument alone.
@@ -323,7 +340,7 @@ mod tests {
             titles: &[("ID", "CONTAINER ID"), ("Names", "NAMES")],
             rows: vec![row("1", "one"), row("2", "two")],
         };
-        listing.render(&Format::parse(format)).unwrap_or_else(|error| error.to_string())
+        listing.render(&Format::parse(format)).unwrap_or_else(|error| format!("{error}: {}", error.0))
     }
 
     #[test]
@@ -378,11 +395,13 @@ mod tests {
             ("{{printf \"%-5s|%d\" .Id .State.Pid}}", "abc  |7"),
             ("{{println .Id}}", "abc\n"),
             ("{{if eq .State.Pid 7}}seven{{end}}", "seven"),
+            ("{{range .Missing}}x{{else}}none{{end}}", "none"),
+            ("{{len .Missing}}{{join .Missing \",\"}}{{json .Missing}}", "0null"),
         ];
         for (source, expected) in cases {
             assert_eq!(document(source, &container).unwrap(), expected, "{source}");
         }
-        let error = document("{{.Nothing}}", &container).unwrap_err().to_string();
-        assert_eq!(error, "template parsing error: map has no entry for key: Nothing");
+        let error = document("{{.Nothing}}", &container).unwrap_err();
+        assert_eq!(error.0.to_string(), "map has no entry for key: Nothing");
     }
 }

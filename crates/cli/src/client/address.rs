@@ -41,7 +41,7 @@ fn tcp(host: &str) -> Option<String> {
     let is_plain = !host.is_empty() && !host.contains(['/', '?', '#', '@', ' ']);
     match after_brackets.split_once(':') {
         _ if !is_plain => None,
-        Some((before, _)) if before.is_empty() => None,
+        Some(("", _)) => None,
         Some((_, port)) => port.parse::<u16>().ok().map(|_| host.to_owned()),
         None => Some(format!("{host}:{DEFAULT_PORT}")),
     }

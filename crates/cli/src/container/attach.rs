@@ -1,10 +1,10 @@
 //! `attach`: the streams of a running container.
 
-use api::docker::container::{ContainerInspect, WaitResponse};
+use api::docker::container::WaitResponse;
 use clap::Arg;
 use tokio::try_join;
 
-use super::wait;
+use super::{Container, wait};
 use crate::attach::{End, Foreground, Process, Streams, Wiring, resize};
 use crate::client::{Body, Client, Hijacked, Path};
 use crate::command::{Cli, Command};
@@ -117,7 +117,7 @@ fn run(cli: &Cli, given: &Given) -> Result<u8, Error> {
 }
 
 async fn attach_to(client: &Client, given: &Given, keys: DetachKeys) -> Result<u8, Error> {
-    let container: ContainerInspect = client.get(Path::of("containers", given.operand(), "/json")).await?;
+    let container = Container::find(client, given.operand()).await?;
     let state = &container.state;
     let not_attachable = |state, remedy| Err(Error::NotAttachable { state, remedy });
     match (state.running, state.paused, state.restarting) {

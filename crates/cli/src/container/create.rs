@@ -39,7 +39,13 @@ fn run(cli: &Cli, given: &Given) -> Result<u8, Error> {
 pub(crate) async fn create(client: &Client, request: Request) -> Result<String, Error> {
     let cid_file = request.cid_file.map(CidFile::create).transpose()?;
     let path = Path::new("/containers/create").query_if("name", request.name.as_deref());
-    let created: CreateResponse = client.post_json(path, &request.body).await?;
+    let created: CreateResponse =
+        client.post_json(path, &request.body).await.map_err(|error| match error {
+            Error::Daemon { status: 404, message } if message.starts_with("No such image") => {
+                Error::NoSuchImage(message)
+            }
+            error => error,
+        })?;
     for warning in created.warnings {
         output::complain(&format!("WARNING: {warning}"));
     }

@@ -1,7 +1,8 @@
 //! `exec`: another process in a running container.
 
-use api::docker::exec::{ExecCreateBody, ExecInspect, ExecStartBody};
+use api::docker::exec::{ExecCreateBody, ExecStartBody};
 use api::docker::{Command as Words, IdResponse};
+use serde::Deserialize;
 
 use super::environment;
 use super::run::failed_start;
@@ -72,6 +73,13 @@ fn request(given: &Given) -> Result<ExecCreateBody, Error> {
     })
 }
 
+/// What of an exec's inspect is looked at.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Ended {
+    exit_code: Option<i64>,
+}
+
 /// Starts the process with its streams on ours; returns its exit code.
 async fn hold(
     client: &Client,
@@ -93,7 +101,7 @@ async fn hold(
         if streams.end().await? == End::Detached {
             return Ok(0);
         }
-        let exec: ExecInspect = client.get(Path::of("exec", id, "/json")).await?;
+        let exec: Ended = client.get(Path::of("exec", id, "/json")).await?;
         Ok(exec.exit_code.unwrap_or(0).to_le_bytes()[0])
     };
     let result = foreground.during(work).await;

@@ -133,9 +133,12 @@ mod tests {
     use super::{cpus, device, restart, ulimit};
     use proptest::prelude::*;
 
+    type Expected<T> = Result<T, &'static str>;
+    type Device = (&'static str, &'static str, &'static str);
+
     #[test]
     fn ulimits() {
-        let cases: [(&str, Result<(i64, i64), &str>); 9] = [
+        let cases: [(&str, Expected<(i64, i64)>); 9] = [
             ("nofile=1024", Ok((1024, 1024))),
             ("nofile=1:2", Ok((1, 2))),
             ("core=-1", Ok((-1, -1))),
@@ -163,7 +166,7 @@ mod tests {
 
     #[test]
     fn devices() {
-        let cases: [(&str, Result<(&str, &str, &str), &str>); 10] = [
+        let cases: [(&str, Expected<Device>); 10] = [
             ("/dev/null", Ok(("/dev/null", "/dev/null", "rwm"))),
             ("/dev/null:/dev/x", Ok(("/dev/null", "/dev/x", "rwm"))),
             ("/dev/null:r", Ok(("/dev/null", "/dev/null", "r"))),

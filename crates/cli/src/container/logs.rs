@@ -8,10 +8,10 @@ mod entries;
 
 use std::time::{Duration, Instant};
 
-use api::docker::container::ContainerInspect;
 use hyper::Method;
 use jiff::Timestamp;
 
+use super::Container;
 use crate::client::{Body, Client, Path};
 use crate::command::{Cli, Command};
 use crate::error::Error;
@@ -97,7 +97,7 @@ impl Request {
 }
 
 async fn show(client: &Client, given: &Given, mut request: Request) -> Result<(), Error> {
-    let container: ContainerInspect = client.get(Path::of("containers", given.operand(), "/json")).await?;
+    let container = Container::find(client, given.operand()).await?;
     let timestamps = given.switch("timestamps");
     let mut entries = Entries::new(container.config.tty, request.is_following, timestamps);
     let first =
@@ -142,8 +142,7 @@ async fn print(mut body: hyper::body::Incoming, entries: &mut Entries) -> Result
 
 /// A log that ends while its container runs was cut by a daemon that stopped in good order.
 async fn is_running(client: &Client, id: &str) -> bool {
-    let container: Result<ContainerInspect, Error> = client.get(Path::of("containers", id, "/json")).await;
-    container.is_ok_and(|container| container.state.running)
+    Container::find(client, id).await.is_ok_and(|container| container.state.running)
 }
 
 #[cfg(test)]

@@ -215,7 +215,8 @@ fn namespaces(given: &Given, host: &mut HostConfig) -> Result<(), Error> {
         ("ipc", &["", "host", "none", "private", "shareable"], true, "--ipc: invalid IPC mode"),
     ];
     for (flag, known, may_join, complaint) in modes {
-        if !known.contains(&text(flag)) && !(may_join && joins_container(text(flag))) {
+        let is_known = known.contains(&text(flag)) || (may_join && joins_container(text(flag)));
+        if !is_known {
             return Err(Error::Value(complaint.into()));
         }
     }
@@ -273,124 +274,63 @@ mod tests {
         read(&Given::parse(usage, parser("create", operands, flags()), REFUSED, &words)?)
     }
 
+    /// The request of `words` as JSON; `fields` must be in it.
+    fn assert_fields(words: &[&str], fields: serde_json::Value) {
+        let words: Vec<&str> = words.iter().copied().chain(["busybox", "-c", "true"]).collect();
+        let body = serde_json::to_value(request(&words).unwrap().body).unwrap();
+        assert_eq!((&body["Image"], &body["Cmd"]), (&json!("busybox"), &json!(["-c", "true"])));
+        for (field, expected) in fields.as_object().unwrap() {
+            let found = body.get(field).unwrap_or(&body["HostConfig"][field]);
+            assert_eq!(found, expected, "{field} of {words:?}");
+        }
+    }
+
     #[test]
     fn flags_become_the_fields_that_docker_sends() {
-        let words = [
-            "-it",
-            "--rm",
-            "--name",
-            "web",
-            "-e",
-            "A=b",
-            "-l",
-            "x=y",
-            "-v",
-            "data:/data",
-            "-v",
-            "/anon",
-            "--tmpfs",
-            "/t:size=1m",
-            "-w",
-            "/srv",
-            "-u",
-            "1:2",
-            "--group-add",
-            "audio",
-            "--entrypoint",
-            "sh",
-            "-h",
-            "box",
-            "--network",
-            "host",
-            "--cap-add",
-            "NET_ADMIN",
-            "--cap-drop=ALL",
-            "--read-only",
-            "--security-opt",
-            "no-new-privileges",
-            "--security-opt",
-            "systempaths=unconfined",
-            "--sysctl",
-            "net.x=1",
-            "--ulimit",
-            "nofile=5",
-            "--device",
-            "/dev/null",
-            "--pid=host",
-            "--ipc=private",
-            "--uts=host",
-            "-m",
-            "512m",
-            "--cpus",
-            "1.5",
-            "--cpuset-cpus",
-            "0-1",
-            "--pids-limit",
-            "-1",
-            "--stop-signal",
-            "INT",
-            "--stop-timeout",
-            "3",
-            "--log-opt",
-            "max-size=1m",
-            "--shm-size",
-            "1g",
-            "busybox",
-            "-c",
-            "true",
-        ];
-        let request = request(&words).unwrap();
-        assert_eq!(request.name.as_deref(), Some("web"));
-        let body = serde_json::to_value(&request.body).unwrap();
-        let config = [
-            ("Image", json!("busybox")),
-            ("Cmd", json!(["-c", "true"])),
-            ("Entrypoint", json!(["sh"])),
-            ("Env", json!(["A=b"])),
-            ("Labels", json!({"x": "y"})),
-            ("Volumes", json!({"/anon": {}})),
-            ("WorkingDir", json!("/srv")),
-            ("User", json!("1:2")),
-            ("Hostname", json!("box")),
-            ("Tty", json!(true)),
-            ("OpenStdin", json!(true)),
-            ("StopSignal", json!("INT")),
-            ("StopTimeout", json!(3)),
-        ];
-        for (field, expected) in config {
-            assert_eq!(body[field], expected, "{field}");
-        }
-        let host = [
-            ("AutoRemove", json!(true)),
-            ("Binds", json!(["data:/data"])),
-            ("Tmpfs", json!({"/t": "size=1m"})),
-            ("GroupAdd", json!(["audio"])),
-            ("NetworkMode", json!("host")),
-            ("CapAdd", json!(["NET_ADMIN"])),
-            ("CapDrop", json!(["ALL"])),
-            ("ReadonlyRootfs", json!(true)),
-            ("SecurityOpt", json!(["no-new-privileges"])),
-            ("MaskedPaths", json!([])),
-            ("ReadonlyPaths", json!([])),
-            ("Sysctls", json!({"net.x": "1"})),
-            ("Ulimits", json!([{"Name": "nofile", "Hard": 5, "Soft": 5}])),
-            ("PidMode", json!("host")),
-            ("IpcMode", json!("private")),
-            ("UTSMode", json!("host")),
-            ("Memory", json!(536_870_912)),
-            ("NanoCpus", json!(1_500_000_000)),
-            ("CpusetCpus", json!("0-1")),
-            ("PidsLimit", json!(-1)),
-            ("LogConfig", json!({"Type": "", "Config": {"max-size": "1m"}})),
-            ("ShmSize", json!(1 << 30)),
+        let node = "/dev/null";
+        let device = json!([{"PathOnHost": node, "PathInContainer": node, "CgroupPermissions": "rwm"}]);
+        let log = json!({"Type": "", "Config": {"max-size": "1m"}});
+        let cases: [(&[&str], serde_json::Value); 16] = [
+            (&["-it", "--rm"], json!({"Tty": true, "OpenStdin": true, "AutoRemove": true})),
+            (&["-e", "A=b", "-l", "x=y"], json!({"Env": ["A=b"], "Labels": {"x": "y"}})),
             (
-                "Devices",
-                json!([{"PathOnHost": "/dev/null", "PathInContainer": "/dev/null", "CgroupPermissions": "rwm"}]),
+                &["-v", "data:/data", "-v", "/anon"],
+                json!({"Binds": ["data:/data"], "Volumes": {"/anon": {}}}),
+            ),
+            (
+                &["--tmpfs", "/t:size=1m", "--shm-size", "1g"],
+                json!({"Tmpfs": {"/t": "size=1m"}, "ShmSize": 1 << 30}),
+            ),
+            (&["-w", "/srv", "-u", "1:2"], json!({"WorkingDir": "/srv", "User": "1:2"})),
+            (&["--group-add", "audio", "-h", "box"], json!({"GroupAdd": ["audio"], "Hostname": "box"})),
+            (&["--entrypoint", "sh", "--net", "host"], json!({"Entrypoint": ["sh"], "NetworkMode": "host"})),
+            (&["--cap-add", "A", "--cap-drop=ALL"], json!({"CapAdd": ["A"], "CapDrop": ["ALL"]})),
+            (&["--read-only", "--privileged"], json!({"ReadonlyRootfs": true, "Privileged": true})),
+            (
+                &["--security-opt", "no-new-privileges", "--security-opt", "systempaths=unconfined"],
+                json!({"SecurityOpt": ["no-new-privileges"], "MaskedPaths": [], "ReadonlyPaths": []}),
+            ),
+            (
+                &["--sysctl", "net.x=1", "--ulimit", "nofile=5"],
+                json!({"Sysctls": {"net.x": "1"}, "Ulimits": [{"Name": "nofile", "Hard": 5, "Soft": 5}]}),
+            ),
+            (&["--device", node, "--log-opt", "max-size=1m"], json!({"Devices": device, "LogConfig": log})),
+            (
+                &["--pid=host", "--ipc=container:a", "--uts=host"],
+                json!({"PidMode": "host", "IpcMode": "container:a", "UTSMode": "host"}),
+            ),
+            (&["-m", "512m", "--cpus", "1.5"], json!({"Memory": 536_870_912, "NanoCpus": 1_500_000_000})),
+            (&["--cpuset-cpus", "0-1", "--pids-limit", "-1"], json!({"CpusetCpus": "0-1", "PidsLimit": -1})),
+            (
+                &["--stop-signal", "INT", "--stop-timeout", "3", "--restart", "on-failure:2"],
+                json!({"StopSignal": "INT", "StopTimeout": 3,
+                       "RestartPolicy": {"Name": "on-failure", "MaximumRetryCount": 2}}),
             ),
         ];
-        for (field, expected) in host {
-            assert_eq!(body["HostConfig"][field], expected, "{field}");
+        for (words, fields) in cases {
+            assert_fields(words, fields);
         }
+        assert_eq!(request(&["--name", "web", "x"]).unwrap().name.as_deref(), Some("web"));
     }
 
     #[test]

@@ -1,7 +1,6 @@
 //! `start`: starts containers that were made, or have ended; with `-a` or `-i` one of them in the foreground.
 
-use api::docker::container::ContainerInspect;
-
+use super::Container;
 use super::attach::{self, Hold};
 use crate::client::{Client, Path};
 use crate::command::{Cli, Command};
@@ -40,7 +39,7 @@ fn run(cli: &Cli, given: &Given) -> Result<u8, Error> {
 }
 
 async fn start_attached(client: &Client, given: &Given, keys: DetachKeys) -> Result<u8, Error> {
-    let container: ContainerInspect = client.get(Path::of("containers", given.operand(), "/json")).await?;
+    let container = Container::find(client, given.operand()).await?;
     let has_input = given.switch("interactive") && container.config.open_stdin;
     if has_input && container.config.tty && !terminal::is_input() {
         return Err(Error::NotATerminal);

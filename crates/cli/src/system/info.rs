@@ -1,6 +1,6 @@
 //! `info`: what the daemon knows about itself and its machine.
 
-use api::docker::system::Info;
+use serde_json::Value;
 
 use crate::client::Path;
 use crate::command::{Cli, Command};
@@ -17,106 +17,138 @@ pub(crate) const COMMAND: Command = Command {
     run,
 };
 
+/// Docker's lines about the server: how deep, the field, the title. What a daemon does not tell is left out.
+const LINES: [(usize, &str, &str); 26] = [
+    (1, "Containers", "Containers"),
+    (2, "ContainersRunning", "Running"),
+    (2, "ContainersPaused", "Paused"),
+    (2, "ContainersStopped", "Stopped"),
+    (1, "Images", "Images"),
+    (1, "ServerVersion", "Server Version"),
+    (1, "Driver", "Storage Driver"),
+    (2, "DriverStatus", ""),
+    (1, "LoggingDriver", "Logging Driver"),
+    (1, "CgroupDriver", "Cgroup Driver"),
+    (1, "CgroupVersion", "Cgroup Version"),
+    (1, "Plugins", "Plugins"),
+    (1, "Runtimes", "Runtimes"),
+    (1, "DefaultRuntime", "Default Runtime"),
+    (1, "SecurityOptions", "Security Options"),
+    (1, "KernelVersion", "Kernel Version"),
+    (1, "OperatingSystem", "Operating System"),
+    (1, "OSType", "OSType"),
+    (1, "Architecture", "Architecture"),
+    (1, "NCPU", "CPUs"),
+    (1, "MemTotal", "Total Memory"),
+    (1, "Name", "Name"),
+    (1, "ID", "ID"),
+    (1, "DockerRootDir", "Docker Root Dir"),
+    (1, "Debug", "Debug Mode"),
+    (1, "LiveRestoreEnabled", "Live Restore Enabled"),
+];
+
 fn run(cli: &Cli, given: &Given) -> Result<u8, Error> {
     let document = cli.with_client(async |client| client.get_text(Path::new("/info")).await)?;
+    let info: Value = serde_json::from_str(&document).map_err(Error::Answer)?;
     let text = match given.text("format").unwrap_or_default() {
         "" => {
-            let info: Info = serde_json::from_str(&document).map_err(Error::Answer)?;
-            let warnings = info.warnings.iter().flatten();
-            warnings.for_each(|warning| output::complain(warning));
+            let warnings = info["Warnings"].as_array().into_iter().flatten();
+            warnings.filter_map(Value::as_str).for_each(output::complain);
             text(&info)
         }
         "json" => json::compact(&document) + "\n",
-        source => {
-            template::document(source, &serde_json::from_str(&document).map_err(Error::Answer)?)? + "\n"
-        }
+        source => template::document(source, &info)? + "\n",
     };
     output::print(&text).map(|()| 0)
 }
 
-/// Docker's lines about the server.
-fn text(info: &Info) -> String {
-    let number = |number: i64| number.to_string();
-    let words = |words: &[String]| words.join(" ");
-    let runtimes: Vec<String> = info.runtimes.keys().cloned().collect();
-    let mut lines = vec![
-        (1, "Containers", number(info.containers)),
-        (2, "Running", number(info.containers_running)),
-        (2, "Paused", number(info.containers_paused)),
-        (2, "Stopped", number(info.containers_stopped)),
-        (1, "Images", number(info.images)),
-        (1, "Server Version", info.server_version.clone()),
-        (1, "Storage Driver", info.driver.clone()),
-    ];
-    lines.extend(info.driver_status.iter().map(|[name, value]| (2, name.as_str(), value.clone())));
-    lines.extend([
-        (1, "Logging Driver", info.logging_driver.clone()),
-        (1, "Cgroup Driver", info.cgroup_driver.clone()),
-        (1, "Cgroup Version", info.cgroup_version.clone()),
-        (1, "Plugins", String::new()),
-        (2, "Volume", words(&info.plugins.volume)),
-        (2, "Network", words(&info.plugins.network)),
-        (2, "Log", words(&info.plugins.log)),
-        (1, "Runtimes", words(&runtimes)),
-        (1, "Default Runtime", info.default_runtime.clone()),
-        (1, "Security Options", String::new()),
-    ]);
-    lines.extend(info.security_options.iter().map(|option| (2, security_option(option), String::new())));
-    lines.extend([
-        (1, "Kernel Version", info.kernel_version.clone()),
-        (1, "Operating System", info.operating_system.clone()),
-        (1, "OSType", info.os_type.clone()),
-        (1, "Architecture", info.architecture.clone()),
-        (1, "CPUs", number(info.cpus)),
-        (1, "Total Memory", size::binary(info.mem_total)),
-        (1, "Name", info.name.clone()),
-        (1, "ID", info.id.clone()),
-        (1, "Docker Root Dir", info.docker_root_dir.clone()),
-        (1, "Debug Mode", info.debug.to_string()),
-        (1, "Live Restore Enabled", info.live_restore_enabled.to_string()),
-    ]);
+fn text(info: &Value) -> String {
     let mut out = format!("Client:\n Version:    {}\n\nServer:\n", env!("CARGO_PKG_VERSION"));
-    for (depth, name, value) in lines {
-        let is_title = matches!(name, "Plugins" | "Security Options");
-        match (value.is_empty(), is_title || depth == 2) {
-            (true, true) if is_title => out += &format!(" {name}:\n"),
-            (true, true) => out += &format!("  {name}\n"),
-            (true, false) => {}
-            (false, _) => out += &format!("{:depth$}{name}: {value}\n", ""),
+    for (depth, field, title) in LINES {
+        let value = &info[field];
+        match field {
+            "DriverStatus" => pairs(value).for_each(|(name, value)| out += &format!("  {name}: {value}\n")),
+            "Plugins" => {
+                out += " Plugins:\n";
+                for kind in ["Volume", "Network", "Log"] {
+                    out += &format!("  {kind}: {}\n", words(&value[kind]).join(" "));
+                }
+            }
+            "Runtimes" => {
+                let names: Vec<&str> =
+                    value.as_object().into_iter().flatten().map(|(name, _)| name.as_str()).collect();
+                out += &format!(" {title}: {}\n", names.join(" "));
+            }
+            "SecurityOptions" => {
+                out += &format!(" {title}:\n");
+                words(value).into_iter().for_each(|option| out += &security_option(option));
+            }
+            "MemTotal" => out += &format!(" {title}: {}\n", size::binary(value.as_i64().unwrap_or(0))),
+            _ => {
+                out +=
+                    &scalar(value).map(|value| format!("{:depth$}{title}: {value}\n", "")).unwrap_or_default()
+            }
         }
     }
     out
 }
 
-/// `name=seccomp,profile=builtin` is `seccomp` here.
-fn security_option(option: &str) -> &str {
-    option.split(',').next().and_then(|first| first.strip_prefix("name=")).unwrap_or(option)
+fn scalar(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) => Some(text.clone()).filter(|text| !text.is_empty()),
+        Value::Number(_) | Value::Bool(_) => Some(value.to_string()),
+        _ => None,
+    }
+}
+
+fn words(value: &Value) -> Vec<&str> {
+    value.as_array().into_iter().flatten().filter_map(Value::as_str).collect()
+}
+
+fn pairs(value: &Value) -> impl Iterator<Item = (&str, &str)> {
+    value.as_array().into_iter().flatten().filter_map(|pair| Some((pair[0].as_str()?, pair[1].as_str()?)))
+}
+
+/// `name=seccomp,profile=builtin` is a line and one below it.
+fn security_option(option: &str) -> String {
+    let mut out = String::new();
+    for part in option.split(',') {
+        out += &match part.split_once('=') {
+            Some(("name", name)) => format!("  {name}\n"),
+            Some((key, value)) => format!("   {}: {value}\n", capitalised(key)),
+            None => format!("  {part}\n"),
+        };
+    }
+    out
+}
+
+fn capitalised(word: &str) -> String {
+    let mut letters = word.chars();
+    letters.next().map(|first| first.to_uppercase().chain(letters).collect()).unwrap_or_default()
 }
 
 #[cfg(test)]
 mod tests {
     use super::text;
-    use api::docker::system::Info;
+    use serde_json::json;
 
     #[test]
     fn what_is_known_is_told_and_what_is_not_is_left_out() {
-        let info = Info {
-            containers: 3,
-            driver: "overlay2".into(),
-            driver_status: vec![["Backing Filesystem".into(), "extfs".into()]],
-            security_options: vec!["name=seccomp,profile=builtin".into(), "name=cgroupns".into()],
-            mem_total: 2_088_763_392,
-            ..Info::default()
-        };
+        let info = json!({
+            "Containers": 3, "ContainersRunning": 0, "Driver": "overlay2", "MemTotal": 2_088_763_392_i64,
+            "DriverStatus": [["Backing Filesystem", "extfs"]], "Plugins": {"Volume": ["local"], "Log": null},
+            "SecurityOptions": ["name=seccomp,profile=builtin", "name=cgroupns"], "Name": "",
+        });
         let text = text(&info);
         for line in [
             "\n Containers: 3\n  Running: 0\n",
             "\n Storage Driver: overlay2\n  Backing Filesystem: extfs\n",
-            "\n Security Options:\n  seccomp\n  cgroupns\n",
+            "\n Plugins:\n  Volume: local\n  Network: \n",
+            "\n Security Options:\n  seccomp\n   Profile: builtin\n  cgroupns\n",
             "\n Total Memory: 1.945GiB\n",
         ] {
             assert!(text.contains(line), "{line:?} in {text}");
         }
-        assert!(!text.contains("Kernel Version"));
+        assert!(!text.contains("Kernel Version") && !text.contains("\n Name"));
     }
 }

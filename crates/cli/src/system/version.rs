@@ -62,7 +62,8 @@ fn text(server: &serde_json::Value) -> Result<String, Error> {
         return Ok(out);
     }
     let server: Version = serde_json::from_value(server.clone()).map_err(Error::Answer)?;
-    out += &format!("\nServer: {}\n Engine:\n", server.platform.name);
+    out += format!("\nServer: {}", server.platform.name).trim_end();
+    out += "\n Engine:\n";
     let api = format!("{} (minimum version {})", server.api_version, server.min_api_version);
     let platform = format!("{}/{}", server.os, server.arch);
     for (name, value) in [
