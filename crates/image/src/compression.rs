@@ -62,6 +62,19 @@ fn detect(start: &[u8]) -> io::Result<Compression> {
     })
 }
 
+/// The compression of a stream; reads its first bytes.
+pub(crate) fn compression_of(input: &mut impl Read) -> io::Result<Compression> {
+    detect(&read_start(input)?)
+}
+
+fn read_start(input: &mut impl Read) -> io::Result<Vec<u8>> {
+    /// Longest magic number.
+    const LENGTH: u64 = 6;
+    let mut start = Vec::new();
+    input.take(LENGTH).read_to_end(&mut start)?;
+    Ok(start)
+}
+
 /// A stream after decompression.
 pub(crate) struct Decoder<R: Read> {
     stage: Stage<Source<R>>,
@@ -107,10 +120,7 @@ impl<R: Read> Read for Source<R> {
 impl<R: Read> Decoder<R> {
     /// Looks at the first bytes and sets the right decoder up.
     pub(crate) fn new(mut input: R, limits: ExpansionLimits) -> io::Result<Decoder<R>> {
-        /// Longest magic number.
-        const START: u64 = 6;
-        let mut start = Vec::new();
-        input.by_ref().take(START).read_to_end(&mut start)?;
+        let start = read_start(&mut input)?;
         let compression = detect(&start)?;
         let input_bytes = Counter::default();
         let source = Source { input: Cursor::new(start).chain(input), bytes: input_bytes.clone() };

@@ -1,7 +1,34 @@
-//! Images: archives in, layers unpacked, in a confined worker.
+//! Images: archives in, layers unpacked, in a confined worker; names, lookup and removal.
+//!
+//! An image is a record (a name in a namespace, and the descriptor of a manifest or an index), the documents and
+//! layers in content, and one overlay snapshot for each layer, named by its chain id. Everything that parses an
+//! archive or a layer happens in the [`worker`]; what is parsed here are bounded JSON documents.
+//!
+//! ```text
+//! archive ─ worker extract ─▶ scratch ─ digest check ─▶ blobs ─ worker unpack ─▶ snapshots ─▶ record
+//! ```
+//!
+//! Invariants: a record's documents and layers are in content and on disk before the record is; the identity of an
+//! image ("image id") is the digest of its configuration; blobs and snapshots under way are pinned or leased, so
+//! that a garbage collection at any moment is safe; a killed process leaves only what the next start removes.
 #![forbid(unsafe_code)]
 
 mod apply;
+mod archive;
 mod compression;
+mod error;
+mod image;
+mod images;
+mod import;
+mod remove;
 pub mod tar;
+mod unpack;
 pub mod worker;
+
+pub use archive::{Loaded, Progress, Step};
+pub use error::{Conflict, Error, LayerName, Result};
+pub use image::Image;
+pub use images::Images;
+pub use import::{ChangeError, ImportOptions};
+pub use remove::{Removed, User};
+pub use worker::{WorkerCommand, WorkerError};

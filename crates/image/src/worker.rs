@@ -21,10 +21,8 @@
 use std::os::fd::{AsFd, OwnedFd};
 use std::process::ExitCode;
 
-use rustix::fs::{Mode, OFlags};
-
 use crate::apply::Target;
-use protocol::{Message, Refusal, Request, Task};
+use protocol::{Message, Request};
 
 mod client;
 mod confine;
@@ -32,10 +30,11 @@ mod extract;
 mod protocol;
 mod unpack;
 
-pub use client::WorkerCommand;
-pub(crate) use client::{Job, WorkerError};
+pub(crate) use client::Job;
+pub use client::{WorkerCommand, WorkerError};
 pub(crate) use extract::{MEMBERS_FILE, Member, MemberContent};
-pub(crate) use protocol::{Limits, Outcome, Progress};
+pub use protocol::Refusal;
+pub(crate) use protocol::{Limits, Outcome, Progress, Task};
 
 /// The applet `worker`: does one task for the daemon, and ends.
 ///
@@ -78,11 +77,6 @@ fn perform(
     target: Target,
     socket: rustix::fd::BorrowedFd<'_>,
 ) -> Result<Outcome, Refusal> {
-    // Opened again with an access of its own: the daemon's may be O_PATH, which cannot be read or marked.
-    let flags = OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC;
-    let upper =
-        rustix::fs::openat(&target.upper, c".", flags, Mode::empty()).map_err(Refusal::confinement)?;
-    let target = Target { upper, ..target };
     confine::confine(request.task, &target).map_err(Refusal::confinement)?;
     let mut progress = |progress: Progress| {
         // A daemon that went away is noticed by the signal of its death.

@@ -12,7 +12,6 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, Stat};
-use rustix::io::Errno;
 
 use super::attributes::{self, time_of};
 use super::{During, EntryProblem, EntryResult, Target, create_file, look, open_directory};

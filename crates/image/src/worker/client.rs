@@ -43,7 +43,7 @@ pub enum WorkerError {
     Died(ExitStatus),
     #[error("the image has more than {MAX_LOWERS} layers")]
     TooManyLayers,
-    #[error("{}", .0.text)]
+    #[error("{0}")]
     Refused(Refusal),
     #[error("the worker cannot be started")]
     Start(#[source] io::Error),

@@ -87,13 +87,20 @@ pub(crate) struct Outcome {
 
 /// Why a task was not done: the kind of failure as `google.rpc.Code`, and one line.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Refusal {
+pub struct Refusal {
     code: i32,
-    pub(crate) text: String,
+    text: String,
+}
+
+impl std::fmt::Display for Refusal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.text)
+    }
 }
 
 impl Refusal {
-    pub(crate) fn code(&self) -> Code {
+    /// What kind of failure it is.
+    pub fn code(&self) -> Code {
         Code::from_grpc(self.code)
     }
 

@@ -1,0 +1,104 @@
+//! What `docker save` writes (since 1.10): `manifest.json` lists images by the names of their members.
+//!
+//! ```json
+//! [{"Config": "<hex>.json", "RepoTags": ["busybox:latest"], "Layers": ["<hex>/layer.tar"]}]
+//! ```
+//!
+//! It has no manifests, so each image gets one, made of what is there; the same archive always gives the same one.
+
+use std::io::{Read, Seek};
+
+use oci::descriptor::Descriptor;
+use oci::digest::Digest;
+use oci::manifest::{MAX_ENTRIES, Manifest, media_type};
+use serde::Deserialize;
+
+use super::{Load, Stored, check_image, layer_type};
+use crate::compression::{Compression, compression_of};
+use crate::error::{Error, LayerName, Result};
+use crate::images::parse_tag;
+use oci::image_config::ImageConfig;
+
+const MANIFEST: &str = "manifest.json";
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct SavedImage {
+    config: String,
+    #[serde(default)]
+    repo_tags: Option<Vec<String>>,
+    #[serde(default)]
+    layers: Option<Vec<String>>,
+}
+
+impl Load<'_> {
+    pub(super) fn store_docker(&mut self, manifest: &[u8]) -> Result<Vec<Stored>> {
+        let images: Vec<SavedImage> = serde_json::from_slice(manifest)
+            .map_err(|source| Error::Json { member: MANIFEST.to_owned(), source })?;
+        match images.len() {
+            0 => Err(Error::NoImages),
+            count if count > MAX_ENTRIES => Err(Error::TooManyImages(count)),
+            _ => images.iter().map(|image| self.store_saved(image)).collect(),
+        }
+    }
+
+    fn store_saved(&mut self, saved: &SavedImage) -> Result<Stored> {
+        // Names first: a wrong one should not cost the copying of gigabytes.
+        let names = saved.repo_tags.iter().flatten().map(|tag| parse_tag(tag)).collect::<Result<Vec<_>>>()?;
+        let config_bytes =
+            self.source.document(&saved.config)?.ok_or_else(|| Error::MissingMember(saved.config.clone()))?;
+        check_name(&saved.config, &config_bytes)?;
+        let config = ImageConfig::parse(&config_bytes)
+            .map_err(|source| Error::Config { member: saved.config.clone(), source })?;
+        let members = saved.layers.as_deref().unwrap_or_default();
+        let diff_ids = &config.rootfs.diff_ids;
+        if members.len() != diff_ids.len() {
+            return Err(Error::LayerCount { layers: members.len(), diff_ids: diff_ids.len() });
+        }
+        let mut layers = Vec::new();
+        for (position, (member, diff_id)) in members.iter().zip(diff_ids).enumerate() {
+            let layer = self.store_layer(member)?;
+            // A layer as it is must be what the configuration says; of a compressed one the worker will tell.
+            if layer.media_type == media_type::OCI_LAYER && layer.digest != *diff_id {
+                let name = LayerName { number: position + 1, count: members.len(), digest: diff_id.clone() };
+                return Err(Error::DiffId { layer: name, expected: diff_id.clone(), actual: layer.digest });
+            }
+            layers.push(layer);
+        }
+        let manifest = Manifest::new(Descriptor::of(media_type::OCI_CONFIG, &config_bytes), layers);
+        let bytes = manifest.to_json();
+        let target = Descriptor::of(media_type::OCI_MANIFEST, &bytes);
+        check_image(&target.digest, &manifest, &config_bytes)?;
+        self.put(&config_bytes)?;
+        self.store_manifest(&manifest, &bytes)?;
+        Ok(Stored { target, names })
+    }
+
+    fn store_layer(&mut self, member: &str) -> Result<Descriptor> {
+        let compression = self.compression(member)?;
+        let blob = self.store_blob(member, None)?;
+        Ok(Descriptor::new(layer_type(compression), blob.digest, blob.size))
+    }
+
+    fn compression(&self, member: &str) -> Result<Compression> {
+        let failed = |source| Error::File { what: "read member", path: member.into(), source };
+        let mut file = self.source.open(member)?.ok_or_else(|| Error::MissingMember(member.to_owned()))?.file;
+        file.rewind().map_err(failed)?;
+        compression_of(&mut file.by_ref()).map_err(failed)
+    }
+}
+
+/// A configuration that is named by its digest must have it.
+fn check_name(member: &str, bytes: &[u8]) -> Result<()> {
+    let last = member.rsplit('/').next().unwrap_or(member);
+    let stem = last.strip_suffix(".json").unwrap_or(last);
+    let stated = Digest::parse(stem).or_else(|_| Digest::parse(&format!("sha256:{stem}")));
+    let actual = Digest::of(bytes);
+    match stated {
+        Ok(expected) if expected.algorithm() == "sha256" && expected != actual => Err(Error::WrongContent {
+            member: member.to_owned(),
+            source: store::Error::WrongDigest { expected, actual },
+        }),
+        _ => Ok(()),
+    }
+}
