@@ -140,7 +140,7 @@ impl Error {
             source = error.source();
         }
         // A daemon's message may have several lines; here it has one.
-        line.trim_end().replace('\n', " ")
+        without_numbers(&line.trim_end().replace('\n', " "))
     }
 
     /// What the user may do about it.
@@ -171,6 +171,17 @@ impl Error {
     }
 }
 
+/// Without the ` (os error 2)` that Rust adds to what the words before it say already.
+fn without_numbers(line: &str) -> String {
+    let mut out = String::new();
+    let mut rest = line;
+    while let Some((before, after)) = rest.split_once(" (os error ") {
+        out += before;
+        rest = after.split_once(')').map_or("", |(_, rest)| rest);
+    }
+    out + rest
+}
+
 #[cfg(test)]
 mod tests {
     use super::Error;
@@ -184,6 +195,9 @@ mod tests {
         };
         assert_eq!(error.line(), "cannot connect to the daemon at unix:///a: nothing there");
         let error = error.exiting(125);
+        let missing =
+            Error::File { action: "open", path: "/a".into(), source: io::Error::from_raw_os_error(2) };
+        assert_eq!(missing.line(), "open /a: No such file or directory");
         assert_eq!(error.line(), "cannot connect to the daemon at unix:///a: nothing there");
         assert_eq!(error.exit_code(), 125);
         assert_eq!(error.exiting(1).exit_code(), 125, "the first code given holds");
