@@ -1,11 +1,19 @@
 //! What a container gets when nobody asks for anything else: Docker's defaults, as data.
+//!
+//! The engine puts these into the `config.json` that it writes; the runtime itself adds nothing of its own but the
+//! device nodes, which the specification demands ("Default Devices" of `config-linux.md`).
 
 pub mod capabilities;
 
+use std::sync::OnceLock;
+
 use oci::runtime_spec::{Device, DeviceRule, SpecMount};
 
-/// Files and directories of the kernel that tell about the host or let a container disturb it.
-const MASKED: [&str; 12] = [
+/// Size of `/dev/shm` when nobody asks for another one: Docker's 64 MiB.
+pub const SHM_SIZE_BYTES: u64 = 64 * 1024 * 1024;
+
+/// Files that tell about the host, or that let a container disturb it.
+const MASKED_PATHS: [&str; 12] = [
     "/proc/acpi",
     "/proc/asound",
     "/proc/interrupts",
@@ -20,10 +28,10 @@ const MASKED: [&str; 12] = [
     "/sys/firmware",
 ];
 
-/// Files and directories of the kernel that may be looked at only.
-const READONLY: [&str; 5] = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
+/// Files that change the host's kernel.
+const READONLY_PATHS: [&str; 5] = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
 
-/// Device nodes, all character devices of mode 0666: path, major, minor.
+/// Path, major and minor number of the device nodes that every program may expect.
 const DEVICES: [(&str, i64, i64); 6] = [
     ("/dev/null", 1, 3),
     ("/dev/zero", 1, 5),
@@ -33,78 +41,103 @@ const DEVICES: [(&str, i64, i64); 6] = [
     ("/dev/tty", 5, 0),
 ];
 
-/// Character devices that may be used: major, minor (`None`: every one). The pseudo-terminals are 136; `/dev/ptmx` is 5:2.
-const ALLOWED: [(i64, Option<i64>); 9] = [
-    (1, Some(3)),
-    (1, Some(5)),
-    (1, Some(7)),
-    (1, Some(8)),
-    (1, Some(9)),
-    (5, Some(0)),
-    (5, Some(1)),
-    (5, Some(2)),
-    (136, None),
-];
+/// More processors than any kernel supports (`NR_CPUS_DEFAULT` of its largest configuration).
+const MAX_PROCESSORS: u32 = 8192;
 
-/// Paths that are hidden.
+/// Paths to cover. Those that do not exist on this machine are skipped when the container is made.
 pub fn masked_paths() -> Vec<String> {
-    MASKED.iter().map(|path| (*path).to_owned()).collect()
+    MASKED_PATHS
+        .iter()
+        .map(|path| (*path).to_owned())
+        .chain(thermal_throttle_paths().iter().cloned())
+        .collect()
 }
 
-/// Paths that are read-only.
+/// Paths to make read-only.
 pub fn readonly_paths() -> Vec<String> {
-    READONLY.iter().map(|path| (*path).to_owned()).collect()
+    READONLY_PATHS.map(str::to_owned).to_vec()
 }
 
-/// The device nodes of every container.
+/// The device nodes of every container, owned by root and open to all.
 pub fn devices() -> Vec<Device> {
-    let device = |(path, major, minor): (&str, i64, i64)| Device {
-        kind: "c".into(),
-        path: path.into(),
-        major,
-        minor,
-        file_mode: Some(0o666),
-        uid: Some(0),
-        gid: Some(0),
-    };
-    DEVICES.map(device).into()
+    DEVICES
+        .map(|(path, major, minor)| Device {
+            kind: "c".to_owned(),
+            path: path.to_owned(),
+            major,
+            minor,
+            file_mode: Some(0o666),
+            uid: Some(0),
+            gid: Some(0),
+        })
+        .to_vec()
 }
 
-/// The rules of the device controller, deny-all first: any node may be made, the listed ones may be used.
+/// The rules of the device controller: nothing, but that any node may be made, and the harmless ones used.
 pub fn device_rules() -> Vec<DeviceRule> {
-    let rule = |allow, kind: &str, major, minor, access: &str| DeviceRule {
-        allow,
-        kind: Some(kind.into()),
+    let allow = |kind: &str, major, minor, access: &str| DeviceRule {
+        allow: true,
+        kind: Some(kind.to_owned()),
         major,
         minor,
-        access: access.into(),
+        access: access.to_owned(),
     };
-    let mut rules = vec![
-        rule(false, "a", None, None, "rwm"),
-        rule(true, "c", None, None, "m"),
-        rule(true, "b", None, None, "m"),
-    ];
-    rules.extend(ALLOWED.map(|(major, minor)| rule(true, "c", Some(major), minor, "rwm")));
+    let deny_all = DeviceRule { allow: false, access: "rwm".to_owned(), ..DeviceRule::default() };
+    let mut rules = vec![deny_all, allow("c", None, None, "m"), allow("b", None, None, "m")];
+    rules.extend(DEVICES.map(|(_, major, minor)| allow("c", Some(major), Some(minor), "rwm")));
+    rules.push(allow("c", Some(5), Some(2), "rwm")); // ptmx
+    rules.push(allow("c", Some(136), None, "rwm")); // pseudo terminals
+    rules.push(allow("c", Some(10), Some(200), "rwm")); // tun
     rules
 }
 
-/// `/proc`, `/dev` and what lies below, `/sys`, in order. `shm_size_bytes` for `/dev/shm`.
+/// The rule of a privileged container.
+pub fn every_device_rule() -> DeviceRule {
+    DeviceRule { allow: true, kind: Some("a".to_owned()), major: None, minor: None, access: "rwm".to_owned() }
+}
+
+/// The file systems of every container, parents first.
 pub fn mounts(shm_size_bytes: u64) -> Vec<SpecMount> {
-    let mount = |destination: &str, kind: &str, source: &str, options: &str| SpecMount {
-        destination: destination.into(),
-        kind: kind.into(),
-        source: source.into(),
-        options: options.split(',').map(str::to_owned).collect(),
-    };
-    vec![
-        mount("/proc", "proc", "proc", "nosuid,noexec,nodev"),
-        mount("/dev", "tmpfs", "tmpfs", "nosuid,strictatime,mode=755,size=65536k"),
-        mount("/dev/pts", "devpts", "devpts", "nosuid,noexec,newinstance,ptmxmode=0666,mode=0620,gid=5"),
-        mount("/sys", "sysfs", "sysfs", "nosuid,noexec,nodev,ro"),
-        mount("/sys/fs/cgroup", "cgroup", "cgroup", "ro,nosuid,noexec,nodev"),
-        mount("/dev/mqueue", "mqueue", "mqueue", "nosuid,noexec,nodev"),
-        mount("/dev/shm", "tmpfs", "shm", &format!("nosuid,noexec,nodev,mode=1777,size={shm_size_bytes}")),
+    let shm_size = format!("size={shm_size_bytes}");
+    [
+        ("/proc", "proc", "proc", &["nosuid", "noexec", "nodev"][..]),
+        ("/dev", "tmpfs", "tmpfs", &["nosuid", "strictatime", "mode=755", "size=65536k"]),
+        (
+            "/dev/pts",
+            "devpts",
+            "devpts",
+            &["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"],
+        ),
+        ("/sys", "sysfs", "sysfs", &["nosuid", "noexec", "nodev", "ro"]),
+        ("/sys/fs/cgroup", "cgroup", "cgroup", &["ro", "nosuid", "noexec", "nodev", "relatime"]),
+        ("/dev/mqueue", "mqueue", "mqueue", &["nosuid", "noexec", "nodev"]),
+        ("/dev/shm", "tmpfs", "shm", &["nosuid", "noexec", "nodev", "mode=1777", &shm_size]),
     ]
+    .map(|(destination, kind, source, options)| SpecMount {
+        destination: destination.to_owned(),
+        kind: kind.to_owned(),
+        source: source.to_owned(),
+        options: options.iter().map(|option| (*option).to_owned()).collect(),
+    })
+    .to_vec()
+}
+
+/// Each processor's count of thermal events: its timing tells a container what its neighbours compute.
+fn thermal_throttle_paths() -> &'static [String] {
+    static PATHS: OnceLock<Vec<String>> = OnceLock::new();
+    PATHS.get_or_init(|| {
+        let possible = std::fs::read_to_string("/sys/devices/system/cpu/possible").unwrap_or_default();
+        (0..processors(&possible))
+            .map(|processor| format!("/sys/devices/system/cpu/cpu{processor}/thermal_throttle"))
+            .filter(|path| std::path::Path::new(path).exists())
+            .collect()
+    })
+}
+
+/// How many processors a list like `0-3,8` reaches over.
+fn processors(possible: &str) -> u32 {
+    let last = possible.trim().rsplit(['-', ',']).next().and_then(|last| last.parse::<u32>().ok());
+    last.map_or(0, |last| last.saturating_add(1).min(MAX_PROCESSORS))
 }
 
 #[cfg(test)]
@@ -112,23 +145,37 @@ mod tests {
     use super::*;
 
     #[test]
-    fn devices_that_are_made_may_be_used() {
-        for device in devices() {
-            let is_allowed = device_rules().iter().any(|rule| {
-                rule.allow && rule.major == Some(device.major) && rule.minor == Some(device.minor) && rule.access == "rwm"
-            });
-            assert!(is_allowed, "{}", device.path);
+    fn mounts_come_after_what_they_lie_on() {
+        let mounts = mounts(SHM_SIZE_BYTES);
+        for (index, mount) in mounts.iter().enumerate() {
+            let lies_below =
+                |later: &SpecMount| mount.destination.starts_with(&format!("{}/", later.destination));
+            assert!(!mounts[index + 1..].iter().any(lies_below), "{}", mount.destination);
         }
-        assert!(!device_rules()[0].allow, "everything is denied first");
+        assert!(mounts.iter().any(|mount| mount.options.contains(&"size=67108864".to_owned())));
     }
 
     #[test]
-    fn what_is_mounted_comes_after_what_it_lies_in() {
-        let mounts: Vec<String> = mounts(1).into_iter().map(|mount| mount.destination).collect();
-        for (index, path) in mounts.iter().enumerate() {
-            let parent = path.rsplit_once('/').map(|(parent, _)| parent.to_owned()).unwrap_or_default();
-            let position = mounts.iter().position(|other| *other == parent);
-            assert!(position.is_none_or(|position| position < index), "{path}");
+    fn every_default_device_may_be_used_and_nothing_else_is_open() {
+        let rules = device_rules();
+        assert_eq!((rules[0].allow, rules[0].kind.as_deref()), (false, None));
+        for device in devices() {
+            let allows = |rule: &DeviceRule| {
+                rule.allow
+                    && (rule.major, rule.minor) == (Some(device.major), Some(device.minor))
+                    && rule.access == "rwm"
+            };
+            assert!(rules.iter().any(allows), "{}", device.path);
+        }
+        assert!(!rules.iter().any(|rule| rule.allow && rule.major.is_none() && rule.access != "m"));
+    }
+
+    #[test]
+    fn processors_are_counted_to_the_last_one() {
+        for (list, expected) in
+            [("0-1\n", 2), ("0\n", 1), ("0-3,8-11\n", 12), ("", 0), ("x", 0), ("0-99999999", 8192)]
+        {
+            assert_eq!(processors(list), expected, "{list:?}");
         }
     }
 }

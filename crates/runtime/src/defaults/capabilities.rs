@@ -1,26 +1,9 @@
-//! Capability names, their numbers, and `--cap-add`, `--cap-drop`, `--privileged` (`capabilities(7)`).
+//! Capability names, their numbers (capabilities(7)), and what `--cap-add`, `--cap-drop` and `--privileged` make of
+//! them.
 
 use api::code::Code;
 
-/// The capabilities of a container that asked for nothing.
-pub const DEFAULT: [&str; 14] = [
-    "CAP_CHOWN",
-    "CAP_DAC_OVERRIDE",
-    "CAP_FSETID",
-    "CAP_FOWNER",
-    "CAP_MKNOD",
-    "CAP_NET_RAW",
-    "CAP_SETGID",
-    "CAP_SETUID",
-    "CAP_SETFCAP",
-    "CAP_SETPCAP",
-    "CAP_NET_BIND_SERVICE",
-    "CAP_SYS_CHROOT",
-    "CAP_KILL",
-    "CAP_AUDIT_WRITE",
-];
-
-/// Every capability, at the index of its number.
+/// All capabilities; the position is the kernel's number.
 pub const ALL: [&str; 41] = [
     "CAP_CHOWN",
     "CAP_DAC_OVERRIDE",
@@ -65,93 +48,193 @@ pub const ALL: [&str; 41] = [
     "CAP_CHECKPOINT_RESTORE",
 ];
 
-/// Why capabilities were not understood.
+/// The capabilities of a container that asked for nothing.
+pub const DEFAULT: [&str; 14] = [
+    "CAP_CHOWN",
+    "CAP_DAC_OVERRIDE",
+    "CAP_FOWNER",
+    "CAP_FSETID",
+    "CAP_KILL",
+    "CAP_SETGID",
+    "CAP_SETUID",
+    "CAP_SETPCAP",
+    "CAP_NET_BIND_SERVICE",
+    "CAP_NET_RAW",
+    "CAP_SYS_CHROOT",
+    "CAP_MKNOD",
+    "CAP_AUDIT_WRITE",
+    "CAP_SETFCAP",
+];
+
+/// Why a set of capabilities cannot be had.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    #[error("invalid capability `{0}`")]
-    Unknown(String),
+    #[error(
+        "capability `{name}` is not available here, hint: the kernel lacks it, or this daemon does not hold it"
+    )]
+    Unavailable { name: &'static str },
+    #[error("unknown capability `{name}`, hint: capabilities(7) lists them")]
+    Unknown { name: String },
 }
 
 impl Error {
     /// What kind of failure it is.
     pub fn code(&self) -> Code {
-        Code::InvalidArgument
+        match self {
+            Error::Unavailable { .. } => Code::FailedPrecondition,
+            Error::Unknown { .. } => Code::InvalidArgument,
+        }
     }
 }
 
 /// The kernel's number of a capability, by its full upper-case name.
 pub fn number(name: &str) -> Option<u8> {
-    let index = ALL.iter().position(|known| *known == name)?;
-    u8::try_from(index).ok()
+    ALL.iter().position(|known| *known == name).and_then(|number| u8::try_from(number).ok())
 }
 
 /// The capabilities of a container, as full names in the kernel's order.
 ///
-/// Names are taken in any case, with or without `CAP_`; `ALL` adds or drops every one. What is added by name wins over
-/// `--cap-drop ALL`, what is dropped by name over `--cap-add ALL`; a name in both lists is dropped, as in Docker.
+/// `ALL`, and `privileged`, mean all that this process can hand on: a bound that it lacks itself it cannot give.
 pub fn resolve(add: &[String], drop: &[String], privileged: bool) -> Result<Vec<String>, Error> {
-    let (adds, drops) = (parse(add)?, parse(drop)?);
-    let begins_with_all = privileged || adds.contains(&"ALL");
-    let begins_empty = !privileged && drops.contains(&"ALL");
-    let is_given = |name: &&str| {
-        if privileged {
-            return true;
-        }
-        let is_begun = match (begins_with_all, begins_empty) {
-            (true, _) => true,
-            (false, true) => false,
-            (false, false) => DEFAULT.contains(name),
-        };
-        (is_begun || adds.contains(name)) && !drops.contains(name)
-    };
-    Ok(ALL.iter().filter(|name| is_given(name)).map(|name| (*name).to_owned()).collect())
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    resolve_from(held(&status), add, drop, privileged)
 }
 
-fn parse(names: &[String]) -> Result<Vec<&'static str>, Error> {
-    names
-        .iter()
-        .map(|given| {
-            let name = given.to_ascii_uppercase();
-            let name = name.strip_prefix("CAP_").unwrap_or(&name);
-            if name == "ALL" {
-                return Ok("ALL");
+/// Bits are the numbers of [`ALL`].
+type Set = u64;
+
+fn resolve_from(
+    available: Set,
+    add: &[String],
+    drop: &[String],
+    privileged: bool,
+) -> Result<Vec<String>, Error> {
+    let (add, drop) = (Request::read(add)?, Request::read(drop)?);
+    let set = if privileged {
+        available
+    } else if add.all {
+        available & !drop.named
+    } else if drop.all {
+        add.named
+    } else {
+        let default = DEFAULT.iter().filter_map(|name| number(name)).fold(0, |set, number| set | 1 << number);
+        default & available & !drop.named | add.named
+    };
+    let names = || ALL.iter().enumerate();
+    if let Some((_, name)) = names().find(|(number, _)| set & !available & 1 << number != 0) {
+        return Err(Error::Unavailable { name });
+    }
+    Ok(names().filter(|(number, _)| set & 1 << number != 0).map(|(_, name)| (*name).to_owned()).collect())
+}
+
+/// What a list of names asks for.
+#[derive(Default)]
+struct Request {
+    all: bool,
+    named: Set,
+}
+
+impl Request {
+    fn read(names: &[String]) -> Result<Request, Error> {
+        let mut request = Request::default();
+        for name in names {
+            let upper = name.trim().to_ascii_uppercase();
+            let full = if upper.starts_with("CAP_") { upper } else { format!("CAP_{upper}") };
+            match number(&full) {
+                Some(number) => request.named |= 1 << number,
+                None if full == "CAP_ALL" => request.all = true,
+                None => return Err(Error::Unknown { name: name.clone() }),
             }
-            let known = ALL.iter().find(|known| known.strip_prefix("CAP_") == Some(name));
-            known.copied().ok_or_else(|| Error::Unknown(given.clone()))
-        })
-        .collect()
+        }
+        Ok(request)
+    }
+}
+
+/// The capabilities that a process with this `/proc/PID/status` can hand on. Everything, if the text does not say.
+fn held(status: &str) -> Set {
+    let known: Set = (1 << ALL.len()) - 1;
+    let field = |name: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(name))?;
+        Set::from_str_radix(line.trim(), 16).ok()
+    };
+    known & field("CapBnd:").unwrap_or(known) & field("CapPrm:").unwrap_or(known)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn resolved(add: &[&str], drop: &[&str]) -> Vec<String> {
-        let own = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
-        resolve(&own(add), &own(drop), false).unwrap()
+    const EVERYTHING: Set = (1 << ALL.len()) - 1;
+
+    fn resolved(add: &str, drop: &str) -> Result<Vec<String>, Error> {
+        let list = |text: &str| text.split_whitespace().map(str::to_owned).collect::<Vec<String>>();
+        resolve_from(EVERYTHING, &list(add), &list(drop), false)
     }
 
     #[test]
-    fn adding_and_dropping_follow_docker() {
-        assert_eq!(resolved(&[], &[]).len(), 14);
-        assert_eq!(resolved(&[], &["ALL"]), Vec::<String>::new());
-        assert_eq!(resolved(&["chown"], &["all"]), ["CAP_CHOWN"]);
-        assert_eq!(resolved(&["ALL"], &[]).len(), ALL.len());
-        assert!(!resolved(&["ALL"], &["cap_sys_admin"]).contains(&"CAP_SYS_ADMIN".to_owned()));
-        assert!(resolved(&["NET_ADMIN"], &[]).contains(&"CAP_NET_ADMIN".to_owned()));
-        assert!(!resolved(&[], &["CAP_MKNOD"]).contains(&"CAP_MKNOD".to_owned()));
-        assert_eq!(resolve(&[], &["ALL".into()], true).unwrap().len(), ALL.len());
-        let error = resolve(&["NOT_A_CAP".into()], &[], false).unwrap_err();
-        assert!(error.to_string().contains("NOT_A_CAP"));
-    }
-
-    #[test]
-    fn numbers_are_the_kernel_s() {
-        let cases = [("CAP_CHOWN", 0), ("CAP_SYS_ADMIN", 21), ("CAP_SETFCAP", 31), ("CAP_CHECKPOINT_RESTORE", 40)];
-        for (name, expected) in cases {
-            assert_eq!(number(name), Some(expected));
+    fn numbers_are_the_kernels() {
+        for (name, expected) in [
+            ("CAP_CHOWN", Some(0)),
+            ("CAP_SYS_ADMIN", Some(21)),
+            ("CAP_SYS_RESOURCE", Some(24)),
+            ("CAP_SETFCAP", Some(31)),
+            ("CAP_CHECKPOINT_RESTORE", Some(40)),
+            ("CHOWN", None),
+            ("CAP_ALL", None),
+        ] {
+            assert_eq!(number(name), expected, "{name}");
         }
-        assert_eq!(number("chown"), None);
-        assert!(DEFAULT.iter().all(|name| number(name).is_some()));
+        assert!(DEFAULT.is_sorted_by_key(|name| number(name).unwrap()));
+    }
+
+    #[test]
+    fn nothing_asked_gives_the_default() {
+        assert_eq!(resolved("", "").unwrap(), DEFAULT);
+    }
+
+    #[test]
+    fn names_are_understood_in_any_case_with_or_without_prefix() {
+        for name in ["sys_admin", "SYS_ADMIN", "cap_sys_admin", "Cap_Sys_Admin"] {
+            assert!(resolved(name, "").unwrap().contains(&"CAP_SYS_ADMIN".to_owned()), "{name}");
+        }
+        let without = resolved("", "chown CAP_MKNOD").unwrap();
+        assert_eq!(without.len(), 12);
+        assert!(!without.contains(&"CAP_CHOWN".to_owned()));
+    }
+
+    #[test]
+    fn all_can_be_added_and_dropped_with_exceptions() {
+        assert_eq!(resolved("ALL", "").unwrap(), ALL);
+        assert_eq!(resolved("all", "SYS_ADMIN").unwrap().len(), 40);
+        assert_eq!(resolved("", "all").unwrap(), Vec::<String>::new());
+        assert_eq!(resolved("kill chown", "ALL").unwrap(), ["CAP_CHOWN", "CAP_KILL"]);
+        assert_eq!(resolved("ALL", "ALL").unwrap(), ALL);
+        // Docker's order: what is added wins over what is dropped.
+        assert!(resolved("CHOWN", "CHOWN").unwrap().contains(&"CAP_CHOWN".to_owned()));
+    }
+
+    #[test]
+    fn an_unknown_name_is_named() {
+        for name in ["SYS_ADMINN", "CAP_", "", "CAP_CAP_CHOWN", "0"] {
+            let error = resolve_from(EVERYTHING, &[name.to_owned()], &[], true).unwrap_err();
+            assert!(error.to_string().contains(&format!("`{name}`")), "{error}");
+        }
+    }
+
+    #[test]
+    fn what_this_process_lacks_is_left_out_of_all_and_refused_by_name() {
+        let available = EVERYTHING & !(1 << number("CAP_SYS_RESOURCE").unwrap());
+        assert_eq!(resolve_from(available, &[], &[], true).unwrap().len(), 40);
+        assert_eq!(resolve_from(available, &["ALL".to_owned()], &[], false).unwrap().len(), 40);
+        let error = resolve_from(available, &["SYS_RESOURCE".to_owned()], &[], false).unwrap_err();
+        assert!(matches!(error, Error::Unavailable { name: "CAP_SYS_RESOURCE" }));
+    }
+
+    #[test]
+    fn status_gives_the_set_that_can_be_handed_on() {
+        let status = "Name:\tx\nCapPrm:\t000001fffeffffff\nCapEff:\t0\nCapBnd:\t000001ffffffffff\n";
+        assert_eq!(held(status), EVERYTHING & !(1 << 24));
+        assert_eq!(held(""), EVERYTHING);
+        assert_eq!(held("CapPrm:\t0\n"), 0);
     }
 }
