@@ -1,8 +1,8 @@
 //! `logs`: what a container has printed, and with `-f` what it prints.
 //!
 //! A follower outlives the daemon: it asks for timestamps (and takes them off again unless they are wanted), and when the
-//! connection breaks it asks again for everything after the last entry that it has shown. So it shows an entry only when
-//! it has all of it, and each entry exactly once: the times of a container's log strictly increase.
+//! connection breaks it asks again for everything since the last entry that it has shown. It shows an entry only when it
+//! has all of it, and each entry exactly once, because the times of a stream strictly increase.
 
 mod entries;
 
@@ -87,11 +87,11 @@ impl Request {
             .query_if("tail", self.tail.as_deref())
     }
 
-    /// The rest, after everything up to `last` was shown.
-    fn after(&self, last: Option<i128>) -> Request {
-        let next = last.and_then(|last| Timestamp::from_nanosecond(last + 1).ok());
+    /// The rest, from `since` on.
+    fn from(&self, since: Option<i128>) -> Request {
+        let since = since.and_then(|since| Timestamp::from_nanosecond(since).ok());
         // With a tail and nothing shown there was nothing yet: what has come since is all of it.
-        let since = next.or_else(|| self.tail.as_ref().map(|_| self.began)).or(self.since);
+        let since = since.or_else(|| self.tail.as_ref().map(|_| self.began)).or(self.since);
         Request { since, tail: None, ..self.clone() }
     }
 }
@@ -116,7 +116,7 @@ async fn show(client: &Client, given: &Given, mut request: Request) -> Result<()
             Err(error) => return Err(error),
         }
         tokio::time::sleep(PAUSE).await;
-        request = request.after(entries.forget_unfinished());
+        request = request.from(entries.resume());
         let path = request.path(&container.id, entries.are_stamped());
         result = match client.stream(Method::GET, path, Body::empty()).await {
             Ok(body) => {
@@ -152,7 +152,7 @@ mod tests {
     use jiff::Timestamp;
 
     #[test]
-    fn a_follower_asks_for_what_follows_the_last_entry() {
+    fn a_follower_asks_for_the_rest() {
         let second = |second| Timestamp::from_second(second).unwrap();
         let request = Request {
             is_following: true,
@@ -165,9 +165,9 @@ mod tests {
         let path = |request: &Request| format!("{:?}", request.path("a", true).into_uri());
         let text = |rest: &str| format!("{:?}", base.clone().into_uri()) + rest;
         assert_eq!(path(&request), text("&since=5.000000000&tail=3"));
-        assert_eq!(path(&request.after(Some(7_000_000_009))), text("&since=7.000000010"));
-        assert_eq!(path(&request.after(None)), text("&since=100.000000000"), "the tail was empty");
+        assert_eq!(path(&request.from(Some(7_000_000_009))), text("&since=7.000000009"));
+        assert_eq!(path(&request.from(None)), text("&since=100.000000000"), "the tail was empty");
         let whole = Request { tail: None, ..request };
-        assert_eq!(path(&whole.after(None)), text("&since=5.000000000"));
+        assert_eq!(path(&whole.from(None)), text("&since=5.000000000"));
     }
 }

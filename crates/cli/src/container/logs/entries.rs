@@ -13,6 +13,9 @@ const MAX_ENTRY: usize = 16 * 1024 * 1024;
 /// `2024-01-02T15:04:05.000000000Z` and a space.
 const STAMP: usize = 31;
 
+/// How much a daemon may disorder entries of different streams, in nanoseconds. Ours does not, Docker's does.
+const DISORDER: i128 = 1_000_000_000;
+
 /// Reads a log and prints it.
 #[derive(Debug)]
 pub(crate) struct Entries {
@@ -26,7 +29,12 @@ pub(crate) struct Entries {
     /// Complete entries of one stream that wait to be written together.
     ready: Vec<u8>,
     ready_source: Source,
-    last_seen: Option<i128>,
+    /// When the first entry was printed.
+    first_shown: Option<i128>,
+    /// The last entry of each stream that was printed.
+    last_shown: [Option<i128>; 2],
+    /// The same when the log was last resumed: what is not newer comes again and is not printed again.
+    resumed_after: [Option<i128>; 2],
 }
 
 impl Entries {
@@ -39,7 +47,9 @@ impl Entries {
             entry: Vec::new(),
             ready: Vec::new(),
             ready_source: Source::Stdout,
-            last_seen: None,
+            first_shown: None,
+            last_shown: [None; 2],
+            resumed_after: [None; 2],
         }
     }
 
@@ -54,11 +64,16 @@ impl Entries {
         self.write()
     }
 
-    /// After a cut: what was begun will come again. Returns the time of the last entry that was shown.
-    pub(crate) fn forget_unfinished(&mut self) -> Option<i128> {
+    /// After a cut: what was begun will come again. Returns since when to ask; nothing if nothing was printed.
+    pub(crate) fn resume(&mut self) -> Option<i128> {
         self.entry.clear();
-        self.decoder = self.decoder.take().map(|_| Decoder::default());
-        self.last_seen
+        if self.decoder.is_some() {
+            self.decoder = Some(Decoder::default());
+        }
+        self.resumed_after = self.last_shown;
+        let last = self.last_shown.into_iter().flatten().max()?;
+        // What was before the first entry was not wanted.
+        self.first_shown.map(|first| first.max(last - DISORDER))
     }
 
     /// At the end of the log: the last line of a terminal may have no newline.
@@ -105,9 +120,12 @@ impl Entries {
             self.ready_source = source;
         }
         let stamp = self.are_stamped.then(|| stamp(&self.entry)).flatten();
-        self.last_seen = stamp.or(self.last_seen);
-        let start = if self.is_stripping && stamp.is_some() { STAMP } else { 0 };
-        self.ready.extend_from_slice(&self.entry[start..]);
+        if stamp.is_none() || stamp > self.resumed_after[source as usize] {
+            self.last_shown[source as usize] = stamp.or(self.last_shown[source as usize]);
+            self.first_shown = self.first_shown.or(stamp);
+            let start = if self.is_stripping && stamp.is_some() { STAMP } else { 0 };
+            self.ready.extend_from_slice(&self.entry[start..]);
+        }
         self.entry.clear();
         Ok(())
     }
@@ -135,9 +153,13 @@ mod tests {
     const T2: &str = "2024-01-02T15:04:05.000000002Z ";
 
     fn framed(entries: &[(&str, &str)]) -> Vec<u8> {
+        framed_as(1, entries)
+    }
+
+    fn framed_as(stream: u8, entries: &[(&str, &str)]) -> Vec<u8> {
         let mut out = Vec::new();
         for (stamp, text) in entries {
-            out.extend_from_slice(&[1, 0, 0, 0]);
+            out.extend_from_slice(&[stream, 0, 0, 0]);
             out.extend_from_slice(&u32::try_from(stamp.len() + text.len()).unwrap().to_be_bytes());
             out.extend_from_slice(stamp.as_bytes());
             out.extend_from_slice(text.as_bytes());
@@ -159,7 +181,6 @@ mod tests {
             for chunk in [1, 7, 1000] {
                 let mut entries = Entries::new(false, is_following, timestamps);
                 assert_eq!(read(&mut entries, &input, chunk), expected);
-                assert_eq!(entries.forget_unfinished().map(|last| last % 10), Some(2));
             }
         }
     }
@@ -169,8 +190,22 @@ mod tests {
         let input = framed(&[(T1, "one\n"), (T2, "two\n")]);
         let mut entries = Entries::new(false, true, false);
         assert_eq!(read(&mut entries, &input[..input.len() - 1], 5), "one\n");
-        assert_eq!(entries.forget_unfinished().map(|last| last % 10), Some(1));
-        assert_eq!(read(&mut entries, &framed(&[(T2, "two\n")]), 5), "two\n");
+        assert_eq!(entries.resume().map(|since| since % 10), Some(1), "not before the first entry");
+        assert_eq!(read(&mut entries, &input, 5), "two\n", "the first is not shown again");
+    }
+
+    #[test]
+    fn an_entry_that_another_stream_has_overtaken_is_not_lost() {
+        let mut entries = Entries::new(false, true, false);
+        let late = "2024-01-02T15:04:09.000000000Z ";
+        entries.take(&framed(&[(T1, "one\n"), (late, "three\n")])).unwrap();
+        entries.ready.clear();
+        let second = 1_000_000_000;
+        assert_eq!(entries.resume().map(|since| since / second % 10), Some(5 + 3));
+        entries.ready_source = crate::frames::Source::Stderr;
+        // Parts of one line may have the same time.
+        let again = [framed(&[(late, "three\n")]), framed_as(2, &[(T2, "two"), (T2, " parts\n")])].concat();
+        assert_eq!(read(&mut entries, &again, 9), "two parts\n");
     }
 
     #[test]
@@ -179,7 +214,8 @@ mod tests {
         let input = format!("{T1}one\r\n{T1}{long}{T2}rest\n{T2}prompt$ ");
         for chunk in [1, 100, 100_000] {
             let mut entries = Entries::new(true, true, false);
-            assert_eq!(read(&mut entries, input.as_bytes(), chunk), format!("one\r\n{long}rest\n"));
+            let shown = read(&mut entries, input.as_bytes(), chunk);
+            assert!(shown == format!("one\r\n{long}rest\n"), "{chunk}: {} bytes", shown.len());
             entries.complete(crate::frames::Source::Stdout).unwrap();
             assert_eq!(entries.ready, b"prompt$ ");
         }
