@@ -1,30 +1,30 @@
-//! Whom a process runs as: `USER[:GROUP]` resolved in the container's own `/etc/passwd` and `/etc/group`.
+//! Whom a process runs as: Docker's `USER[:GROUP]`, resolved in the container's own `/etc/passwd` and `/etc/group`.
 //!
-//! The files belong to the image, so they are hostile: opened in-root by descriptor, without waiting (a FIFO), only
-//! if regular, only up to a size. A number is never looked up as a name and a name that looks like a number is never a
-//! wrapped-around root (CVE-2024-40635, CVE-2026-46680).
+//! Both files belong to the image or to the container, so they are hostile: they are opened by descriptor inside the
+//! root (a link never leaves it), only if they are regular files, and read up to a bound. Lines that are not as
+//! passwd(5) and group(5) say are skipped. Nothing that cannot be understood ever becomes user 0: a number is only
+//! decimal digits, everything else is a name that must be found.
+//!
+//! What Docker does, and so do we:
+//! * an empty user is user 0; a number is never looked up as a name, and need not have an entry;
+//! * without a group: the group of the user's entry (0 without an entry) and all groups that list the user's name;
+//! * with a group: that group only;
+//! * the primary group is also the first supplementary one, so that giving it up does not gain anything
+//!   (CVE-2022-36109).
 
-use std::fs::File;
 use std::io::Read;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsRawFd, BorrowedFd};
 
 use api::code::Code;
-use rustix::fs::{FileType, Mode, OFlags, ResolveFlags, fstat, openat2};
-
-/// The largest file that is read; a real one is a few kilobytes.
-const MAX_FILE_BYTES: u64 = 10 << 20;
-
-/// The largest id that Docker accepts.
-const MAX_ID: u64 = i32::MAX as u64;
-
-/// The kernel's own limit of supplementary groups (`NGROUPS_MAX`).
-const MAX_GROUPS: usize = 65_536;
+use rustix::fs::{FileType, Mode, OFlags};
+use rustix::io::Errno;
 
 /// Numeric identity of a process, and what belongs to it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identity {
     pub uid: u32,
     pub gid: u32,
+    /// Supplementary groups without repetitions; the first one is `gid`.
     pub additional_gids: Vec<u32>,
     /// Home directory; `/` when the user has no entry.
     pub home: String,
@@ -32,23 +32,21 @@ pub struct Identity {
     pub name: String,
 }
 
-/// Why a user or group could not be resolved.
+/// Why nobody can run as what was asked for.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    #[error("unable to find user {0}: no matching entries in passwd file")]
-    UnknownUser(String),
-    #[error("unable to find group {0}: no matching entries in group file")]
-    UnknownGroup(String),
-    #[error("uids and gids must be in range 0-2147483647: `{0}`")]
-    OutOfRange(String),
-    #[error("`{0}` has more than {MAX_GROUPS} groups")]
-    TooManyGroups(String),
-    #[error("{path} in the container is not a regular file")]
-    NotRegular { path: &'static str },
-    #[error("{path} in the container is larger than {MAX_FILE_BYTES} bytes")]
-    TooLarge { path: &'static str },
-    #[error("read {path} in the container")]
-    Read { path: &'static str, source: std::io::Error },
+    #[error("`{file}` of the image is not a regular file")]
+    NotRegular { file: &'static str },
+    #[error("user or group `{number}` is out of range, hint: the kernel takes 0 to {MAX_ID}")]
+    OutOfRange { number: String },
+    #[error("cannot read `{file}` of the image")]
+    Read { file: &'static str, source: std::io::Error },
+    #[error("`{file}` of the image is larger than {MAX_FILE_BYTES} bytes")]
+    TooLarge { file: &'static str },
+    #[error("unable to find group {group}: no matching entries in group file")]
+    UnknownGroup { group: String },
+    #[error("unable to find user {user}: no matching entries in passwd file")]
+    UnknownUser { user: String },
 }
 
 impl Error {
@@ -56,230 +54,320 @@ impl Error {
     pub fn code(&self) -> Code {
         match self {
             Error::Read { .. } => Code::Internal,
-            _ => Code::InvalidArgument,
+            Error::NotRegular { .. } | Error::TooLarge { .. } => Code::FailedPrecondition,
+            Error::OutOfRange { .. } | Error::UnknownGroup { .. } | Error::UnknownUser { .. } => {
+                Code::InvalidArgument
+            }
         }
     }
 }
 
-/// The result of resolving.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Docker's bound; the kernel keeps the upper half for "no change" and for overflow.
+const MAX_ID: u32 = i32::MAX as u32;
+
+/// Large directories have been exported into these files; what is larger is an attack.
+const MAX_FILE_BYTES: u64 = 10 * 1024 * 1024;
+
+const PASSWD: &str = "/etc/passwd";
+const GROUP: &str = "/etc/group";
 
 /// Resolves Docker's `--user` and `--group-add` in `rootfs`.
 pub fn resolve(rootfs: BorrowedFd<'_>, user: &str, group_add: &[String]) -> Result<Identity> {
-    let passwd = read(rootfs, "/etc/passwd")?;
-    let group = read(rootfs, "/etc/group")?;
+    let passwd = read(rootfs, PASSWD)?;
+    let group = read(rootfs, GROUP)?;
     resolve_in(&passwd, &group, user, group_add)
 }
 
-/// What a `user` or `group` word is.
-enum Word<'a> {
-    Id(u32),
-    Name(&'a str),
+fn resolve_in(passwd: &str, group: &str, user: &str, group_add: &[String]) -> Result<Identity> {
+    let (user, primary) = user.split_once(':').unwrap_or((user, ""));
+    let account = find_account(passwd, user)?;
+    let mut gids = Vec::new();
+    if primary.is_empty() {
+        gids.push(account.gid);
+        let is_member = |entry: &Group<'_>| entry.members.split(',').any(|member| member == account.name);
+        if !account.name.is_empty() {
+            gids.extend(groups(group).filter(is_member).map(|entry| entry.gid));
+        }
+    } else {
+        gids.push(find_group(group, primary)?);
+    }
+    for added in group_add {
+        gids.push(find_group(group, added)?);
+    }
+    let mut additional_gids: Vec<u32> = Vec::with_capacity(gids.len());
+    for &gid in &gids {
+        if !additional_gids.contains(&gid) {
+            additional_gids.push(gid);
+        }
+    }
+    Ok(Identity {
+        uid: account.uid,
+        gid: gids[0],
+        additional_gids,
+        home: if account.home.is_empty() { "/".to_owned() } else { account.home.to_owned() },
+        name: account.name.to_owned(),
+    })
 }
 
-impl Word<'_> {
-    /// Digits are a number and must be in range; everything else is a name.
-    fn parse(text: &str) -> Result<Word<'_>> {
-        if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) {
-            return Ok(Word::Name(text));
-        }
-        match text.parse::<u64>() {
-            Ok(id) if id <= MAX_ID => Ok(Word::Id(u32::try_from(id).expect("it is bounded above"))),
-            _ => Err(Error::OutOfRange(text.to_owned())),
-        }
+fn find_account<'a>(passwd: &'a str, user: &str) -> Result<Account<'a>> {
+    let wanted = if user.is_empty() { Some(0) } else { number(user)? };
+    match wanted {
+        Some(uid) => Ok(accounts(passwd).find(|account| account.uid == uid).unwrap_or(Account {
+            name: "",
+            uid,
+            gid: 0,
+            home: "",
+        })),
+        None => accounts(passwd)
+            .find(|account| account.name == user)
+            .ok_or_else(|| Error::UnknownUser { user: user.to_owned() }),
     }
 }
 
-/// An entry of `passwd(5)`.
-struct User<'a> {
+fn find_group(group: &str, wanted: &str) -> Result<u32> {
+    match number(wanted)? {
+        Some(gid) => Ok(gid),
+        None => groups(group)
+            .find(|entry| entry.name == wanted)
+            .map(|entry| entry.gid)
+            .ok_or_else(|| Error::UnknownGroup { group: wanted.to_owned() }),
+    }
+}
+
+/// The number that a user or group was given as; None when it is a name.
+fn number(text: &str) -> Result<Option<u32>> {
+    let digits = text.strip_prefix('-').unwrap_or(text);
+    if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Ok(None);
+    }
+    // A sign makes it a number, and one that is out of range: `-0` included, because nobody means user 0 by it.
+    id(text).map(Some).ok_or_else(|| Error::OutOfRange { number: text.to_owned() })
+}
+
+fn id(text: &str) -> Option<u32> {
+    let is_decimal = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    text.parse().ok().filter(|&id| is_decimal && id <= MAX_ID)
+}
+
+/// A line of passwd(5).
+struct Account<'a> {
     name: &'a str,
     uid: u32,
     gid: u32,
     home: &'a str,
 }
 
-/// An entry of `group(5)`.
+fn accounts(passwd: &str) -> impl Iterator<Item = Account<'_>> {
+    passwd.lines().filter_map(|line| {
+        let mut fields = line.split(':');
+        let name = fields.next().filter(|name| !name.is_empty())?;
+        let (_password, uid, gid) = (fields.next()?, id(fields.next()?)?, id(fields.next()?)?);
+        let (_comment, home) = (fields.next(), fields.next().unwrap_or_default());
+        Some(Account { name, uid, gid, home })
+    })
+}
+
+/// A line of group(5).
 struct Group<'a> {
     name: &'a str,
     gid: u32,
     members: &'a str,
 }
 
-fn resolve_in(passwd: &str, group: &str, user: &str, group_add: &[String]) -> Result<Identity> {
-    let (user_text, group_text) = match user.split_once(':') {
-        Some((user, group)) => (user, Some(group)),
-        None => (user, None),
-    };
-    if user_text.is_empty() && group_text.is_some() {
-        return Err(Error::UnknownUser(user.to_owned()));
-    }
-    let mut identity = match (user_text, Word::parse(user_text)?) {
-        ("", _) => known(users(passwd).find(|entry| entry.uid == 0), 0),
-        (_, Word::Id(uid)) => known(users(passwd).find(|entry| entry.uid == uid), uid),
-        (_, Word::Name(name)) => {
-            let entry = users(passwd).find(|entry| entry.name == name);
-            let entry = entry.ok_or_else(|| Error::UnknownUser(name.to_owned()))?;
-            let uid = entry.uid;
-            known(Some(entry), uid)
-        }
-    };
-    match group_text {
-        Some(text) if !text.is_empty() => identity.gid = gid_of(group, text)?,
-        // Docker takes `user:` for a mistake, too.
-        Some(_) => return Err(Error::UnknownGroup(String::new())),
-        None if !identity.name.is_empty() => {
-            let name = identity.name.as_str();
-            let joined = groups(group).filter(|entry| entry.members.split(',').any(|member| member == name));
-            identity.additional_gids = joined.map(|entry| entry.gid).filter(|gid| *gid != identity.gid).collect();
-        }
-        None => {}
-    }
-    for text in group_add {
-        identity.additional_gids.push(gid_of(group, text)?);
-    }
-    identity.additional_gids.sort_unstable();
-    identity.additional_gids.dedup();
-    if identity.additional_gids.len() > MAX_GROUPS {
-        return Err(Error::TooManyGroups(user.to_owned()));
-    }
-    Ok(identity)
-}
-
-fn known(entry: Option<User<'_>>, uid: u32) -> Identity {
-    let entry = entry.unwrap_or(User { name: "", uid, gid: 0, home: "/" });
-    let home = if entry.home.starts_with('/') { entry.home } else { "/" };
-    Identity {
-        uid: entry.uid,
-        gid: entry.gid,
-        additional_gids: Vec::new(),
-        home: home.to_owned(),
-        name: entry.name.to_owned(),
-    }
-}
-
-fn gid_of(group: &str, text: &str) -> Result<u32> {
-    match Word::parse(text)? {
-        Word::Id(gid) => Ok(gid),
-        Word::Name(name) => {
-            let entry = groups(group).find(|entry| entry.name == name);
-            entry.map(|entry| entry.gid).ok_or_else(|| Error::UnknownGroup(name.to_owned()))
-        }
-    }
-}
-
-/// The entries that are whole; others are skipped, as everybody does.
-fn users(text: &str) -> impl Iterator<Item = User<'_>> {
-    text.lines().filter_map(|line| {
-        let fields: Vec<&str> = line.split(':').collect();
-        let [name, _, uid, gid, _, home, ..] = fields.as_slice() else { return None };
-        Some(User { name, uid: id(uid)?, gid: id(gid)?, home }).filter(|entry| !entry.name.is_empty())
+fn groups(group: &str) -> impl Iterator<Item = Group<'_>> {
+    group.lines().filter_map(|line| {
+        let mut fields = line.split(':');
+        let name = fields.next().filter(|name| !name.is_empty())?;
+        let (_password, gid) = (fields.next()?, id(fields.next()?)?);
+        Some(Group { name, gid, members: fields.next().unwrap_or_default() })
     })
 }
 
-fn groups(text: &str) -> impl Iterator<Item = Group<'_>> {
-    text.lines().filter_map(|line| {
-        let fields: Vec<&str> = line.split(':').collect();
-        let [name, _, gid, rest @ ..] = fields.as_slice() else { return None };
-        let members = rest.first().copied().unwrap_or_default();
-        Some(Group { name, gid: id(gid)?, members }).filter(|entry| !entry.name.is_empty())
-    })
-}
-
-fn id(text: &str) -> Option<u32> {
-    match Word::parse(text) {
-        Ok(Word::Id(id)) => Some(id),
-        _ => None,
+/// Reads a file of the image; one that does not exist is empty.
+fn read(rootfs: BorrowedFd<'_>, file: &'static str) -> Result<String> {
+    let failed = |errno: Errno| Error::Read { file, source: errno.into() };
+    let path = std::ffi::CString::new(file).expect("a constant without NUL");
+    // Opening a device or a FIFO can have effects or wait for ever, so what it is comes before opening it.
+    let found = match linux::path::open_in_root(rootfs, &path, OFlags::PATH) {
+        Ok(found) => found,
+        Err(Errno::NOENT | Errno::NOTDIR) => return Ok(String::new()),
+        Err(errno) => return Err(failed(errno)),
+    };
+    let status = rustix::fs::fstat(&found).map_err(failed)?;
+    if FileType::from_raw_mode(status.st_mode) != FileType::RegularFile {
+        return Err(Error::NotRegular { file });
     }
-}
-
-/// The text of a file in the root; a file that is not there is empty.
-fn read(rootfs: BorrowedFd<'_>, path: &'static str) -> Result<String> {
-    // Non-blocking, so that opening a FIFO does not wait for a writer.
+    let reopen = format!("/proc/self/fd/{}", found.as_raw_fd());
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-    let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-    let file = match openat2(rootfs, path, flags, Mode::empty(), resolve) {
-        Ok(file) => file,
-        Err(rustix::io::Errno::NOENT | rustix::io::Errno::NOTDIR) => return Ok(String::new()),
-        Err(error) => return Err(Error::Read { path, source: error.into() }),
-    };
-    let stat = fstat(file.as_fd()).map_err(|error| Error::Read { path, source: error.into() })?;
-    if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
-        return Err(Error::NotRegular { path });
-    }
+    let opened = rustix::fs::open(reopen, flags, Mode::empty()).map_err(failed)?;
     let mut bytes = Vec::new();
-    let mut limited = File::from(file).take(MAX_FILE_BYTES + 1);
-    limited.read_to_end(&mut bytes).map_err(|source| Error::Read { path, source })?;
+    let mut limited = std::fs::File::from(opened).take(MAX_FILE_BYTES + 1);
+    limited.read_to_end(&mut bytes).map_err(|source| Error::Read { file, source })?;
     if bytes.len() as u64 > MAX_FILE_BYTES {
-        return Err(Error::TooLarge { path });
+        return Err(Error::TooLarge { file });
     }
-    Ok(String::from_utf8_lossy(&bytes).into_owned())
+    Ok(match String::from_utf8(bytes) {
+        Ok(text) => text,
+        Err(error) => String::from_utf8_lossy(error.as_bytes()).into_owned(),
+    })
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+    use std::os::fd::AsFd;
+    use std::os::unix::fs::symlink;
+
     use super::*;
 
-    const PASSWD: &str = "root:x:0:0:root:/root:/bin/sh\nbroken\nwww:x:33:33::/var/www:/bin/sh\n5:x:77:77::/five:\n\
-        4294967296:x:0:0::/evil:\nwrap:x:4294967296:0::/:\nrel:x:9:9::home:\n";
-    const GROUP: &str = "root:x:0:\naudio:x:29:www,other\nvideo:x:44:www\nwww:x:33:www\nbroken:x\nbig:x:4294967295:www\n";
+    const PASSWD_TEXT: &str = "root:x:0:0:root:/root:/bin/sh\n\
+        short\n:x:0:0::/:\nevil:x::0:::\nevil2:x:+0:0:::\nevil3:x:0x0:0:::\nevil4:x: 0:0:::\nevil5:x:4294967296:0:::\n\
+        redis:x:999:998:Redis:/var/lib/redis:/bin/false\nnohome:x:1000:1000\n1234:x:77:77::/numeric:\n\
+        redis:x:5:5:second:/second:/bin/sh\n";
+    const GROUP_TEXT: &str = "root:x:0:root\nredis:x:998:\nshort\naudio:x:29:redis,nohome\nvideo:x:44:nohome,redis\n\
+        bad:x:+29:redis\nbig:x:4294967295:redis\nstaff:x:50:\n";
 
-    fn ids(user: &str, add: &[&str]) -> Result<(u32, u32, Vec<u32>, String)> {
+    fn resolved(user: &str, add: &[&str]) -> Result<Identity> {
         let add: Vec<String> = add.iter().map(|group| (*group).to_owned()).collect();
-        let identity = resolve_in(PASSWD, GROUP, user, &add)?;
-        Ok((identity.uid, identity.gid, identity.additional_gids, identity.home))
+        resolve_in(PASSWD_TEXT, GROUP_TEXT, user, &add)
     }
 
     #[test]
-    fn users_and_groups_are_found_as_docker_finds_them() {
-        let cases: [(&str, &[&str], (u32, u32, Vec<u32>, &str)); 10] = [
-            ("", &[], (0, 0, vec![], "/root")),
-            ("0", &[], (0, 0, vec![], "/root")),
-            ("www", &[], (33, 33, vec![29, 44], "/var/www")),
-            ("33", &[], (33, 33, vec![29, 44], "/var/www")),
-            ("www:audio", &[], (33, 29, vec![], "/var/www")),
-            ("1000", &[], (1000, 0, vec![], "/")),
-            ("1000:1000", &["video", "7", "7"], (1000, 1000, vec![7, 44], "/")),
-            ("www", &["audio", "0"], (33, 33, vec![0, 29, 44], "/var/www")),
-            ("5", &[], (5, 0, vec![], "/")),
-            ("rel", &[], (9, 9, vec![], "/")),
-        ];
-        for (user, add, (uid, gid, groups, home)) in cases {
-            assert_eq!(ids(user, add).unwrap(), (uid, gid, groups, home.to_owned()), "{user:?}");
-        }
-    }
-
-    #[test]
-    fn nothing_strange_becomes_root() {
-        for user in [
-            "nobody", "-1", "0x0", " 0", "0 ", "+0", "1e3", "4294967296", "2147483648", "99999999999999999999", ":",
-            ":0", "www:", "www:nogroup", "www:4294967296", "wrap", "root\n",
+    fn users_and_groups_are_found_by_name_and_by_number() {
+        for (user, add, uid, gids, home, name) in [
+            ("", &[][..], 0, &[0][..], "/root", "root"),
+            ("root", &[], 0, &[0], "/root", "root"),
+            ("redis", &[], 999, &[998, 29, 44], "/var/lib/redis", "redis"),
+            ("999", &[], 999, &[998, 29, 44], "/var/lib/redis", "redis"),
+            ("redis:staff", &[], 999, &[50], "/var/lib/redis", "redis"),
+            ("redis:", &[], 999, &[998, 29, 44], "/var/lib/redis", "redis"),
+            (":staff", &[], 0, &[50], "/root", "root"),
+            ("nohome", &[], 1000, &[1000, 29, 44], "/", "nohome"),
+            ("4242", &[], 4242, &[0], "/", ""),
+            ("4242:4343", &[], 4242, &[4343], "/", ""),
+            ("1234", &[], 1234, &[0], "/", ""),
+            ("2147483647:2147483647", &[], MAX_ID, &[MAX_ID], "/", ""),
+            ("redis", &["staff", "7", "audio", "7"], 999, &[998, 29, 44, 50, 7], "/var/lib/redis", "redis"),
+            ("1:1", &["0"], 1, &[1, 0], "/", ""),
         ] {
-            assert!(ids(user, &[]).is_err(), "{user:?}");
+            let identity = resolved(user, add).unwrap_or_else(|error| panic!("{user}: {error}"));
+            let expected = Identity {
+                uid,
+                gid: gids[0],
+                additional_gids: gids.to_vec(),
+                home: home.to_owned(),
+                name: name.to_owned(),
+            };
+            assert_eq!(identity, expected, "{user} {add:?}");
         }
-        assert!(ids("www", &["nogroup"]).is_err());
-        assert!(ids("www", &["4294967295"]).is_err());
     }
 
     #[test]
-    fn hostile_files_are_refused_without_waiting() {
-        let folder = tempfile::tempdir().unwrap();
-        let etc = folder.path().join("etc");
-        std::fs::create_dir(&etc).unwrap();
-        let root = std::fs::File::open(folder.path()).unwrap();
-        let resolved = || resolve(root.as_fd(), "root", &[]);
-        assert!(matches!(resolved(), Err(Error::UnknownUser(_))), "no file is an empty file");
+    fn what_cannot_be_understood_is_refused_and_never_user_0() {
+        let unknown = "unable to find user {}: no matching entries in passwd file";
+        let unknown_group = "unable to find group {}: no matching entries in group file";
+        for (user, culprit, expected) in [
+            ("foo", "foo", unknown),
+            ("0x0", "0x0", unknown),
+            ("+0", "+0", unknown),
+            (" 0", " 0", unknown),
+            ("0 ", "0 ", unknown),
+            ("evil", "evil", unknown),
+            ("evil2", "evil2", unknown),
+            ("evil3", "evil3", unknown),
+            ("evil4", "evil4", unknown),
+            ("evil5", "evil5", unknown),
+            ("-", "-", unknown),
+            ("root:wheel", "wheel", unknown_group),
+            ("root:bad", "bad", unknown_group),
+            ("root:0:0", "0:0", unknown_group),
+            ("root:+0", "+0", unknown_group),
+            ("-1", "`-1`", "out of range"),
+            ("-0", "`-0`", "out of range"),
+            ("2147483648", "`2147483648`", "out of range"),
+            ("4294967296", "`4294967296`", "out of range"),
+            ("99999999999999999999999", "`99999999999999999999999`", "out of range"),
+            ("root:-1", "`-1`", "out of range"),
+            ("root:4294967296", "`4294967296`", "out of range"),
+        ] {
+            let error = resolved(user, &[]).expect_err(user).to_string();
+            assert!(
+                error.contains(&expected.replace("{}", culprit)) && error.contains(culprit),
+                "{user}: {error}"
+            );
+        }
+        assert!(resolved("root", &["nobody"]).unwrap_err().to_string().contains("group nobody"));
+    }
+
+    struct Tree(tempfile::TempDir);
+
+    impl Tree {
+        fn new() -> Tree {
+            let directory = tempfile::tempdir().unwrap();
+            fs::create_dir(directory.path().join("etc")).unwrap();
+            Tree(directory)
+        }
+
+        fn path(&self, name: &str) -> std::path::PathBuf {
+            self.0.path().join(name)
+        }
+
+        fn resolve(&self, user: &str) -> Result<Identity> {
+            resolve(fs::File::open(self.0.path()).unwrap().as_fd(), user, &[])
+        }
+    }
+
+    #[test]
+    fn without_files_numbers_work_and_names_do_not() {
+        let tree = Tree::new();
+        assert_eq!(tree.resolve("5:6").unwrap().additional_gids, [6]);
+        assert_eq!(tree.resolve("").unwrap().home, "/");
+        assert!(matches!(tree.resolve("root"), Err(Error::UnknownUser { .. })));
+    }
+
+    #[test]
+    fn links_stay_inside_the_root() {
+        let tree = Tree::new();
+        symlink("/inside", tree.path("etc/passwd")).unwrap();
+        symlink("../../../../../../etc/group", tree.path("etc/groups")).unwrap();
+        fs::write(tree.path("inside"), "app:x:7:8::/app:\n").unwrap();
+        assert_eq!(tree.resolve("app").unwrap().uid, 7);
+        assert!(matches!(tree.resolve("root"), Err(Error::UnknownUser { .. })));
+    }
+
+    #[test]
+    fn only_regular_files_of_bounded_size_are_read() {
+        let tree = Tree::new();
+        let passwd = tree.path("etc/passwd");
+        symlink("/etc/passwd", &passwd).unwrap();
+        assert!(matches!(tree.resolve("0"), Err(Error::Read { .. })), "a loop of links");
+        fs::remove_file(&passwd).unwrap();
+
+        rustix::fs::mknodat(rustix::fs::CWD, &passwd, FileType::Fifo, Mode::from_raw_mode(0o644), 0).unwrap();
+        assert!(matches!(tree.resolve("0"), Err(Error::NotRegular { file: PASSWD })), "a FIFO");
+        fs::remove_file(&passwd).unwrap();
+
+        let zero = rustix::fs::makedev(1, 5);
         let mode = Mode::from_raw_mode(0o644);
-        rustix::fs::mknodat(rustix::fs::CWD, etc.join("passwd"), FileType::Fifo, mode, 0).unwrap();
-        assert!(matches!(resolved(), Err(Error::NotRegular { .. })));
-        std::fs::remove_file(etc.join("passwd")).unwrap();
-        std::os::unix::fs::symlink("/etc/hostname", etc.join("passwd")).unwrap();
-        assert!(matches!(resolved(), Err(Error::UnknownUser(_))), "a link stays inside");
-        std::fs::remove_file(etc.join("passwd")).unwrap();
-        std::os::unix::fs::symlink("/proc/self/root/etc/passwd", etc.join("passwd")).unwrap();
-        assert!(resolved().is_err());
-        std::fs::remove_file(etc.join("passwd")).unwrap();
-        let large = std::fs::File::create(etc.join("passwd")).unwrap();
-        large.set_len(MAX_FILE_BYTES + 1).unwrap();
-        assert!(matches!(resolved(), Err(Error::TooLarge { .. })));
+        rustix::fs::mknodat(rustix::fs::CWD, &passwd, FileType::CharacterDevice, mode, zero).unwrap();
+        assert!(matches!(tree.resolve("0"), Err(Error::NotRegular { file: PASSWD })), "a device");
+        fs::remove_file(&passwd).unwrap();
+
+        fs::create_dir(&passwd).unwrap();
+        assert!(matches!(tree.resolve("0"), Err(Error::NotRegular { file: PASSWD })), "a directory");
+        fs::remove_dir(&passwd).unwrap();
+
+        fs::File::create(&passwd).unwrap().set_len(MAX_FILE_BYTES + 1).unwrap();
+        assert!(matches!(tree.resolve("0"), Err(Error::TooLarge { file: PASSWD })));
+    }
+
+    #[test]
+    fn bytes_that_are_no_text_spoil_only_their_line() {
+        let tree = Tree::new();
+        fs::write(tree.path("etc/passwd"), b"\xff\xfe:x:1:1\n\0\0\napp:x:7:8:\xff:/home/app:\n").unwrap();
+        let identity = tree.resolve("app").unwrap();
+        assert_eq!((identity.uid, identity.home.as_str()), (7, "/home/app"));
     }
 }
