@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use api::code::Code;
 use oci::digest::Digest;
+use oci::docker_archive::DockerArchiveError;
 use oci::image_config::ImageConfigError;
 use oci::manifest::ManifestError;
 use oci::platform::PlatformError;
@@ -34,6 +35,8 @@ pub enum Error {
     DamagedLayer { layer: LayerName, actual: Digest },
     #[error("layer {layer}: its content is {actual}, but the image says {expected}")]
     DiffId { layer: LayerName, expected: Digest, actual: Digest },
+    #[error("`{member}` is not a list of saved images")]
+    DockerArchive { member: String, source: DockerArchiveError },
     #[error("{member} is not a manifest or an index")]
     Document { member: String, source: ManifestError },
     #[error("member `{member}` has {size} bytes, too many for a document")]
@@ -78,8 +81,6 @@ pub enum Error {
     PlatformName { name: String, source: PlatformError },
     #[error("the store")]
     Store(#[from] store::Error),
-    #[error("the archive has {0} images, too many")]
-    TooManyImages(usize),
     #[error("member `{member}` has {actual} bytes, but its descriptor says {expected}")]
     WrongSize { member: String, expected: u64, actual: u64 },
     #[error("member `{member}` is not what its name says")]

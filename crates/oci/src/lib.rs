@@ -7,6 +7,7 @@
 
 pub mod descriptor;
 pub mod digest;
+pub mod docker_archive;
 pub mod image_config;
 pub mod manifest;
 pub mod mount;

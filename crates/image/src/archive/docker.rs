@@ -1,56 +1,38 @@
 //! What `docker save` writes (since 1.10): `manifest.json` lists images by the names of their members.
 //!
-//! ```json
-//! [{"Config": "<hex>.json", "RepoTags": ["busybox:latest"], "Layers": ["<hex>/layer.tar"]}]
-//! ```
-//!
 //! It has no manifests, so each image gets one, made of what is there; the same archive always gives the same one.
 
 use std::io::{Read, Seek};
 
 use oci::descriptor::Descriptor;
 use oci::digest::Digest;
-use oci::manifest::{MAX_ENTRIES, Manifest, media_type};
-use serde::Deserialize;
+use oci::docker_archive::{self, SavedImage};
+use oci::image_config::ImageConfig;
+use oci::manifest::{Manifest, media_type};
 
 use super::{Load, Stored, check_image, layer_type};
 use crate::compression::{Compression, compression_of};
 use crate::error::{Error, LayerName, Result};
 use crate::images::parse_tag;
-use oci::image_config::ImageConfig;
 
 const MANIFEST: &str = "manifest.json";
 
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct SavedImage {
-    config: String,
-    #[serde(default)]
-    repo_tags: Option<Vec<String>>,
-    #[serde(default)]
-    layers: Option<Vec<String>>,
-}
-
 impl Load<'_> {
     pub(super) fn store_docker(&mut self, manifest: &[u8]) -> Result<Vec<Stored>> {
-        let images: Vec<SavedImage> = serde_json::from_slice(manifest)
-            .map_err(|source| Error::Json { member: MANIFEST.to_owned(), source })?;
-        match images.len() {
-            0 => Err(Error::NoImages),
-            count if count > MAX_ENTRIES => Err(Error::TooManyImages(count)),
-            _ => images.iter().map(|image| self.store_saved(image)).collect(),
-        }
+        let images = docker_archive::parse(manifest)
+            .map_err(|source| Error::DockerArchive { member: MANIFEST.to_owned(), source })?;
+        images.iter().map(|image| self.store_saved(image)).collect()
     }
 
     fn store_saved(&mut self, saved: &SavedImage) -> Result<Stored> {
         // Names first: a wrong one should not cost the copying of gigabytes.
-        let names = saved.repo_tags.iter().flatten().map(|tag| parse_tag(tag)).collect::<Result<Vec<_>>>()?;
+        let names = saved.repo_tags.iter().map(|tag| parse_tag(tag)).collect::<Result<Vec<_>>>()?;
         let config_bytes =
             self.source.document(&saved.config)?.ok_or_else(|| Error::MissingMember(saved.config.clone()))?;
         check_name(&saved.config, &config_bytes)?;
         let config = ImageConfig::parse(&config_bytes)
             .map_err(|source| Error::Config { member: saved.config.clone(), source })?;
-        let members = saved.layers.as_deref().unwrap_or_default();
+        let members = &saved.layers;
         let diff_ids = &config.rootfs.diff_ids;
         if members.len() != diff_ids.len() {
             return Err(Error::LayerCount { layers: members.len(), diff_ids: diff_ids.len() });

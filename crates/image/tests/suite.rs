@@ -1,0 +1,24 @@
+//! Images on the real kernel: archives of every kind, hostile ones, layers over layers, kills. Needs root.
+
+#[path = "suite/archives.rs"]
+mod archives;
+#[path = "suite/confinement.rs"]
+mod confinement;
+#[path = "suite/differential.rs"]
+mod differential;
+#[path = "suite/hostile.rs"]
+mod hostile;
+#[path = "suite/kills.rs"]
+mod kills;
+#[path = "suite/layers.rs"]
+mod layers;
+#[path = "suite/names.rs"]
+mod names;
+#[path = "suite/replay.rs"]
+mod replay;
+#[path = "suite/sandbox.rs"]
+mod sandbox;
+#[path = "suite/tarball.rs"]
+mod tarball;
+#[path = "suite/tree.rs"]
+mod tree;

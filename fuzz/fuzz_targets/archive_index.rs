@@ -1,0 +1,8 @@
+//! Fuzzes `targets::archive_index`.
+#![no_main]
+
+#[path = "../targets.rs"]
+#[allow(dead_code)]
+mod targets;
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| targets::archive_index(data));
