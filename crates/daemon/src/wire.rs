@@ -42,6 +42,7 @@ async fn serve(config: Config) -> Result<(), Error> {
         spare_shims: config.spare_shims,
         log: LogDefaults { max_size_bytes: config.log_max_size_bytes, max_files: config.log_max_files },
         stop_timeout_s: config.stop_timeout,
+        worker: image::WorkerCommand::default(),
     })
     .await
     .map_err(Error::Engine)?;

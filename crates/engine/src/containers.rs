@@ -1,18 +1,44 @@
 //! Containers: made, started, stopped, watched, removed.
+//!
+//! The public face is [`Containers`]; the verbs are in files of their own. `spec` is what a client asks, `merge` and
+//! `check` complete and refuse it, `plan` turns it into a runtime document; `record` is a container in memory, `rows` in
+//! the database, `state` its states.
 
+pub(crate) mod attach;
+mod check;
+mod create;
+mod exit;
+mod list;
+pub(crate) mod merge;
+mod name;
+pub(crate) mod plan;
+pub(crate) mod record;
+mod remove;
+mod rows;
 pub mod spec;
+pub(crate) mod start;
+pub(crate) mod state;
+mod stop;
+mod view;
 
-use std::collections::BTreeMap;
-use std::pin::Pin;
-use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::sync::{Arc, PoisonError};
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::sync::watch;
 
+pub use attach::{AttachOptions, AttachStream};
+pub use list::ListFilter;
 pub use spec::ContainerSpec;
+pub use view::{Container, MountPoint, StateView, Status, Usage};
 
+use crate::blocking::blocking;
 use crate::engine::Engine;
-use crate::error::Result;
+use crate::error::{Error, Result};
+use crate::events::Kind;
+use crate::logs;
+pub use crate::logs::{LogEntry, LogOptions, LogSource, LogStream};
+use record::{Live, Record};
+use spec::LogDriver;
+use start::StartedBy;
 
 /// The containers of the engine. Wherever a container is named, its name, its id or a unique prefix of its id do.
 #[derive(Debug, Clone)]
@@ -25,94 +51,6 @@ pub struct Containers {
 pub struct Created {
     pub id: String,
     pub warnings: Vec<String>,
-}
-
-/// Docker's words for the state of a container.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Status {
-    Created,
-    Running,
-    Paused,
-    Restarting,
-    Removing,
-    Exited,
-    Dead,
-}
-
-/// The state of a container at one moment.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StateView {
-    pub status: Status,
-    /// In the host's PID namespace; 0 when not running.
-    pub pid: u32,
-    /// Of the last run.
-    pub exit_code: i32,
-    /// Why the last start failed; else empty.
-    pub error: String,
-    pub oom_killed: bool,
-    pub started_ns: Option<i64>,
-    pub finished_ns: Option<i64>,
-}
-
-/// Everything about a container at one moment.
-#[derive(Debug, Clone)]
-pub struct Container {
-    pub id: String,
-    /// Without a slash.
-    pub name: String,
-    pub created_ns: i64,
-    pub spec: Arc<ContainerSpec>,
-    /// Digest of the image's configuration.
-    pub image_id: String,
-    /// What is executed: entrypoint and command.
-    pub args: Vec<String>,
-    pub state: StateView,
-    pub restart_count: u32,
-    pub mounts: Vec<MountPoint>,
-    pub snapshotter: String,
-    pub log_path: Option<String>,
-    pub hostname_path: String,
-    pub hosts_path: String,
-    pub resolv_conf_path: String,
-    /// Running execs.
-    pub exec_ids: Vec<String>,
-}
-
-/// A mount as inspect shows it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct MountPoint {
-    /// `bind`, `volume` or `tmpfs`.
-    pub kind: &'static str,
-    /// Of a volume; else empty.
-    pub name: String,
-    pub source: String,
-    pub destination: String,
-    pub readonly: bool,
-    pub propagation: &'static str,
-}
-
-/// Which containers `list` returns: those that match one of each list that is not empty.
-#[derive(Debug, Clone, Default)]
-pub struct ListFilter {
-    /// Without it only running ones (unless `statuses`, `exited` or `limit` are given).
-    pub all: bool,
-    /// The newest so many, of any state.
-    pub limit: Option<usize>,
-    /// Prefixes.
-    pub ids: Vec<String>,
-    /// Parts of names.
-    pub names: Vec<String>,
-    /// All of them must match; no value: any.
-    pub labels: Vec<(String, Option<String>)>,
-    pub statuses: Vec<Status>,
-    pub exited: Vec<i32>,
-    /// Image names or ids.
-    pub ancestors: Vec<String>,
-    /// Volume names or mount destinations.
-    pub volumes: Vec<String>,
-    /// Created before, or since, that container.
-    pub before: Option<String>,
-    pub since: Option<String>,
 }
 
 /// What a waiter waits for.
@@ -131,51 +69,6 @@ pub struct Exit {
     pub error: Option<String>,
 }
 
-/// What to attach to.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct AttachOptions {
-    pub stdin: bool,
-    pub stdout: bool,
-    pub stderr: bool,
-}
-
-/// A connection to the streams of a process.
-///
-/// Reading gives Docker's frames, or raw bytes when the process has a terminal; writing feeds its stdin, shutting
-/// down ends it. A stream to a container that was not started yet waits for its start.
-#[derive(Debug)]
-pub struct AttachStream {}
-
-/// Which log entries, and whether to go on waiting for more.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct LogOptions {
-    pub stdout: bool,
-    pub stderr: bool,
-    pub follow: bool,
-    /// Only the last so many lines.
-    pub tail: Option<u64>,
-    pub since_ns: Option<i64>,
-    pub until_ns: Option<i64>,
-}
-
-/// The log of a container, entry by entry.
-#[derive(Debug)]
-pub struct LogStream {}
-
-/// One entry: a line with its newline, or a part of a long line without.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LogEntry {
-    pub stream: LogSource,
-    pub time_ns: i64,
-    pub bytes: Vec<u8>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LogSource {
-    Stdout,
-    Stderr,
-}
-
 /// How `remove` goes about it.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct RemoveOptions {
@@ -185,116 +78,179 @@ pub struct RemoveOptions {
     pub volumes: bool,
 }
 
-/// Which processes run in a container.
-#[derive(Debug, Clone, Default)]
-pub struct Usage {
-    pub writable_bytes: u64,
-    pub total_bytes: u64,
-}
-
 impl Containers {
     /// Makes a container; nothing of it is left when that fails. No name: one is made up.
-    pub async fn create(&self, _name: Option<&str>, _spec: ContainerSpec) -> Result<Created> {
-        todo!()
+    pub async fn create(&self, name: Option<&str>, spec: ContainerSpec) -> Result<Created> {
+        self.engine.create(name, spec).await
     }
+
     /// Starts it. Ok(false): it already runs.
-    pub async fn start(&self, _container: &str) -> Result<bool> {
-        todo!()
+    pub async fn start(&self, container: &str) -> Result<bool> {
+        let record = self.engine.index.find(container)?;
+        self.engine.start(&record, StartedBy::Client).await
     }
+
     /// Sends the stop signal and, after the timeout, SIGKILL. Ok(false): it did not run. No timeout: the
     /// container's; negative: none.
-    pub async fn stop(&self, _container: &str, _timeout_s: Option<i64>, _signal: Option<&str>) -> Result<bool> {
-        todo!()
+    pub async fn stop(&self, container: &str, timeout_s: Option<i64>, signal: Option<&str>) -> Result<bool> {
+        let record = self.engine.index.find(container)?;
+        self.engine.stop(&record, timeout_s, signal).await
     }
+
     /// Stops and starts it.
-    pub async fn restart(&self, _container: &str, _timeout_s: Option<i64>, _signal: Option<&str>) -> Result<()> {
-        todo!()
+    pub async fn restart(&self, container: &str, timeout_s: Option<i64>, signal: Option<&str>) -> Result<()> {
+        let record = self.engine.index.find(container)?;
+        self.engine.restart(&record, timeout_s, signal).await
     }
+
     /// Sends a signal (name or number; empty: SIGKILL).
-    pub async fn kill(&self, _container: &str, _signal: &str) -> Result<()> {
-        todo!()
+    pub async fn kill(&self, container: &str, signal: &str) -> Result<()> {
+        let record = self.engine.index.find(container)?;
+        self.engine.kill(&record, signal).await
     }
+
     /// Freezes its processes.
-    pub async fn pause(&self, _container: &str) -> Result<()> {
-        todo!()
+    pub async fn pause(&self, container: &str) -> Result<()> {
+        let record = self.engine.index.find(container)?;
+        self.engine.pause(&record).await
     }
+
     /// Lets them go on.
-    pub async fn unpause(&self, _container: &str) -> Result<()> {
-        todo!()
+    pub async fn unpause(&self, container: &str) -> Result<()> {
+        let record = self.engine.index.find(container)?;
+        self.engine.unpause(&record).await
     }
+
     /// Gives it another name.
-    pub async fn rename(&self, _container: &str, _name: &str) -> Result<()> {
-        todo!()
+    pub async fn rename(&self, container: &str, name: &str) -> Result<()> {
+        let record = self.engine.index.find(container)?;
+        let name = name::parse(name)?.to_owned();
+        let _turn = record.turn.lock().await;
+        self.engine.index.reserve(&name, &record.id)?;
+        let (engine, own, new) = (self.engine.clone(), record.clone(), name.clone());
+        if let Err(error) = blocking(move || engine.rename_row(&own, &new)).await {
+            self.engine.index.release(&name);
+            return Err(error);
+        }
+        let old = record.name();
+        self.engine.index.rename(&record, &name);
+        let mut attributes = record.attributes();
+        attributes.insert("oldName".into(), format!("/{old}"));
+        self.engine.events.publish(Kind::Container, "rename", &record.id, attributes);
+        Ok(())
     }
+
     /// Removes it.
-    pub async fn remove(&self, _container: &str, _options: RemoveOptions) -> Result<()> {
-        todo!()
+    pub async fn remove(&self, container: &str, options: RemoveOptions) -> Result<()> {
+        let record = self.engine.index.find(container)?;
+        self.engine.remove(&record, options).await
     }
+
     /// Everything about one container.
-    pub async fn inspect(&self, _container: &str) -> Result<Container> {
-        todo!()
+    pub async fn inspect(&self, container: &str) -> Result<Container> {
+        let record = self.engine.index.find(container)?;
+        Ok(self.engine.view(&record))
     }
+
     /// What one container uses of the disk (slow: it walks the tree).
-    pub async fn usage(&self, _container: &str) -> Result<Usage> {
-        todo!()
+    pub async fn usage(&self, container: &str) -> Result<Usage> {
+        let record = self.engine.index.find(container)?;
+        let engine = self.engine.clone();
+        blocking(move || engine.disk_usage(&record.id)).await
     }
+
     /// Those that match, newest first.
-    pub async fn list(&self, _filter: &ListFilter) -> Result<Vec<Container>> {
-        todo!()
+    pub async fn list(&self, filter: &ListFilter) -> Result<Vec<Container>> {
+        self.engine.list(filter)
     }
+
     /// A future of the exit. The container is looked up, and the wait begins, before this returns: an exit that
     /// comes after it is not missed.
     pub async fn wait(
         &self,
-        _container: &str,
-        _condition: WaitCondition,
+        container: &str,
+        condition: WaitCondition,
     ) -> Result<impl Future<Output = Exit> + Send + use<>> {
-        Ok(async { todo!() })
+        let record = self.engine.index.find(container)?;
+        let live = record.live.subscribe();
+        let seen = live.borrow().exits;
+        // The record is kept: it is where the exit comes from.
+        Ok(async move {
+            let exit = wait_for(live, seen, condition).await;
+            drop(record);
+            exit
+        })
     }
+
     /// Connects to the streams. The stream is there, and misses nothing, when this returns.
-    pub async fn attach(&self, _container: &str, _options: AttachOptions) -> Result<AttachStream> {
-        todo!()
+    pub async fn attach(&self, container: &str, options: AttachOptions) -> Result<AttachStream> {
+        let record = self.engine.index.find(container)?;
+        if matches!(record.live.borrow().state, state::State::Paused(_)) {
+            return Err(Error::Conflict(format!(
+                "container {} is paused, unpause the container before attach",
+                record.id
+            )));
+        }
+        let running = record.task();
+        let stream = match running {
+            Ok(task) => AttachStream::connected(task.attach("", options).await?),
+            Err(_) => {
+                let (stream, pending) = AttachStream::pending(options);
+                let mut waiting = record.pending.lock().unwrap_or_else(PoisonError::into_inner);
+                waiting.retain(attach::PendingAttach::is_wanted);
+                waiting.push(pending);
+                stream
+            }
+        };
+        self.engine.events.publish(Kind::Container, "attach", &record.id, record.attributes());
+        Ok(stream)
     }
+
     /// Sets the size of the terminal, in characters.
-    pub async fn resize(&self, _container: &str, _height: u16, _width: u16) -> Result<()> {
-        todo!()
+    pub async fn resize(&self, container: &str, height: u16, width: u16) -> Result<()> {
+        let record = self.engine.index.find(container)?;
+        record.task()?.resize("", height, width).await?;
+        self.engine.events.publish(Kind::Container, "resize", &record.id, record.attributes());
+        Ok(())
     }
+
     /// Reads the log.
-    pub async fn logs(&self, _container: &str, _options: LogOptions) -> Result<LogStream> {
-        todo!()
+    pub async fn logs(&self, container: &str, options: LogOptions) -> Result<LogStream> {
+        let record = self.engine.index.find(container)?;
+        if record.spec.log.driver == LogDriver::None {
+            return Err(Error::Unsupported("configured logging driver does not support reading".into()));
+        }
+        let is_open = record.log_open.subscribe();
+        let is_open = if options.follow && is_open_or_to_be(&record) { Some(is_open) } else { None };
+        logs::open(&self.engine.watcher, self.engine.container_path(&record.id), options, is_open)
     }
+
     /// Process ids in the host's PID namespace.
-    pub async fn processes(&self, _container: &str) -> Result<Vec<u32>> {
-        todo!()
+    pub async fn processes(&self, container: &str) -> Result<Vec<u32>> {
+        let record = self.engine.index.find(container)?;
+        record.task()?.processes().await
     }
+
     /// Removes every container that does not run (and matches the labels); returns ids and bytes.
-    pub async fn prune(&self, _labels: &BTreeMap<String, Option<String>>) -> Result<(Vec<String>, u64)> {
-        todo!()
-    }
-}
-
-impl LogStream {
-    /// The next entry; None when the log has ended.
-    pub async fn next(&mut self) -> Option<Result<LogEntry>> {
-        todo!()
-    }
-}
-
-impl AsyncRead for AttachStream {
-    fn poll_read(self: Pin<&mut Self>, _: &mut Context<'_>, _: &mut ReadBuf<'_>) -> Poll<std::io::Result<()>> {
-        todo!()
-    }
-}
-
-impl AsyncWrite for AttachStream {
-    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, _: &[u8]) -> Poll<std::io::Result<usize>> {
-        todo!()
-    }
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<std::io::Result<()>> {
-        todo!()
-    }
-    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<std::io::Result<()>> {
-        todo!()
+    pub async fn prune(&self, labels: &[(String, Option<String>)]) -> Result<(Vec<String>, u64)> {
+        let filter = ListFilter { all: true, labels: labels.to_vec(), ..ListFilter::default() };
+        let mut pruned = (Vec::new(), 0);
+        for container in self.engine.list(&filter)? {
+            if !matches!(container.state.status, Status::Created | Status::Exited | Status::Dead) {
+                continue;
+            }
+            let bytes = self.usage(&container.id).await.map_or(0, |usage| usage.writable_bytes);
+            match self.remove(&container.id, RemoveOptions::default()).await {
+                Ok(()) => {
+                    pruned.0.push(container.id);
+                    pruned.1 += bytes;
+                }
+                // Started or removed since we looked.
+                Err(Error::Conflict(_) | Error::NoSuchContainer(_)) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(pruned)
     }
 }
 
@@ -302,5 +258,25 @@ impl Engine {
     /// The containers.
     pub fn containers(self: &Arc<Self>) -> Containers {
         Containers { engine: self.clone() }
+    }
+}
+
+fn is_open_or_to_be(record: &Record) -> bool {
+    *record.log_open.borrow() || record.live.borrow().state == state::State::Restarting
+}
+
+async fn wait_for(mut live: watch::Receiver<Live>, seen: u64, condition: WaitCondition) -> Exit {
+    let is_over = |live: &Live| match condition {
+        WaitCondition::NotRunning => live.exits > seen || live.is_gone || !live.state.is_active(),
+        WaitCondition::NextExit => live.exits > seen || live.is_gone,
+        WaitCondition::Removed => live.is_gone,
+    };
+    let exit = |live: &Live| Exit {
+        code: live.last.code,
+        error: Some(live.last.error.clone()).filter(|error| !error.is_empty()),
+    };
+    match live.wait_for(is_over).await {
+        Ok(live) => exit(&live),
+        Err(_) => Exit { code: 0, error: Some("the daemon is stopping".into()) },
     }
 }

@@ -1,9 +1,32 @@
 //! The engine: everything that it owns, made once.
 
-use std::path::PathBuf;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::error::Result;
+use store::Store;
+use store::intents::Intents;
+use store::snapshots::Snapshotter;
+use tokio::sync::watch;
+
+use crate::blocking::blocking;
+use crate::containers::plan::EtcFiles;
+use crate::containers::record::Index;
+use crate::error::{Error, Result};
+use crate::events::Events;
+use crate::execs;
+use crate::gc::Background;
+use crate::logs::Watcher;
+use crate::recovery;
+use crate::tasks::Pool;
+
+/// The namespace of the Docker door; others come with other doors.
+pub(crate) const NAMESPACE: &str = "default";
+/// Who made a container, in its row.
+pub(crate) const OWNER: &str = "docker";
+/// The snapshotter of all containers.
+pub(crate) const SNAPSHOTTER: &str = "overlay";
 
 /// Where the engine keeps things and how it behaves when nobody says.
 #[derive(Debug, Clone)]
@@ -18,6 +41,8 @@ pub struct Config {
     pub spare_shims: usize,
     pub log: LogDefaults,
     pub stop_timeout_s: i64,
+    /// How the worker that parses archives and layers is started.
+    pub worker: image::WorkerCommand,
 }
 
 /// Log rotation of containers that do not say.
@@ -29,15 +54,146 @@ pub struct LogDefaults {
 
 /// The engine.
 #[derive(Debug)]
-pub struct Engine {}
+pub struct Engine {
+    pub(crate) config: Config,
+    pub(crate) store: Arc<Store>,
+    pub(crate) intents: Intents,
+    pub(crate) images: image::Images,
+    pub(crate) events: Events,
+    pub(crate) index: Index,
+    pub(crate) execs: execs::Table,
+    pub(crate) pool: Arc<Pool>,
+    pub(crate) watcher: Watcher,
+    /// Held while volumes are made or removed, so that a container never gets one that is going.
+    pub(crate) volumes_turn: tokio::sync::Mutex<()>,
+    pub(crate) background: Background,
+    /// Recovery is through: from now on policies may start containers.
+    pub(crate) is_open: watch::Sender<bool>,
+    is_closing: AtomicBool,
+}
 
 impl Engine {
     /// Opens the store, finishes or undoes what was begun, and finds the containers that run.
-    pub async fn open(_config: Config) -> Result<Arc<Engine>> {
-        todo!()
+    pub async fn open(config: Config) -> Result<Arc<Engine>> {
+        let root = config.root.clone();
+        let state = config.state.clone();
+        let worker = config.worker.clone();
+        let (store, images, intents) = blocking(move || {
+            let store = Arc::new(Store::open(&root)?);
+            let images = image::Images::new(store.clone(), worker)?;
+            store::layout::private_dir(&state)?;
+            for directory in ["shims", "bundles"] {
+                store::layout::private_dir(&state.join(directory))?;
+            }
+            Ok::<_, Error>((store, images, Intents::open(&state)?))
+        })
+        .await?;
+        let pool = Arc::new(Pool::new(config.shim.clone(), config.state.join("shims"), config.spare_shims));
+        let engine = Arc::new(Engine {
+            config,
+            store,
+            intents,
+            images,
+            events: Events::new(),
+            index: Index::default(),
+            execs: execs::Table::default(),
+            pool,
+            watcher: Watcher::new()?,
+            volumes_turn: tokio::sync::Mutex::default(),
+            background: Background::default(),
+            is_open: watch::Sender::new(false),
+            is_closing: AtomicBool::new(false),
+        });
+        recovery::recover(&engine).await?;
+        engine.is_open.send_replace(true);
+        engine.pool.refill();
+        engine.keep_house();
+        Ok(engine)
     }
+
     /// Leaves containers running, writes a backup of the database and lets go of everything.
     pub async fn close(&self) -> Result<()> {
-        todo!()
+        self.is_closing.store(true, Ordering::Relaxed);
+        self.pool.close().await;
+        let store = self.store.clone();
+        blocking(move || {
+            store.sync_layers()?;
+            store.backup()
+        })
+        .await?;
+        Ok(())
+    }
+
+    /// Nothing new is begun any more.
+    pub(crate) fn is_closing(&self) -> bool {
+        self.is_closing.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn snapshots(&self) -> &dyn Snapshotter {
+        self.store.snapshots(SNAPSHOTTER).expect("the store has this snapshotter")
+    }
+
+    /// What only a run of the container has.
+    pub(crate) fn bundle_path(&self, id: &str) -> PathBuf {
+        self.config.state.join("bundles").join(id)
+    }
+
+    /// The `/dev/shm` that a container shares with others.
+    pub(crate) fn shm_path(&self, id: &str) -> PathBuf {
+        self.bundle_path(id).join("shm")
+    }
+
+    /// What belongs to a container beside its snapshot.
+    pub(crate) fn container_path(&self, id: &str) -> PathBuf {
+        self.store.layout().containers().join(id)
+    }
+
+    pub(crate) fn log_path(&self, id: &str) -> PathBuf {
+        self.container_path(id).join("log.json")
+    }
+
+    pub(crate) fn etc_files(&self, id: &str) -> EtcFiles {
+        let directory = self.container_path(id);
+        EtcFiles {
+            hostname: directory.join("hostname"),
+            hosts: directory.join("hosts"),
+            resolv_conf: directory.join("resolv.conf"),
+        }
+    }
+
+    pub(crate) fn cgroup_path(&self, id: &str) -> String {
+        format!("{}/{id}", self.config.cgroup_parent)
+    }
+
+    /// Kills what is left of a container that has no shim, and removes its control groups.
+    pub(crate) fn kill_cgroup(&self, id: &str) {
+        let path = self.cgroup_path(id);
+        let Ok(cgroup) = runtime::cgroup::Cgroup::open(&path) else { return };
+        if let Err(error) = cgroup.kill_all().and_then(|()| cgroup.remove()) {
+            tracing::warn!(cgroup = path, %error, "a control group could not be removed");
+        }
+    }
+
+    /// The containers that have control groups, in any hierarchy.
+    pub(crate) fn cgroups(&self) -> BTreeSet<String> {
+        let Ok(parent) = runtime::cgroup::Cgroup::open(&self.config.cgroup_parent) else {
+            return BTreeSet::new();
+        };
+        let directories =
+            parent.directories().into_iter().filter_map(|(_, path)| std::fs::read_dir(path).ok());
+        let entries = directories.flatten().flatten();
+        entries
+            .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
+            .map(|entry| entry.file_name().to_string_lossy().into_owned())
+            .collect()
+    }
+
+    /// Removes the directory of a shim that has ended.
+    pub(crate) fn remove_shim(&self, directory: &Path) {
+        if let Err(error) = std::fs::remove_dir_all(directory)
+            && error.kind() != std::io::ErrorKind::NotFound
+        {
+            tracing::warn!(path = %directory.display(), %error, "a shim's directory could not be removed");
+        }
     }
 }

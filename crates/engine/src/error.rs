@@ -6,6 +6,8 @@ use api::code::Code;
 pub(crate) const EXIT_NOT_EXECUTABLE: i32 = 126;
 /// Exit code of Docker's clients for "not found".
 pub(crate) const EXIT_NOT_FOUND: i32 = 127;
+/// Exit code of Docker's clients when a process could not be started for another reason than its program.
+pub(crate) const EXIT_NOT_STARTED: i32 = 128;
 
 /// Why the engine did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -16,8 +18,8 @@ pub enum Error {
     AmbiguousContainer(String),
     #[error("No such exec instance: {0}")]
     NoSuchExec(String),
-    #[error("No such image: {0}")]
-    NoSuchImage(String),
+    #[error(transparent)]
+    Image(#[from] image::Error),
     #[error("get {0}: no such volume")]
     NoSuchVolume(String),
     #[error(
@@ -29,13 +31,19 @@ pub enum Error {
     /// The state of the container does not allow it.
     #[error("{0}")]
     Conflict(String),
+    #[error("{0}")]
+    Unsupported(String),
     /// The container, or the exec, was not started. `exit_code` is what Docker's clients exit with.
     #[error("{message}")]
     NotStarted { message: String, exit_code: i32, code: Code },
+    #[error("the shim is gone")]
+    ShimLost,
     #[error("{what}: {message}")]
     Shim { what: &'static str, message: String, code: Code },
     #[error("{what} `{path}`")]
     File { what: &'static str, path: std::path::PathBuf, source: std::io::Error },
+    #[error("the store")]
+    Store(#[from] store::Error),
     #[error("{what}")]
     System { what: &'static str, source: std::io::Error },
 }
@@ -47,12 +55,14 @@ impl Error {
     /// What kind of failure it is.
     pub fn code(&self) -> Code {
         match self {
-            Error::NoSuchContainer(_) | Error::NoSuchExec(_) | Error::NoSuchImage(_) | Error::NoSuchVolume(_) => {
-                Code::NotFound
-            }
+            Error::NoSuchContainer(_) | Error::NoSuchExec(_) | Error::NoSuchVolume(_) => Code::NotFound,
             Error::NameInUse { .. } => Code::AlreadyExists,
+            Error::Image(error) => error.code(),
+            Error::Store(error) => error.code(),
+            Error::Unsupported(_) => Code::Unimplemented,
             Error::Conflict(_) => Code::FailedPrecondition,
             Error::InvalidArgument(_) | Error::AmbiguousContainer(_) => Code::InvalidArgument,
+            Error::ShimLost => Code::Unavailable,
             Error::NotStarted { code, .. } | Error::Shim { code, .. } => *code,
             Error::File { source, .. } | Error::System { source, .. } => io_code(source),
         }

@@ -1,12 +1,36 @@
 //! Processes that are executed in a running container.
 //!
-//! Execs are not stored: they end with the container's run, and their records with the daemon or an hour after the end.
+//! ```text
+//! Created ──start──▶ Running ──▶ Ended        (a start that fails: Ended, with 126 or 127)
+//! ```
+//!
+//! Execs are not stored: they end with the container's run, and what is known of them is dropped some minutes after the
+//! end, when clients have asked for the exit code.
 
-use std::sync::Arc;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::containers::{AttachOptions, AttachStream};
+use api::shim::ExecOptions;
+use api::task::WaitResponse;
+use oci::runtime_spec::{ConsoleSize, Process};
+
+use crate::clock;
+use crate::containers::record::Record;
+use crate::containers::state::State;
+use crate::containers::{AttachOptions, AttachStream, merge, plan};
 use crate::engine::Engine;
-use crate::error::Result;
+use crate::error::{Error, Result};
+use crate::events::Kind;
+use crate::tasks::{Reply, Task};
+
+/// Most execs that are known at once.
+const EXECS_MAX: usize = 100_000;
+/// How long an exec that has ended, or was never started, is remembered.
+const KEEP_NS: i64 = 300 * 1_000_000_000;
+/// How often the table is looked through for those.
+const SWEEP_NS: i64 = 10 * 1_000_000_000;
+/// The exit code of an exec whose container went away under it.
+const LOST_EXIT_CODE: i32 = 137;
 
 /// The execs of the engine, by their id.
 #[derive(Debug, Clone)]
@@ -46,26 +70,113 @@ pub struct Exec {
     pub pid: u32,
 }
 
+/// All execs.
+#[derive(Debug, Default)]
+pub(crate) struct Table {
+    inner: Mutex<TableInner>,
+}
+
+#[derive(Debug, Default)]
+struct TableInner {
+    entries: HashMap<String, Arc<Entry>>,
+    swept_ns: i64,
+}
+
+#[derive(Debug)]
+struct Entry {
+    id: String,
+    container: Arc<Record>,
+    spec: Arc<ExecSpec>,
+    created_ns: i64,
+    state: Mutex<ExecState>,
+}
+
+#[derive(Debug, Clone)]
+enum ExecState {
+    Created,
+    /// Between the request to start it and the shim's answer.
+    Starting,
+    Running {
+        pid: u32,
+        task: Arc<Task>,
+    },
+    Ended {
+        pid: u32,
+        code: i32,
+        at_ns: i64,
+    },
+}
+
 impl Execs {
     /// Notes what to execute in a running container; returns the exec's id.
-    pub async fn create(&self, _container: &str, _spec: ExecSpec) -> Result<String> {
-        todo!()
+    pub async fn create(&self, container: &str, spec: ExecSpec) -> Result<String> {
+        let record = self.engine.index.find(container)?;
+        if spec.args.is_empty() {
+            return Err(Error::InvalidArgument("No exec command specified".into()));
+        }
+        if !spec.working_dir.is_empty() && !spec.working_dir.starts_with('/') {
+            return Err(Error::InvalidArgument(format!(
+                "the working directory '{}' is invalid, it needs to be an absolute path",
+                spec.working_dir
+            )));
+        }
+        executable(&record)?;
+        let entry = Arc::new(Entry {
+            id: crate::random::hex::<32>(),
+            container: record,
+            spec: Arc::new(spec),
+            created_ns: clock::now_ns(),
+            state: Mutex::new(ExecState::Created),
+        });
+        self.engine.execs.insert(entry.clone())?;
+        self.engine.publish_exec("exec_create", &entry, BTreeMap::new());
+        Ok(entry.id.clone())
     }
+
     /// Starts it and connects to its streams (attached before it starts, so nothing is missed).
-    pub async fn start(&self, _exec: &str, _console_size: Option<(u16, u16)>) -> Result<AttachStream> {
-        todo!()
+    pub async fn start(&self, exec: &str, console_size: Option<(u16, u16)>) -> Result<AttachStream> {
+        let entry = self.engine.execs.find(exec)?;
+        let stream = self.engine.start_exec(&entry, console_size, Some(entry.spec.attach)).await?;
+        Ok(stream.expect("it was asked for"))
     }
+
     /// Starts it with nobody attached.
-    pub async fn start_detached(&self, _exec: &str) -> Result<()> {
-        todo!()
+    pub async fn start_detached(&self, exec: &str) -> Result<()> {
+        let entry = self.engine.execs.find(exec)?;
+        self.engine.start_exec(&entry, None, None).await.map(drop)
     }
+
     /// What is known of it.
-    pub async fn inspect(&self, _exec: &str) -> Result<Exec> {
-        todo!()
+    pub async fn inspect(&self, exec: &str) -> Result<Exec> {
+        let entry = self.engine.execs.find(exec)?;
+        // A client whose stream has ended asks at once; the shim may know what we have not heard yet.
+        if let ExecState::Running { task, .. } = entry.state()
+            && let Ok(ended) = task.ended(&entry.id).await
+        {
+            self.engine.exec_ended(&entry, ended.code);
+        }
+        let (running, exit_code, pid) = match entry.state() {
+            ExecState::Created | ExecState::Starting => (false, None, 0),
+            ExecState::Running { pid, .. } => (true, None, pid),
+            ExecState::Ended { pid, code, .. } => (false, Some(code), pid),
+        };
+        Ok(Exec {
+            id: entry.id.clone(),
+            container_id: entry.container.id.clone(),
+            spec: entry.spec.clone(),
+            running,
+            exit_code,
+            pid,
+        })
     }
+
     /// Sets the size of its terminal, in characters.
-    pub async fn resize(&self, _exec: &str, _height: u16, _width: u16) -> Result<()> {
-        todo!()
+    pub async fn resize(&self, exec: &str, height: u16, width: u16) -> Result<()> {
+        let entry = self.engine.execs.find(exec)?;
+        match entry.state() {
+            ExecState::Running { task, .. } => task.resize(&entry.id, height, width).await,
+            _ => Err(Error::Conflict(format!("exec {exec} is not running"))),
+        }
     }
 }
 
@@ -73,5 +184,202 @@ impl Engine {
     /// The execs.
     pub fn execs(self: &Arc<Self>) -> Execs {
         Execs { engine: self.clone() }
+    }
+
+    async fn start_exec(
+        self: &Arc<Self>,
+        entry: &Arc<Entry>,
+        console_size: Option<(u16, u16)>,
+        attach: Option<AttachOptions>,
+    ) -> Result<Option<AttachStream>> {
+        let task = executable(&entry.container)?;
+        entry.begin()?;
+        match self.run_exec(entry, &task, console_size, attach).await {
+            Ok((stream, pid, exit)) => {
+                entry.set(ExecState::Running { pid, task: task.clone() });
+                self.publish_exec("exec_start", entry, BTreeMap::new());
+                self.watch_exec(entry.clone(), task, exit);
+                Ok(stream)
+            }
+            Err(error) => {
+                let code = error.exit_code().unwrap_or(LOST_EXIT_CODE);
+                entry.set(ExecState::Ended { pid: 0, code, at_ns: clock::now_ns() });
+                // It may not exist at all.
+                drop(task.delete(&entry.id).await);
+                Err(error)
+            }
+        }
+    }
+
+    async fn run_exec(
+        &self,
+        entry: &Entry,
+        task: &Task,
+        console_size: Option<(u16, u16)>,
+        attach: Option<AttachOptions>,
+    ) -> Result<(Option<AttachStream>, u32, Reply<WaitResponse>)> {
+        let size = console_size.or(entry.spec.console_size);
+        let options = options(entry, size)?;
+        task.exec(&entry.id, entry.spec.terminal, &options).await?;
+        let stream = match attach {
+            Some(attach) => Some(AttachStream::connected(task.attach(&entry.id, attach).await?)),
+            None => None,
+        };
+        let (pid, exit) = task.start_exec(&entry.id).await?;
+        Ok((stream, pid, exit))
+    }
+
+    fn watch_exec(self: &Arc<Self>, entry: Arc<Entry>, task: Arc<Task>, exit: Reply<WaitResponse>) {
+        let engine = self.clone();
+        tokio::spawn(async move {
+            let code = match exit.get("wait for an exec").await {
+                Ok(exit) => i32::try_from(exit.exit_status).unwrap_or(i32::MAX),
+                Err(_) => LOST_EXIT_CODE,
+            };
+            engine.exec_ended(&entry, code);
+            // The container may have ended before, and with it all its execs.
+            drop(task.delete(&entry.id).await);
+        });
+    }
+
+    fn exec_ended(&self, entry: &Entry, code: i32) {
+        if entry.end(code) {
+            self.publish_exec("exec_die", entry, BTreeMap::from([("exitCode".to_owned(), code.to_string())]));
+        }
+    }
+
+    fn publish_exec(&self, action: &str, entry: &Entry, more: BTreeMap<String, String>) {
+        let mut attributes = entry.container.attributes();
+        attributes.insert("execID".into(), entry.id.clone());
+        attributes.extend(more);
+        let action = match action {
+            "exec_die" => action.to_owned(),
+            action => format!("{action}: {}", entry.spec.args.join(" ")),
+        };
+        self.events.publish(Kind::Container, &action, &entry.container.id, attributes);
+    }
+}
+
+/// The task of a container in which something can be executed.
+fn executable(record: &Record) -> Result<Arc<Task>> {
+    if matches!(record.live.borrow().state, State::Paused(_)) {
+        return Err(Error::Conflict(format!(
+            "Container {} is paused, unpause the container before exec",
+            record.name()
+        )));
+    }
+    record.task()
+}
+
+/// The same confinement as the container's first process, and what the exec changes of it.
+fn options(entry: &Entry, size: Option<(u16, u16)>) -> Result<ExecOptions> {
+    let (spec, of) = (&*entry.spec, &*entry.container.spec);
+    let is_privileged = spec.privileged || of.privileged;
+    let capabilities = runtime::defaults::capabilities::resolve(&of.cap_add, &of.cap_drop, is_privileged)
+        .map_err(|error| Error::InvalidArgument(error.to_string()))?;
+    let working_dir = [&spec.working_dir, &of.working_dir].into_iter().find(|path| !path.is_empty());
+    let env = merge::merge_env(&of.env, &spec.env);
+    let process = Process {
+        terminal: spec.terminal,
+        console_size: size.map(|(height, width)| ConsoleSize { height, width }),
+        args: spec.args.clone(),
+        env: plan::environment(&env, spec.terminal, &of.hostname),
+        cwd: working_dir.map_or("/".to_owned(), |path| merge::clean_path(path)),
+        capabilities: Some(plan::capability_sets(capabilities)),
+        rlimits: plan::rlimits(&of.ulimits),
+        no_new_privileges: of.no_new_privileges,
+        oom_score_adj: of.resources.oom_score_adj,
+        ..Process::default()
+    };
+    let (height, width) = size.unwrap_or_default();
+    Ok(ExecOptions {
+        process: serde_json::to_vec(&process).expect("a process is JSON"),
+        user: if spec.user.is_empty() { of.user.clone() } else { spec.user.clone() },
+        group_add: of.group_add.clone(),
+        set_home: true,
+        open_stdin: spec.attach.stdin,
+        stdin_once: true,
+        width: width.into(),
+        height: height.into(),
+        wait_attach: false,
+        privileged: is_privileged,
+    })
+}
+
+impl Table {
+    fn find(&self, id: &str) -> Result<Arc<Entry>> {
+        self.lock().entries.get(id).cloned().ok_or_else(|| Error::NoSuchExec(id.to_owned()))
+    }
+
+    fn insert(&self, entry: Arc<Entry>) -> Result<()> {
+        let mut inner = self.lock();
+        let now_ns = entry.created_ns;
+        if now_ns - inner.swept_ns > SWEEP_NS || inner.entries.len() >= EXECS_MAX {
+            inner.entries.retain(|_, entry| entry.is_worth_keeping(now_ns));
+            inner.swept_ns = now_ns;
+        }
+        if inner.entries.len() >= EXECS_MAX {
+            return Err(Error::Conflict(format!(
+                "{EXECS_MAX} execs are known already; wait until some have ended"
+            )));
+        }
+        inner.entries.insert(entry.id.clone(), entry);
+        Ok(())
+    }
+
+    /// The running execs of a container.
+    pub(crate) fn running(&self, container: &str) -> Vec<String> {
+        let inner = self.lock();
+        let running = inner.entries.values().filter(|entry| {
+            entry.container.id == container && matches!(entry.state(), ExecState::Running { .. })
+        });
+        running.map(|entry| entry.id.clone()).collect()
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, TableInner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Entry {
+    fn state(&self) -> ExecState {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn set(&self, state: ExecState) {
+        *self.state.lock().unwrap_or_else(PoisonError::into_inner) = state;
+    }
+
+    /// An exec is started once.
+    fn begin(&self) -> Result<()> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        match *state {
+            ExecState::Created => {
+                *state = ExecState::Starting;
+                Ok(())
+            }
+            ExecState::Ended { .. } => {
+                Err(Error::Conflict(format!("Error: Exec command {} has already run", self.id)))
+            }
+            ExecState::Starting | ExecState::Running { .. } => {
+                Err(Error::Conflict(format!("Error: Exec command {} is already running", self.id)))
+            }
+        }
+    }
+
+    /// False: that is known already.
+    fn end(&self, code: i32) -> bool {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let ExecState::Running { pid, .. } = *state else { return false };
+        *state = ExecState::Ended { pid, code, at_ns: clock::now_ns() };
+        true
+    }
+
+    fn is_worth_keeping(&self, now_ns: i64) -> bool {
+        match self.state() {
+            ExecState::Starting | ExecState::Running { .. } => true,
+            ExecState::Created => self.created_ns + KEEP_NS > now_ns,
+            ExecState::Ended { at_ns, .. } => at_ns + KEEP_NS > now_ns,
+        }
     }
 }

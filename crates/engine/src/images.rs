@@ -1,13 +1,17 @@
 //! Images: the engine's part of them, over the `image` crate.
 
-use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
+use oci::digest::Digest;
+use oci::image_config::ImageConfig;
 use tokio::sync::mpsc;
 
-use crate::engine::Engine;
+use crate::blocking::blocking;
+use crate::containers::ContainerSpec;
+use crate::engine::{Engine, NAMESPACE};
 use crate::error::Result;
+use crate::events::Kind;
 
 /// The images of the engine. Wherever an image is named, its name, its id or a unique prefix of its id do.
 #[derive(Debug, Clone)]
@@ -59,7 +63,9 @@ pub struct Image {
     pub variant: String,
     pub os: String,
     pub author: String,
+    /// Diff ids, lowest first.
     pub layers: Vec<String>,
+    pub config: Arc<ImageConfig>,
     /// How many containers use it.
     pub containers: usize,
 }
@@ -89,35 +95,114 @@ pub struct Pruned {
     pub reclaimed_bytes: u64,
 }
 
+/// What a container is made of.
+#[derive(Debug)]
+pub(crate) struct Resolved {
+    pub(crate) id: String,
+    pub(crate) manifest: String,
+    pub(crate) config: Arc<ImageConfig>,
+    /// The snapshot with all of its layers.
+    pub(crate) layer: String,
+}
+
 impl Images {
     /// Loads an archive (OCI archive, OCI layout or docker archive; plain, gzip or zstd) from `input`: a file, or
     /// the read end of a pipe that the caller fills.
-    pub async fn load(&self, _input: OwnedFd, _progress: mpsc::UnboundedSender<LoadProgress>) -> Result<Vec<Loaded>> {
-        todo!()
+    pub async fn load(
+        &self,
+        input: OwnedFd,
+        progress: mpsc::UnboundedSender<LoadProgress>,
+    ) -> Result<Vec<Loaded>> {
+        let engine = self.engine.clone();
+        let loaded = blocking(move || {
+            let mut tell = |step: image::Progress| {
+                // A client that went away still gets its images.
+                drop(progress.send(told(step)));
+            };
+            engine.images.load(NAMESPACE, input, &mut tell)
+        })
+        .await?;
+        self.engine.sync_layers_later();
+        let loaded: Vec<Loaded> = loaded
+            .into_iter()
+            .map(|loaded| Loaded { name: loaded.name, id: loaded.id.to_string() })
+            .collect();
+        for one in &loaded {
+            self.engine.publish_image("load", &one.id, one.name.as_deref());
+        }
+        Ok(loaded)
     }
+
     /// Makes an image of a root file system's tar; returns its id.
-    pub async fn import(&self, _input: OwnedFd, _options: ImportOptions) -> Result<String> {
-        todo!()
+    pub async fn import(&self, input: OwnedFd, options: ImportOptions) -> Result<String> {
+        let engine = self.engine.clone();
+        let name = options.reference.clone();
+        let ImportOptions { reference, changes, message, platform } = options;
+        let options = image::ImportOptions { reference, changes, message, platform, created: None };
+        let id = blocking(move || engine.images.import(NAMESPACE, input, &options)).await?.to_string();
+        self.engine.sync_layers_later();
+        self.engine.publish_image("import", &id, name.as_deref());
+        Ok(id)
     }
+
     /// Those that match, newest first.
-    pub async fn list(&self, _filter: &ImageFilter) -> Result<Vec<Image>> {
-        todo!()
+    pub async fn list(&self, filter: &ImageFilter) -> Result<Vec<Image>> {
+        let (engine, filter) = (self.engine.clone(), filter.clone());
+        blocking(move || {
+            let stored = |name: &Option<String>| match name {
+                Some(name) => engine.images.resolve(NAMESPACE, name).map(|image| Some(image.stored_ns)),
+                None => Ok(None),
+            };
+            let (before_ns, since_ns) = (stored(&filter.before)?, stored(&filter.since)?);
+            let images = engine.images.list(NAMESPACE)?.into_iter();
+            let images = images
+                .filter(|image| before_ns.is_none_or(|before_ns| image.stored_ns < before_ns))
+                .filter(|image| since_ns.is_none_or(|since_ns| image.stored_ns > since_ns))
+                .map(|image| engine.image_view(image));
+            Ok(images.filter_map(|image| filter.select(image)).collect())
+        })
+        .await
     }
+
     /// One image.
-    pub async fn inspect(&self, _image: &str) -> Result<Image> {
-        todo!()
+    pub async fn inspect(&self, image: &str) -> Result<Image> {
+        let (engine, name) = (self.engine.clone(), image.to_owned());
+        blocking(move || Ok(engine.image_view(engine.images.resolve(NAMESPACE, &name)?))).await
     }
+
     /// Gives `source` another name.
-    pub async fn tag(&self, _source: &str, _target: &str) -> Result<()> {
-        todo!()
+    pub async fn tag(&self, source: &str, target: &str) -> Result<()> {
+        let (engine, source, target) = (self.engine.clone(), source.to_owned(), target.to_owned());
+        let (id, target) = blocking(move || {
+            let image = engine.images.tag(NAMESPACE, &source, &target)?;
+            Ok::<_, crate::Error>((image.id.to_string(), target))
+        })
+        .await?;
+        self.engine.publish_image("tag", &id, Some(&target));
+        Ok(())
     }
+
     /// Removes a name, and the image with its last one.
-    pub async fn remove(&self, _image: &str, _force: bool) -> Result<Vec<Removed>> {
-        todo!()
+    pub async fn remove(&self, image: &str, force: bool) -> Result<Vec<Removed>> {
+        let (engine, name) = (self.engine.clone(), image.to_owned());
+        let removed =
+            blocking(move || engine.images.remove(NAMESPACE, &name, force, &engine.image_users())).await?;
+        Ok(self.engine.image_removed(removed))
     }
+
     /// Removes images without a name, or (`all`) without a container.
-    pub async fn prune(&self, _all: bool, _labels: &BTreeMap<String, Option<String>>) -> Result<Pruned> {
-        todo!()
+    pub async fn prune(&self, all: bool, labels: &[(String, Option<String>)]) -> Result<Pruned> {
+        let (engine, labels) = (self.engine.clone(), labels.to_vec());
+        let (removed, reclaimed_bytes) = blocking(move || {
+            let is_garbage = |image: &image::Image| {
+                (all || image.names.is_empty()) && has_labels(&image.config.config.labels, &labels)
+            };
+            let removed = engine.images.prune(NAMESPACE, &is_garbage, &engine.image_users())?;
+            let report = engine.store.gc()?;
+            Ok::<_, crate::Error>((removed, report.bytes))
+        })
+        .await?;
+        Ok(Pruned { removed: self.engine.image_removed(removed), reclaimed_bytes })
     }
 }
 
@@ -125,5 +210,182 @@ impl Engine {
     /// The images.
     pub fn images(self: &Arc<Self>) -> Images {
         Images { engine: self.clone() }
+    }
+
+    /// The image of a container to come, unpacked. With the digest of its manifest in the container's row it is held.
+    pub(crate) fn resolve_image(&self, spec: &ContainerSpec) -> Result<Resolved> {
+        let image = self.images.find(NAMESPACE, &spec.image)?;
+        let layer = self.images.unpack(&image)?;
+        Ok(Resolved {
+            id: image.id.to_string(),
+            manifest: image.manifest.to_string(),
+            config: image.config,
+            layer: layer.to_string(),
+        })
+    }
+
+    pub(crate) fn count_images(&self) -> Result<usize> {
+        Ok(self.images.list(NAMESPACE)?.len())
+    }
+
+    fn image_view(&self, image: image::Image) -> Image {
+        let id = image.id.to_string();
+        let tagged = image.names.iter().filter(|name| name.tag().is_some());
+        let digests =
+            image.names.iter().map(|name| format!("{}@{}", familiar_repository(name), image.target.digest));
+        let mut digests: Vec<String> = digests.collect();
+        digests.dedup();
+        let platform = image.platform();
+        Image {
+            manifest_digest: image.manifest.to_string(),
+            tags: tagged.map(|name| name.familiar()).collect(),
+            digests,
+            created_ns: image.config.created.as_deref().and_then(parse_time_ns),
+            size_bytes: image.size_bytes,
+            architecture: platform.architecture.clone(),
+            variant: platform.variant.clone(),
+            os: platform.os.clone(),
+            author: image.config.author.clone(),
+            layers: image.config.rootfs.diff_ids.iter().map(ToString::to_string).collect(),
+            config: image.config.clone(),
+            containers: self.index.all().iter().filter(|record| record.image_id == id).count(),
+            id,
+        }
+    }
+
+    fn image_users(&self) -> Vec<image::User> {
+        let users = self.index.all().into_iter().filter_map(|record| {
+            let is_running = record.live.borrow().state.is_active();
+            let image = Digest::parse(&record.image_id).ok()?;
+            Some(image::User { container: record.id.clone(), image, is_running })
+        });
+        users.collect()
+    }
+
+    fn image_removed(self: &Arc<Self>, removed: Vec<image::Removed>) -> Vec<Removed> {
+        let removed: Vec<Removed> = removed
+            .into_iter()
+            .map(|removed| match removed {
+                image::Removed::Untagged(name) => Removed::Untagged(name),
+                image::Removed::Deleted(id) => Removed::Deleted(id.to_string()),
+            })
+            .collect();
+        for one in &removed {
+            match one {
+                Removed::Untagged(name) => self.publish_image("untag", name, Some(name)),
+                Removed::Deleted(id) => self.publish_image("delete", id, None),
+            }
+        }
+        if removed.iter().any(|one| matches!(one, Removed::Deleted(_))) {
+            self.collect_later();
+        }
+        removed
+    }
+
+    fn publish_image(&self, action: &str, id: &str, name: Option<&str>) {
+        let name = name.unwrap_or(id).to_owned();
+        self.events.publish(Kind::Image, action, id, [("name".to_owned(), name)].into());
+    }
+}
+
+impl ImageFilter {
+    /// The image with the tags that match, if it is wanted.
+    fn select(&self, mut image: Image) -> Option<Image> {
+        if !self.references.is_empty() {
+            image.tags.retain(|tag| self.references.iter().any(|pattern| matches_reference(pattern, tag)));
+            if image.tags.is_empty() {
+                return None;
+            }
+        }
+        let is_wanted = has_labels(&image.config.config.labels, &self.labels)
+            && self.dangling.is_none_or(|dangling| image.tags.is_empty() == dangling);
+        is_wanted.then_some(image)
+    }
+}
+
+/// Docker's words for the steps of a load.
+fn told(step: image::Progress) -> LoadProgress {
+    let status = match step.step {
+        image::Step::Reading => "Reading archive",
+        image::Step::Storing => "Loading layer",
+        image::Step::Unpacking => "Extracting",
+    };
+    LoadProgress {
+        id: step.blob.map_or(String::new(), |blob| blob.short().to_owned()),
+        status: status.to_owned(),
+        current_bytes: step.current_bytes,
+        total_bytes: step.total_bytes,
+    }
+}
+
+fn has_labels(own: &std::collections::BTreeMap<String, String>, wanted: &[(String, Option<String>)]) -> bool {
+    wanted.iter().all(|(key, value)| {
+        own.get(key).is_some_and(|found| value.as_ref().is_none_or(|value| value == found))
+    })
+}
+
+/// `pattern` matches the whole tag, or its name without the tag.
+fn matches_reference(pattern: &str, tag: &str) -> bool {
+    let name = tag.rsplit_once(':').map_or(tag, |(name, _)| name);
+    matches(pattern.as_bytes(), tag.as_bytes()) || matches(pattern.as_bytes(), name.as_bytes())
+}
+
+/// Shell patterns with `*` and `?`, which do not match a slash.
+fn matches(pattern: &[u8], text: &[u8]) -> bool {
+    match (pattern.split_first(), text.split_first()) {
+        (None, None) => true,
+        (Some((b'*', rest)), None) => matches(rest, text),
+        (Some((b'*', rest)), Some((byte, after))) => {
+            matches(rest, text) || (*byte != b'/' && matches(pattern, after))
+        }
+        (Some((b'?', rest)), Some((byte, after))) => *byte != b'/' && matches(rest, after),
+        (Some((wanted, rest)), Some((byte, after))) => wanted == byte && matches(rest, after),
+        (Some(_), None) | (None, Some(_)) => false,
+    }
+}
+
+fn familiar_repository(name: &oci::reference::Reference) -> String {
+    let familiar = name.familiar();
+    let without_digest = familiar.split('@').next().unwrap_or(&familiar);
+    match without_digest.rsplit_once(':') {
+        // A colon before a slash is that of a port.
+        Some((repository, tag)) if !tag.contains('/') => repository.to_owned(),
+        _ => without_digest.to_owned(),
+    }
+}
+
+fn parse_time_ns(text: &str) -> Option<i64> {
+    i64::try_from(text.parse::<jiff::Timestamp>().ok()?.as_nanosecond()).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patterns_match_names_with_and_without_tag() {
+        let cases = [
+            ("busybox", "busybox:latest", true),
+            ("busybox:latest", "busybox:latest", true),
+            ("busy*", "busybox:1", true),
+            ("busybox:1", "busybox:latest", false),
+            ("*box:?", "busybox:1", true),
+            ("*", "a/b:1", false),
+            ("*/*", "a/b:1", true),
+            ("", "a:1", false),
+        ];
+        for (pattern, tag, expected) in cases {
+            assert_eq!(matches_reference(pattern, tag), expected, "{pattern} {tag}");
+        }
+    }
+
+    #[test]
+    fn repositories_keep_their_port() {
+        for (name, expected) in
+            [("busybox", "busybox"), ("localhost:5000/a/b:1", "localhost:5000/a/b"), ("a/b:2", "a/b")]
+        {
+            let name = oci::reference::Reference::parse_normalized(name).unwrap();
+            assert_eq!(familiar_repository(&name), expected);
+        }
     }
 }

@@ -5,13 +5,22 @@
 #![forbid(unsafe_code)]
 
 mod blocking;
+mod clock;
 pub mod containers;
 mod engine;
 mod error;
 pub mod events;
 pub mod execs;
+mod gc;
 pub mod images;
 pub mod info;
+mod logs;
+mod random;
+mod recovery;
+mod restart;
+mod signals;
+mod tasks;
+mod usage;
 pub mod volumes;
 
 pub use engine::{Config, Engine, LogDefaults};

@@ -1,10 +1,31 @@
 //! Volumes: directories that outlive containers.
+//!
+//! `<root>/volumes/<name>/_data` and a row. The directory is made first, with an intent; the row makes it a volume. On
+//! removal the row goes first. A directory without a row and without an intent is left alone: after the loss of a
+//! database it is somebody's data.
+
+mod copy_up;
 
 use std::collections::BTreeMap;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::engine::Engine;
-use crate::error::Result;
+use store::intents::Intent;
+use store::{Commit, volumes as rows};
+
+use crate::blocking::blocking;
+use crate::clock;
+use crate::containers::spec::{ContainerSpec, MountSpec, VolumeMount};
+use crate::engine::{Engine, NAMESPACE};
+use crate::error::{Error, Result};
+use crate::events::Kind;
+
+const NAME_MAX: usize = 255;
+/// Docker marks volumes that got their name from the engine; `volume prune` without `--all` takes only those.
+const ANONYMOUS_LABEL: &str = "com.docker.volume.anonymous";
+/// The kind of the intent of a volume that is being made.
+pub(crate) const MAKE_INTENT: &str = "volume";
 
 /// The volumes of the engine.
 #[derive(Debug, Clone)]
@@ -33,26 +54,141 @@ pub struct VolumeFilter {
     pub dangling: Option<bool>,
 }
 
+/// A volume whose directory is there and whose row is not yet; undone when it is dropped.
+#[derive(Debug)]
+pub(crate) struct MadeVolume {
+    pub(crate) row: rows::Volume,
+    directory: PathBuf,
+    intent: Option<Intent>,
+}
+
+impl MadeVolume {
+    /// The row is there.
+    fn keep(mut self) -> rows::Volume {
+        if let Some(intent) = self.intent.take() {
+            finish(intent);
+        }
+        self.row.clone()
+    }
+}
+
+impl Drop for MadeVolume {
+    fn drop(&mut self) {
+        if let Some(intent) = self.intent.take() {
+            drop(std::fs::remove_dir_all(&self.directory));
+            finish(intent);
+        }
+    }
+}
+
+fn finish(intent: Intent) {
+    if let Err(error) = intent.finish() {
+        tracing::warn!(%error, "an intent could not be removed");
+    }
+}
+
 impl Volumes {
     /// Makes a volume; one that is there already is returned as it is. No name: one is made up.
-    pub async fn create(&self, _name: Option<&str>, _labels: BTreeMap<String, String>) -> Result<Volume> {
-        todo!()
+    pub async fn create(&self, name: Option<&str>, labels: BTreeMap<String, String>) -> Result<Volume> {
+        let mut labels = labels;
+        let name = match name.filter(|name| !name.is_empty()) {
+            Some(name) => {
+                check_name(name)?;
+                name.to_owned()
+            }
+            None => {
+                labels.insert(ANONYMOUS_LABEL.into(), String::new());
+                crate::random::hex::<32>()
+            }
+        };
+        let _turn = self.engine.volumes_turn.lock().await;
+        let engine = self.engine.clone();
+        blocking(move || {
+            if let Some(row) = engine.volume_row(&name)? {
+                return Ok(engine.volume(row));
+            }
+            let made = engine.make_volume(&name, labels, clock::now_ns())?;
+            let row = made.row.clone();
+            engine.store.write(Commit::Durable, move |tx| rows::insert(tx, &row))?;
+            Ok(engine.volume(engine.volume_made(made)))
+        })
+        .await
     }
+
     /// One volume.
-    pub async fn inspect(&self, _name: &str) -> Result<Volume> {
-        todo!()
+    pub async fn inspect(&self, name: &str) -> Result<Volume> {
+        let (engine, name) = (self.engine.clone(), name.to_owned());
+        blocking(move || match engine.volume_row(&name)? {
+            Some(row) => Ok(engine.volume(row)),
+            None => Err(Error::NoSuchVolume(name)),
+        })
+        .await
     }
+
     /// Those that match, by name.
-    pub async fn list(&self, _filter: &VolumeFilter) -> Result<Vec<Volume>> {
-        todo!()
+    pub async fn list(&self, filter: &VolumeFilter) -> Result<Vec<Volume>> {
+        let (engine, filter) = (self.engine.clone(), filter.clone());
+        blocking(move || {
+            let rows = engine.store.read(|tx| rows::list(tx, NAMESPACE))?;
+            let volumes = rows.into_iter().map(|row| engine.volume(row));
+            Ok(volumes.filter(|volume| filter.matches(volume)).collect())
+        })
+        .await
     }
+
     /// Removes it, unless a container uses it. `force`: one that is not there is no error.
-    pub async fn remove(&self, _name: &str, _force: bool) -> Result<()> {
-        todo!()
+    pub async fn remove(&self, name: &str, force: bool) -> Result<()> {
+        let _turn = self.engine.volumes_turn.lock().await;
+        let (engine, name) = (self.engine.clone(), name.to_owned());
+        blocking(move || {
+            if engine.volume_row(&name)?.is_none() {
+                return if force { Ok(()) } else { Err(Error::NoSuchVolume(name)) };
+            }
+            let users = engine.volume_users(&name);
+            if !users.is_empty() {
+                return Err(Error::Conflict(format!(
+                    "remove {name}: volume is in use - [{}]",
+                    users.join(", ")
+                )));
+            }
+            engine.remove_volume(&name)
+        })
+        .await
     }
+
     /// Removes anonymous volumes (`all`: any) that no container uses; returns names and bytes.
-    pub async fn prune(&self, _all: bool, _labels: &BTreeMap<String, Option<String>>) -> Result<(Vec<String>, u64)> {
-        todo!()
+    pub async fn prune(&self, all: bool, labels: &[(String, Option<String>)]) -> Result<(Vec<String>, u64)> {
+        let filter =
+            VolumeFilter { labels: labels.to_vec(), dangling: Some(true), ..VolumeFilter::default() };
+        let _turn = self.engine.volumes_turn.lock().await;
+        let engine = self.engine.clone();
+        blocking(move || {
+            let mut pruned = (Vec::new(), 0);
+            for row in engine.store.read(|tx| rows::list(tx, NAMESPACE))? {
+                let volume = engine.volume(row);
+                let is_anonymous = volume.labels.contains_key(ANONYMOUS_LABEL);
+                if !filter.matches(&volume) || !(all || is_anonymous) {
+                    continue;
+                }
+                let bytes = crate::usage::tree_bytes(volume.mountpoint.as_ref());
+                engine.remove_volume(&volume.name)?;
+                pruned.0.push(volume.name);
+                pruned.1 += bytes;
+            }
+            Ok(pruned)
+        })
+        .await
+    }
+}
+
+impl VolumeFilter {
+    fn matches(&self, volume: &Volume) -> bool {
+        let has_label = |(key, value): &(String, Option<String>)| {
+            volume.labels.get(key).is_some_and(|found| value.as_ref().is_none_or(|value| value == found))
+        };
+        (self.names.is_empty() || self.names.iter().any(|part| volume.name.contains(part.as_str())))
+            && self.labels.iter().all(has_label)
+            && self.dangling.is_none_or(|dangling| volume.used_by.is_empty() == dangling)
     }
 }
 
@@ -60,5 +196,182 @@ impl Engine {
     /// The volumes.
     pub fn volumes(self: &Arc<Self>) -> Volumes {
         Volumes { engine: self.clone() }
+    }
+
+    /// Names the anonymous volumes of a container to come, makes the directories of those that are not there, and fills
+    /// the empty ones with what the image has at their targets.
+    pub(crate) fn make_volumes(
+        &self,
+        spec: &mut ContainerSpec,
+        layer: &str,
+        created_ns: i64,
+    ) -> Result<Vec<MadeVolume>> {
+        let mut made: Vec<MadeVolume> = Vec::new();
+        for mount in &mut spec.mounts {
+            let MountSpec::Volume(volume) = mount else { continue };
+            if volume.name.is_empty() {
+                volume.name = crate::random::hex::<32>();
+                volume.anonymous = true;
+            }
+            let is_new = !made.iter().any(|made| made.row.name == volume.name)
+                && self.volume_row(&volume.name)?.is_none();
+            if is_new {
+                let mut labels = volume.labels.clone();
+                if volume.anonymous {
+                    labels.insert(ANONYMOUS_LABEL.into(), String::new());
+                }
+                made.push(self.make_volume(&volume.name, labels, created_ns)?);
+            }
+            if !volume.no_copy {
+                self.fill_volume(volume, layer)?;
+            }
+        }
+        Ok(made)
+    }
+
+    /// The row of a new volume is there.
+    pub(crate) fn volume_made(&self, made: MadeVolume) -> rows::Volume {
+        let row = made.keep();
+        self.events.publish(Kind::Volume, "create", &row.name, driver());
+        row
+    }
+
+    /// Where the volumes of a container are.
+    pub(crate) fn volume_paths(&self, spec: &ContainerSpec) -> BTreeMap<String, PathBuf> {
+        let volumes = spec.mounts.iter().filter_map(|mount| match mount {
+            MountSpec::Volume(volume) => Some(&volume.name),
+            MountSpec::Bind(_) | MountSpec::Tmpfs(_) => None,
+        });
+        volumes.map(|name| (name.clone(), self.volume_path(name))).collect()
+    }
+
+    /// The containers that use a volume.
+    pub(crate) fn volume_users(&self, name: &str) -> Vec<String> {
+        let uses = |spec: &ContainerSpec| {
+            spec.mounts.iter().any(|mount| matches!(mount, MountSpec::Volume(volume) if volume.name == name))
+        };
+        self.index
+            .all()
+            .into_iter()
+            .filter(|record| uses(&record.spec))
+            .map(|record| record.id.clone())
+            .collect()
+    }
+
+    /// Removes a volume that nobody uses: its row, then its files.
+    pub(crate) fn remove_volume(&self, name: &str) -> Result<()> {
+        let owned = name.to_owned();
+        self.store.write(Commit::Durable, move |tx| rows::delete(tx, NAMESPACE, &owned))?;
+        self.remove_volume_files(name);
+        self.events.publish(Kind::Volume, "destroy", name, driver());
+        Ok(())
+    }
+
+    /// Removes the directory of a volume without a row.
+    pub(crate) fn remove_volume_files(&self, name: &str) {
+        let directory = self.store.layout().volumes().join(name);
+        if let Err(error) = std::fs::remove_dir_all(&directory)
+            && error.kind() != std::io::ErrorKind::NotFound
+        {
+            tracing::warn!(path = %directory.display(), %error, "a volume's files could not be removed");
+        }
+    }
+
+    pub(crate) fn volume_row(&self, name: &str) -> Result<Option<rows::Volume>> {
+        Ok(self.store.read(|tx| rows::get(tx, NAMESPACE, name))?)
+    }
+
+    pub(crate) fn volume_path(&self, name: &str) -> PathBuf {
+        self.store.layout().volumes().join(name).join("_data")
+    }
+
+    fn volume(&self, row: rows::Volume) -> Volume {
+        Volume {
+            mountpoint: self.volume_path(&row.name).display().to_string(),
+            used_by: self.volume_users(&row.name),
+            name: row.name,
+            labels: row.labels,
+            options: row.options,
+            created_ns: row.created_ns,
+        }
+    }
+
+    fn make_volume(
+        &self,
+        name: &str,
+        labels: BTreeMap<String, String>,
+        created_ns: i64,
+    ) -> Result<MadeVolume> {
+        let row = rows::Volume {
+            namespace: NAMESPACE.into(),
+            name: name.to_owned(),
+            labels,
+            options: BTreeMap::new(),
+            created_ns,
+        };
+        let directory = self.store.layout().volumes().join(name);
+        let make = |mode: u32, path: &std::path::Path| {
+            std::fs::DirBuilder::new().mode(mode).create(path).map_err(|source| Error::File {
+                what: "make the volume",
+                path: path.to_owned(),
+                source,
+            })
+        };
+        // The intent comes first: it is what makes a directory ours to remove. One that is there without a row was
+        // somebody's volume when the database was lost, and becomes it again.
+        let intent = if directory.exists() { None } else { Some(self.intents.begin(MAKE_INTENT, name)?) };
+        let is_new = intent.is_some();
+        let made = MadeVolume { row, directory, intent };
+        if is_new {
+            make(0o701, &made.directory)?;
+            make(0o755, &self.volume_path(name))?;
+        }
+        Ok(made)
+    }
+
+    /// Docker's rule: an empty volume begins with what the image has at its target.
+    fn fill_volume(&self, volume: &VolumeMount, layer: &str) -> Result<()> {
+        let target = self.volume_path(&volume.name);
+        let failed = |source| Error::File { what: "fill the volume", path: target.clone(), source };
+        if std::fs::read_dir(&target).map_err(failed)?.next().is_some() {
+            return Ok(());
+        }
+        let key = format!("copy-{}", crate::random::hex::<8>());
+        let mounts = self.snapshots().view(&key, layer)?;
+        let copied = runtime::Rootfs::mount(&mounts)
+            .map_err(std::io::Error::other)
+            .and_then(|root| copy_up::copy(root.as_fd(), &volume.target, &target));
+        self.snapshots().remove(&key)?;
+        copied.map_err(failed)
+    }
+}
+
+/// Names of volumes follow Docker's rule; they become directories.
+pub(crate) fn check_name(name: &str) -> Result<()> {
+    let mut bytes = name.bytes();
+    let first = bytes.next().is_some_and(|byte| byte.is_ascii_alphanumeric());
+    let rest = bytes.all(|byte| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte));
+    if first && rest && (2..=NAME_MAX).contains(&name.len()) {
+        return Ok(());
+    }
+    Err(Error::InvalidArgument(format!(
+        "create {name}: \"{name}\" includes invalid characters for a local volume name, only \"[a-zA-Z0-9][a-zA-Z0-9_.-]\" are allowed. If you intended to pass a host directory, use absolute path"
+    )))
+}
+
+fn driver() -> BTreeMap<String, String> {
+    BTreeMap::from([("driver".to_owned(), "local".to_owned())])
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn names_of_volumes_cannot_leave_their_directory() {
+        for name in ["data", "a1", "a.b_c-d", &"x".repeat(255)] {
+            assert!(super::check_name(name).is_ok(), "{name}");
+        }
+        for name in ["", "a", "..", ".a", "a/b", "../x", "a b", "a\0", "-a", &"x".repeat(256)] {
+            assert!(super::check_name(name).is_err(), "{name}");
+        }
     }
 }

@@ -81,7 +81,9 @@ pub enum RestartPolicy {
     Always,
     UnlessStopped,
     /// After an exit code other than zero; `max_retries` 0 means without limit.
-    OnFailure { max_retries: u32 },
+    OnFailure {
+        max_retries: u32,
+    },
 }
 
 /// Where the output is kept.

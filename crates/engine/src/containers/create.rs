@@ -1,0 +1,146 @@
+//! Create: from a specification to a container at rest.
+//!
+//! Everything happens in one blocking step. The container exists from the commit of its row; a kill before it leaves a
+//! layer and a directory that no row names, and recovery removes them. Volumes that are made on the way have intents,
+//! because a volume without a row may also be somebody's data after a database was lost.
+
+use std::os::unix::fs::DirBuilderExt;
+use std::sync::Arc;
+
+use store::snapshots::PrepareOptions;
+
+use super::record::{Record, StoredSpec, StoredState};
+use super::rows::NewRow;
+use super::spec::{ContainerSpec, IpcMode, MountSpec, NetworkMode, PidMode, UtsMode};
+use super::{Created, check, merge, name, start};
+use crate::blocking::blocking;
+use crate::clock;
+use crate::engine::Engine;
+use crate::error::{Error, Result};
+use crate::events::Kind;
+use crate::images::Resolved;
+
+/// Made-up names that are tried before giving up: all of them taken means a broken generator.
+const NAME_ATTEMPTS: u32 = 16;
+/// Digits of the id that become the host name.
+const SHORT_ID: usize = 12;
+
+/// A name that is taken for a container to come; given back unless the container came.
+struct Reservation<'a> {
+    engine: &'a Engine,
+    name: String,
+    kept: bool,
+}
+
+impl Drop for Reservation<'_> {
+    fn drop(&mut self) {
+        if !self.kept {
+            self.engine.index.release(&self.name);
+        }
+    }
+}
+
+impl Engine {
+    /// Makes a container; nothing of it is left when that fails.
+    pub(crate) async fn create(
+        self: &Arc<Self>,
+        name: Option<&str>,
+        mut spec: ContainerSpec,
+    ) -> Result<Created> {
+        let warnings = check::check(&spec)?;
+        self.resolve_containers(&mut spec)?;
+        let id = crate::random::hex::<32>();
+        let mut reservation = self.reserve_name(name, &id)?;
+        let volumes_turn = match spec.mounts.iter().any(|mount| matches!(mount, MountSpec::Volume(_))) {
+            true => Some(self.volumes_turn.lock().await),
+            // An image may bring volumes too, but those are anonymous: nobody else knows their names.
+            false => None,
+        };
+        let (engine, own_name) = (self.clone(), reservation.name.clone());
+        let record = blocking(move || engine.make(id, own_name, spec)).await?;
+        drop(volumes_turn);
+        let record = Arc::new(record);
+        self.index.insert(record.clone());
+        reservation.kept = true;
+        self.events.publish(Kind::Container, "create", &record.id, record.attributes());
+        Ok(Created { id: record.id.clone(), warnings })
+    }
+
+    fn make(&self, id: String, name: String, spec: ContainerSpec) -> Result<Record> {
+        let image = self.resolve_image(&spec)?;
+        let mut spec = merge::merge(spec, &image.config.config)?;
+        check::check(&spec)?;
+        start::devices(&spec)?;
+        for mount in &spec.mounts {
+            if let MountSpec::Bind(bind) = mount
+                && !bind.create_source
+                && !std::path::Path::new(&bind.source).exists()
+            {
+                return Err(start::missing_source(&bind.source));
+            }
+        }
+        if spec.hostname.is_empty() && spec.uts == UtsMode::Private && spec.network != NetworkMode::Host {
+            spec.hostname = id[..SHORT_ID].to_owned();
+        }
+        let made = self.make_parts(&id, &name, &image, spec);
+        made.inspect_err(|_| self.remove_layer(&id))
+    }
+
+    fn make_parts(&self, id: &str, name: &str, image: &Resolved, mut spec: ContainerSpec) -> Result<Record> {
+        let options = PrepareOptions { commit: store::Commit::Ordered, volatile: spec.auto_remove };
+        self.snapshots().prepare(id, Some(&image.layer), options)?;
+        let directory = self.container_path(id);
+        std::fs::DirBuilder::new().mode(0o700).create(&directory).map_err(|source| Error::File {
+            what: "make the directory",
+            path: directory.clone(),
+            source,
+        })?;
+        let created_ns = clock::now_ns();
+        let volumes = self.make_volumes(&mut spec, &image.layer, created_ns)?;
+        let new = NewRow {
+            id: id.to_owned(),
+            name: name.to_owned(),
+            manifest: image.manifest.clone(),
+            created_ns,
+            stored: StoredSpec { image_id: image.id.clone(), spec },
+            volumes: volumes.iter().map(|volume| volume.row.clone()).collect(),
+        };
+        self.insert_row(&new)?;
+        for volume in volumes {
+            self.volume_made(volume);
+        }
+        Ok(Record::new(new.id, new.name, created_ns, new.stored, StoredState::default()))
+    }
+
+    fn reserve_name(&self, name: Option<&str>, id: &str) -> Result<Reservation<'_>> {
+        let taken = |name: &str| Reservation { engine: self, name: name.to_owned(), kept: false };
+        if let Some(name) = name.filter(|name| !name.is_empty()) {
+            let name = name::parse(name)?;
+            self.index.reserve(name, id)?;
+            return Ok(taken(name));
+        }
+        let mut attempt = 0;
+        loop {
+            let name = name::generate(crate::random::number(), attempt);
+            match self.index.reserve(&name, id) {
+                Ok(()) => return Ok(taken(&name)),
+                Err(error) if attempt == NAME_ATTEMPTS => return Err(error),
+                Err(_) => attempt += 1,
+            }
+        }
+    }
+
+    /// Names other containers by their ids: names may change.
+    fn resolve_containers(&self, spec: &mut ContainerSpec) -> Result<()> {
+        if let NetworkMode::Container(other) = &mut spec.network {
+            *other = self.index.find(other)?.id.clone();
+        }
+        if let PidMode::Container(other) = &mut spec.pid {
+            *other = self.index.find(other)?.id.clone();
+        }
+        if let IpcMode::Container(other) = &mut spec.ipc {
+            *other = self.index.find(other)?.id.clone();
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,393 @@
+//! From a container's specification to the document that the runtime performs. Pure: everything that had to be looked
+//! up (devices of the host, processes of other containers) comes in [`Surroundings`].
+//!
+//! What a container gets by default is Docker's: its mounts, capabilities, masked paths and system call filter. The
+//! document follows the OCI runtime specification
+//! (<https://github.com/opencontainers/runtime-spec/blob/main/config-linux.md>).
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+
+use oci::runtime_spec::{
+    BlockIo, Capabilities, ConsoleSize, Cpu, Device, DeviceRule, Linux, Memory, Namespace, NamespaceKind,
+    Pids, Process, Resources, Rlimit, Root, Seccomp, Spec, SpecMount,
+};
+
+use super::check::rlimit_name;
+use super::merge::{args, clean_path, merge_env};
+use super::spec::{
+    CgroupNamespaceMode, ContainerSpec, IpcMode, MountSpec, NetworkMode, PidMode, Propagation, ResourceSpec,
+    SeccompMode, Ulimit, UtsMode,
+};
+use crate::error::{Error, Result};
+
+const OCI_VERSION: &str = "1.2.0";
+
+const DEFAULT_PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// 64 MiB, as Docker has it.
+pub(crate) const DEFAULT_SHM_SIZE_BYTES: u64 = 64 << 20;
+
+/// Programs that close every descriptor up to the limit must not take minutes; those that need more raise the soft
+/// limit themselves, as under systemd.
+const DEFAULT_NOFILE: (u64, u64) = (1024, 524_288);
+
+/// The kernel's usual period of CPU bandwidth control.
+const DEFAULT_CPU_PERIOD_US: u64 = 100_000;
+
+/// What the plan depends on beside the specification.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Surroundings {
+    /// The container's, or that of the host or container that it shares.
+    pub(crate) hostname: String,
+    /// Below the hierarchies' roots.
+    pub(crate) cgroup_path: String,
+    /// Mounted at `/etc/hostname`, `/etc/hosts` and `/etc/resolv.conf`.
+    pub(crate) etc: EtcFiles,
+    /// Directory of each volume.
+    pub(crate) volumes: BTreeMap<String, PathBuf>,
+    /// A directory of the host to mount at `/dev/shm`, when the IPC namespace is shared.
+    pub(crate) shm: Option<PathBuf>,
+    /// First processes of the containers whose namespaces are shared.
+    pub(crate) network_pid: Option<u32>,
+    pub(crate) pid_pid: Option<u32>,
+    pub(crate) ipc_pid: Option<u32>,
+    /// `--device`, or every device of the host for a privileged container.
+    pub(crate) devices: Vec<Device>,
+    pub(crate) device_rules: Vec<DeviceRule>,
+}
+
+/// Paths on the host.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct EtcFiles {
+    pub(crate) hostname: PathBuf,
+    pub(crate) hosts: PathBuf,
+    pub(crate) resolv_conf: PathBuf,
+}
+
+/// The document for one run of a container.
+pub(crate) fn runtime_spec(spec: &ContainerSpec, around: &Surroundings) -> Result<Spec> {
+    let capabilities =
+        runtime::defaults::capabilities::resolve(&spec.cap_add, &spec.cap_drop, spec.privileged)
+            .map_err(|error| Error::InvalidArgument(error.to_string()))?;
+    let seccomp = seccomp(spec, &capabilities)?;
+    let has_uts = spec.uts == UtsMode::Private;
+    let exposes_system = spec.privileged || spec.unconfined_system_paths;
+    Ok(Spec {
+        oci_version: OCI_VERSION.into(),
+        process: Some(process(spec, around, capabilities)),
+        root: Some(Root { path: "rootfs".into(), readonly: spec.readonly_rootfs }),
+        hostname: if has_uts { around.hostname.clone() } else { String::new() },
+        domainname: if has_uts { spec.domainname.clone() } else { String::new() },
+        mounts: mounts(spec, around),
+        annotations: BTreeMap::new(),
+        linux: Some(Linux {
+            sysctl: sysctls(spec),
+            resources: Some(resources(spec, around)),
+            cgroups_path: around.cgroup_path.clone(),
+            namespaces: namespaces(spec, around),
+            devices: devices(around),
+            seccomp,
+            rootfs_propagation: rootfs_propagation(spec),
+            masked_paths: if exposes_system { Vec::new() } else { runtime::defaults::masked_paths() },
+            readonly_paths: if exposes_system { Vec::new() } else { runtime::defaults::readonly_paths() },
+        }),
+    })
+}
+
+/// The resource limits (`RLIMIT_…`) that nobody asked for.
+pub(crate) fn default_rlimits(spec: &ContainerSpec) -> Vec<String> {
+    let is_asked = spec.ulimits.iter().any(|limit| limit.name == "nofile");
+    if is_asked { Vec::new() } else { vec!["RLIMIT_NOFILE".into()] }
+}
+
+/// The environment of a process, before the shim adds HOME: what `own` does not have is Docker's.
+pub(crate) fn environment(own: &[String], terminal: bool, hostname: &str) -> Vec<String> {
+    let mut env = vec![DEFAULT_PATH.to_owned(), format!("HOSTNAME={hostname}")];
+    if terminal {
+        env.push("TERM=xterm".to_owned());
+    }
+    merge_env(&env, own)
+}
+
+fn process(spec: &ContainerSpec, around: &Surroundings, capabilities: Vec<String>) -> Process {
+    Process {
+        terminal: spec.terminal,
+        console_size: spec.console_size.map(|(height, width)| ConsoleSize { height, width }),
+        args: args(spec),
+        env: environment(&spec.env, spec.terminal, &around.hostname),
+        cwd: if spec.working_dir.is_empty() { "/".into() } else { clean_path(&spec.working_dir) },
+        capabilities: Some(capability_sets(capabilities)),
+        rlimits: rlimits(&spec.ulimits),
+        no_new_privileges: spec.no_new_privileges,
+        oom_score_adj: spec.resources.oom_score_adj,
+        ..Process::default()
+    }
+}
+
+/// Nothing is inheritable and nothing ambient: an unprivileged process must not gain by executing (CVE-2022-24769).
+pub(crate) fn capability_sets(capabilities: Vec<String>) -> Capabilities {
+    Capabilities {
+        bounding: capabilities.clone(),
+        effective: capabilities.clone(),
+        permitted: capabilities,
+        inheritable: Vec::new(),
+        ambient: Vec::new(),
+    }
+}
+
+fn seccomp(spec: &ContainerSpec, capabilities: &[String]) -> Result<Option<Seccomp>> {
+    match &spec.seccomp {
+        SeccompMode::Unconfined => Ok(None),
+        SeccompMode::Default if spec.privileged => Ok(None),
+        SeccompMode::Default => Ok(Some(runtime::seccomp::default_profile(capabilities))),
+        SeccompMode::Profile(profile) => runtime::seccomp::parse_profile(profile, capabilities)
+            .map(Some)
+            .map_err(|error| Error::InvalidArgument(format!("invalid seccomp profile: {error}"))),
+    }
+}
+
+/// The limits of a container's processes.
+pub(crate) fn rlimits(ulimits: &[Ulimit]) -> Vec<Rlimit> {
+    // -1 is the kernel's own word for "without limit".
+    let value = |number: i64| u64::from_ne_bytes(number.to_ne_bytes());
+    let mut limits: Vec<Rlimit> = ulimits
+        .iter()
+        .filter_map(|limit| {
+            let kind = rlimit_name(&limit.name)?.to_owned();
+            Some(Rlimit { kind, soft: value(limit.soft), hard: value(limit.hard) })
+        })
+        .collect();
+    if !limits.iter().any(|limit| limit.kind == "RLIMIT_NOFILE") {
+        let (soft, hard) = DEFAULT_NOFILE;
+        limits.push(Rlimit { kind: "RLIMIT_NOFILE".into(), soft, hard });
+    }
+    limits
+}
+
+fn namespaces(spec: &ContainerSpec, around: &Surroundings) -> Vec<Namespace> {
+    let own = |kind| Namespace { kind, path: None };
+    let of = |kind, pid: Option<u32>, name: &str| Namespace {
+        kind,
+        path: pid.map(|pid| PathBuf::from(format!("/proc/{pid}/ns/{name}"))),
+    };
+    let mut namespaces = vec![own(NamespaceKind::Mount)];
+    match &spec.network {
+        NetworkMode::None => namespaces.push(own(NamespaceKind::Network)),
+        NetworkMode::Host => {}
+        NetworkMode::Container(_) => namespaces.push(of(NamespaceKind::Network, around.network_pid, "net")),
+    }
+    match &spec.pid {
+        PidMode::Private => namespaces.push(own(NamespaceKind::Pid)),
+        PidMode::Host => {}
+        PidMode::Container(_) => namespaces.push(of(NamespaceKind::Pid, around.pid_pid, "pid")),
+    }
+    match &spec.ipc {
+        IpcMode::Private | IpcMode::Shareable | IpcMode::None => namespaces.push(own(NamespaceKind::Ipc)),
+        IpcMode::Host => {}
+        IpcMode::Container(_) => namespaces.push(of(NamespaceKind::Ipc, around.ipc_pid, "ipc")),
+    }
+    if spec.uts == UtsMode::Private {
+        namespaces.push(own(NamespaceKind::Uts));
+    }
+    if spec.cgroup_namespace == CgroupNamespaceMode::Private {
+        namespaces.push(own(NamespaceKind::Cgroup));
+    }
+    namespaces
+}
+
+/// The defaults, what the container asked for, and the files of `/etc`; parents before what lies below them. A mount
+/// that was asked for takes the place of a default one.
+fn mounts(spec: &ContainerSpec, around: &Surroundings) -> Vec<SpecMount> {
+    let asked: BTreeSet<String> = spec.mounts.iter().map(|mount| clean_path(mount.target())).collect();
+    let shm_size = spec.shm_size_bytes.unwrap_or(DEFAULT_SHM_SIZE_BYTES);
+    let mut mounts = runtime::defaults::mounts(shm_size);
+    for mount in &mut mounts {
+        if spec.privileged && (mount.destination == "/sys" || mount.kind.starts_with("cgroup")) {
+            mount.options.retain(|option| option != "ro");
+        }
+        if mount.destination == "/dev/shm"
+            && let Some(shm) = &around.shm
+        {
+            mount.kind = "bind".into();
+            mount.source = shm.display().to_string();
+            mount.options = ["rbind", "rprivate", "nosuid", "nodev", "noexec"].map(str::to_owned).into();
+        }
+    }
+    mounts.retain(|mount| {
+        !asked.contains(&mount.destination) && !(mount.destination == "/dev/shm" && spec.ipc == IpcMode::None)
+    });
+    let files = [
+        ("/etc/hostname", &around.etc.hostname),
+        ("/etc/hosts", &around.etc.hosts),
+        ("/etc/resolv.conf", &around.etc.resolv_conf),
+    ];
+    let mut own: Vec<SpecMount> = spec.mounts.iter().map(|mount| spec_mount(mount, around)).collect();
+    for (destination, source) in files {
+        if asked.contains(destination) {
+            continue;
+        }
+        let access = if spec.readonly_rootfs { "ro" } else { "rw" };
+        own.push(SpecMount {
+            destination: destination.into(),
+            kind: "bind".into(),
+            source: source.display().to_string(),
+            options: ["bind", "rprivate", access].map(str::to_owned).into(),
+        });
+    }
+    own.sort_by_key(|mount| clean_path(&mount.destination).split('/').count());
+    mounts.extend(own);
+    mounts
+}
+
+fn spec_mount(mount: &MountSpec, around: &Surroundings) -> SpecMount {
+    let access = |readonly: bool| if readonly { "ro" } else { "rw" }.to_owned();
+    match mount {
+        MountSpec::Bind(bind) => SpecMount {
+            destination: clean_path(&bind.target),
+            kind: "bind".into(),
+            source: bind.source.clone(),
+            options: vec![
+                if bind.non_recursive { "bind" } else { "rbind" }.into(),
+                propagation(bind.propagation).into(),
+                access(bind.readonly),
+            ],
+        },
+        MountSpec::Volume(volume) => SpecMount {
+            destination: clean_path(&volume.target),
+            kind: "bind".into(),
+            source: around.volumes.get(&volume.name).map_or(String::new(), |path| path.display().to_string()),
+            options: vec!["rbind".into(), "rprivate".into(), access(volume.readonly)],
+        },
+        MountSpec::Tmpfs(tmpfs) => SpecMount {
+            destination: clean_path(&tmpfs.target),
+            kind: "tmpfs".into(),
+            source: "tmpfs".into(),
+            options: tmpfs_options(&tmpfs.options),
+        },
+    }
+}
+
+/// Docker's word for a propagation, which is also mount(8)'s.
+pub(crate) fn propagation(propagation: Propagation) -> &'static str {
+    match propagation {
+        Propagation::Rprivate => "rprivate",
+        Propagation::Private => "private",
+        Propagation::Rshared => "rshared",
+        Propagation::Shared => "shared",
+        Propagation::Rslave => "rslave",
+        Propagation::Slave => "slave",
+    }
+}
+
+/// Docker's defaults, each replaced by what contradicts it.
+fn tmpfs_options(asked: &[String]) -> Vec<String> {
+    let positive = |option: &str| option.strip_prefix("no").unwrap_or(option).to_owned();
+    let mut options: Vec<String> = ["noexec", "nosuid", "nodev"]
+        .into_iter()
+        .filter(|default| !asked.iter().any(|option| positive(option) == positive(default)))
+        .map(str::to_owned)
+        .collect();
+    options.extend(asked.iter().cloned());
+    options
+}
+
+/// A mount that shall receive or send mounts needs a root that does.
+fn rootfs_propagation(spec: &ContainerSpec) -> String {
+    let has = |wanted: &[Propagation]| {
+        spec.mounts
+            .iter()
+            .any(|mount| matches!(mount, MountSpec::Bind(bind) if wanted.contains(&bind.propagation)))
+    };
+    if has(&[Propagation::Rshared, Propagation::Shared]) {
+        "shared".into()
+    } else if has(&[Propagation::Rslave, Propagation::Slave]) {
+        "rslave".into()
+    } else {
+        String::new()
+    }
+}
+
+/// With a network namespace of its own a container may bind low ports and send pings without a capability.
+fn sysctls(spec: &ContainerSpec) -> BTreeMap<String, String> {
+    let mut sysctls = BTreeMap::new();
+    if spec.network == NetworkMode::None {
+        sysctls.insert("net.ipv4.ip_unprivileged_port_start".to_owned(), "0".to_owned());
+        sysctls.insert("net.ipv4.ping_group_range".to_owned(), "0 2147483647".to_owned());
+    }
+    sysctls.extend(spec.sysctls.clone());
+    sysctls
+}
+
+fn devices(around: &Surroundings) -> Vec<Device> {
+    let mut devices = runtime::defaults::devices();
+    devices.retain(|default| !around.devices.iter().any(|asked| asked.path == default.path));
+    devices.extend(around.devices.iter().cloned());
+    devices
+}
+
+fn resources(spec: &ContainerSpec, around: &Surroundings) -> Resources {
+    let asked = &spec.resources;
+    let devices = if spec.privileged {
+        vec![DeviceRule { allow: true, kind: None, major: None, minor: None, access: "rwm".into() }]
+    } else {
+        let mut rules = runtime::defaults::device_rules();
+        rules.extend(around.device_rules.iter().cloned());
+        rules
+    };
+    Resources {
+        devices,
+        memory: memory(asked),
+        cpu: cpu(asked),
+        pids: asked.pids_limit.filter(|limit| *limit > 0).map(|limit| Pids { limit }),
+        block_io: asked
+            .blkio_weight
+            .filter(|weight| *weight > 0)
+            .map(|weight| BlockIo { weight: Some(weight) }),
+        unified: BTreeMap::new(),
+    }
+}
+
+fn memory(asked: &ResourceSpec) -> Option<Memory> {
+    let positive = |value: Option<i64>| value.filter(|bytes| *bytes > 0);
+    let limit = positive(asked.memory_bytes);
+    let memory = Memory {
+        limit,
+        reservation: positive(asked.memory_reservation_bytes),
+        swap: memory_swap_bytes(asked),
+        swappiness: asked.memory_swappiness,
+        disable_oom_killer: asked.oom_kill_disable.then_some(true),
+    };
+    (memory != Memory::default()).then_some(memory)
+}
+
+/// Memory plus swap: as asked, else as much swap as memory.
+pub(crate) fn memory_swap_bytes(asked: &ResourceSpec) -> Option<i64> {
+    let limit = asked.memory_bytes.filter(|bytes| *bytes > 0)?;
+    match asked.memory_swap_bytes {
+        None | Some(0) => Some(limit.saturating_mul(2)),
+        Some(swap) => Some(swap),
+    }
+}
+
+fn cpu(asked: &ResourceSpec) -> Option<Cpu> {
+    let period = asked.cpu_period_us.filter(|period| *period > 0);
+    let (quota, period) = match asked.nano_cpus.filter(|nano_cpus| *nano_cpus > 0) {
+        Some(nano_cpus) => {
+            let per_period = nano_cpus.saturating_mul(DEFAULT_CPU_PERIOD_US.cast_signed()) / 1_000_000_000;
+            (Some(per_period), Some(DEFAULT_CPU_PERIOD_US))
+        }
+        None => (asked.cpu_quota_us.filter(|quota| *quota != 0), period),
+    };
+    let cpu = Cpu {
+        shares: asked.cpu_shares.filter(|shares| *shares > 0),
+        quota,
+        period,
+        cpus: asked.cpuset_cpus.clone(),
+        mems: asked.cpuset_mems.clone(),
+    };
+    (cpu != Cpu::default()).then_some(cpu)
+}
+
+#[cfg(test)]
+mod tests;

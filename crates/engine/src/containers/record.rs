@@ -1,0 +1,320 @@
+//! A container in memory, and the index of all of them. The database has the same facts; this is what is asked.
+//!
+//! A record's facts never change, except its name. Its life ([`Live`]) is in a watch channel: everybody may look and
+//! wait, but only the holder of the record's `turn` changes the state. A turn is held for the whole of a start, a
+//! removal, or the recording of an exit with its teardown; so these never overlap, whoever asks for them. Signals,
+//! execs and looks need no turn.
+
+use std::collections::{BTreeMap, HashMap};
+use std::ops::Bound;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
+
+use super::attach::PendingAttach;
+use super::spec::ContainerSpec;
+use super::state::{LastExit, State};
+use crate::error::{Error, Result};
+use crate::restart::Backoff;
+use crate::tasks::Task;
+
+/// A container.
+#[derive(Debug)]
+pub(crate) struct Record {
+    pub(crate) id: String,
+    pub(crate) created_ns: i64,
+    /// Digest of the image's configuration.
+    pub(crate) image_id: String,
+    pub(crate) spec: Arc<ContainerSpec>,
+    /// Whether it ran when the last engine noted its state.
+    pub(crate) ran: bool,
+    name: Mutex<String>,
+    pub(crate) turn: tokio::sync::Mutex<Backoff>,
+    pub(crate) live: watch::Sender<Live>,
+    /// Whether the shim may still write to the log.
+    pub(crate) log_open: watch::Sender<bool>,
+    /// Clients that attached before the start.
+    pub(crate) pending: Mutex<Vec<PendingAttach>>,
+}
+
+/// What changes in a container's life.
+#[derive(Debug, Clone)]
+pub(crate) struct Live {
+    pub(crate) state: State,
+    pub(crate) last: LastExit,
+    /// How many runs have ended since the engine opened.
+    pub(crate) exits: u64,
+    /// How often its policy restarted it since a client started it.
+    pub(crate) restart_count: u32,
+    /// Somebody asked it to end; its policy has no say until somebody starts it.
+    pub(crate) was_stopped: bool,
+    pub(crate) task: Option<Arc<Task>>,
+    /// The container does not exist any more.
+    pub(crate) is_gone: bool,
+}
+
+/// What of [`Live`] is stored with the container.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct StoredState {
+    pub(crate) phase: Phase,
+    pub(crate) last: LastExit,
+    pub(crate) restart_count: u32,
+    pub(crate) was_stopped: bool,
+}
+
+/// The state, as far as it outlives the task.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Phase {
+    #[default]
+    Created,
+    /// Or paused.
+    Running,
+    /// Its policy is about to start it.
+    Restarting,
+    Exited,
+    Dead,
+}
+
+/// What of a [`Record`] is stored and never changes.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct StoredSpec {
+    pub(crate) image_id: String,
+    pub(crate) spec: ContainerSpec,
+}
+
+impl Record {
+    pub(crate) fn new(
+        id: String,
+        name: String,
+        created_ns: i64,
+        stored: StoredSpec,
+        state: StoredState,
+    ) -> Record {
+        let live = Live {
+            state: match state.phase {
+                Phase::Created => State::Created,
+                Phase::Running | Phase::Exited => State::Exited,
+                Phase::Restarting => State::Restarting,
+                Phase::Dead => State::Dead,
+            },
+            last: state.last,
+            exits: 0,
+            restart_count: state.restart_count,
+            was_stopped: state.was_stopped,
+            task: None,
+            is_gone: false,
+        };
+        Record {
+            ran: state.phase == Phase::Running,
+            id,
+            created_ns,
+            image_id: stored.image_id,
+            spec: Arc::new(stored.spec),
+            name: Mutex::new(name),
+            turn: tokio::sync::Mutex::default(),
+            live: watch::Sender::new(live),
+            log_open: watch::Sender::new(false),
+            pending: Mutex::default(),
+        }
+    }
+
+    pub(crate) fn name(&self) -> String {
+        self.name.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The task of a container that runs (or is paused).
+    pub(crate) fn task(&self) -> Result<Arc<Task>> {
+        let live = self.live.borrow();
+        match (&live.state, &live.task) {
+            (State::Running(_) | State::Paused(_), Some(task)) => Ok(task.clone()),
+            (State::Restarting, _) => Err(Error::Conflict(format!(
+                "Container {} is restarting, wait until the container is running",
+                self.id
+            ))),
+            _ => Err(Error::Conflict(format!("Container {} is not running", self.id))),
+        }
+    }
+
+    /// What is to be stored of the life.
+    pub(crate) fn stored_state(&self) -> StoredState {
+        let live = self.live.borrow();
+        StoredState {
+            phase: match live.state {
+                State::Created => Phase::Created,
+                State::Running(_) | State::Paused(_) => Phase::Running,
+                State::Restarting => Phase::Restarting,
+                State::Exited => Phase::Exited,
+                State::Removing | State::Dead => Phase::Dead,
+            },
+            last: live.last.clone(),
+            restart_count: live.restart_count,
+            was_stopped: live.was_stopped,
+        }
+    }
+
+    /// What events say of it.
+    pub(crate) fn attributes(&self) -> BTreeMap<String, String> {
+        let mut attributes = self.spec.labels.clone();
+        attributes.insert("image".into(), self.spec.image.clone());
+        attributes.insert("name".into(), self.name());
+        attributes
+    }
+
+    /// Clients that wait to be attached; they wait no more.
+    pub(crate) fn take_pending(&self) -> Vec<PendingAttach> {
+        std::mem::take(&mut *self.pending.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// All containers, by id and name.
+#[derive(Debug, Default)]
+pub(crate) struct Index {
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    by_id: BTreeMap<String, Arc<Record>>,
+    /// Name to id; a name is taken before its container is there.
+    names: HashMap<String, String>,
+}
+
+impl Index {
+    /// The container with that id, name, or unique prefix of its id.
+    pub(crate) fn find(&self, text: &str) -> Result<Arc<Record>> {
+        let inner = self.lock();
+        let name = text.strip_prefix('/').unwrap_or(text);
+        let id = if inner.by_id.contains_key(text) {
+            Some(text)
+        } else {
+            inner.names.get(name).map(String::as_str)
+        };
+        if let Some(record) = id.and_then(|id| inner.by_id.get(id)) {
+            return Ok(record.clone());
+        }
+        let missing = || Error::NoSuchContainer(text.to_owned());
+        if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            return Err(missing());
+        }
+        let from = (Bound::Included(text), Bound::Unbounded);
+        let mut matches = inner.by_id.range::<str, _>(from).take_while(|(id, _)| id.starts_with(text));
+        match (matches.next(), matches.next()) {
+            (Some((_, record)), None) => Ok(record.clone()),
+            (Some(_), Some(_)) => Err(Error::AmbiguousContainer(text.to_owned())),
+            (None, _) => Err(missing()),
+        }
+    }
+
+    pub(crate) fn all(&self) -> Vec<Arc<Record>> {
+        self.lock().by_id.values().cloned().collect()
+    }
+
+    /// Takes a name for a container to come.
+    pub(crate) fn reserve(&self, name: &str, id: &str) -> Result<()> {
+        let mut inner = self.lock();
+        if let Some(owner) = inner.names.get(name) {
+            return Err(Error::NameInUse { name: name.to_owned(), id: owner.clone() });
+        }
+        inner.names.insert(name.to_owned(), id.to_owned());
+        Ok(())
+    }
+
+    /// Gives a reserved name back.
+    pub(crate) fn release(&self, name: &str) {
+        self.lock().names.remove(name);
+    }
+
+    /// Adds a container whose name is reserved.
+    pub(crate) fn insert(&self, record: Arc<Record>) {
+        let mut inner = self.lock();
+        inner.names.insert(record.name(), record.id.clone());
+        inner.by_id.insert(record.id.clone(), record);
+    }
+
+    pub(crate) fn remove(&self, record: &Record) {
+        let name = record.name();
+        let mut inner = self.lock();
+        inner.by_id.remove(&record.id);
+        inner.names.remove(&name);
+    }
+
+    /// After [`Index::reserve`] of the new name.
+    pub(crate) fn rename(&self, record: &Record, name: &str) {
+        let old = std::mem::replace(
+            &mut *record.name.lock().unwrap_or_else(PoisonError::into_inner),
+            name.to_owned(),
+        );
+        self.release(&old);
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(id: &str, name: &str) -> Arc<Record> {
+        Arc::new(Record::new(id.into(), name.into(), 0, StoredSpec::default(), StoredState::default()))
+    }
+
+    #[test]
+    fn containers_are_found_by_id_name_and_unique_prefix() {
+        let index = Index::default();
+        for (id, name) in [("aa11", "web"), ("aa22", "bb"), ("bb33", "db")] {
+            index.reserve(name, id).unwrap();
+            index.insert(record(id, name));
+        }
+        let cases = [
+            ("aa11", Ok("aa11")),
+            ("web", Ok("aa11")),
+            ("/web", Ok("aa11")),
+            ("aa2", Ok("aa22")),
+            ("bb", Ok("aa22")),
+            ("bb3", Ok("bb33")),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(
+                index.find(text).map(|found| found.id.clone()).map_err(drop),
+                expected.map(str::to_owned),
+                "{text}"
+            );
+        }
+        assert!(matches!(index.find("aa"), Err(Error::AmbiguousContainer(_))));
+        for text in ["", "/", "cc", "we", "AA11", "aa11x"] {
+            assert!(matches!(index.find(text), Err(Error::NoSuchContainer(_))), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_name_is_taken_from_its_reservation_to_its_release() {
+        let index = Index::default();
+        index.reserve("web", "aa11").unwrap();
+        assert!(matches!(index.reserve("web", "bb22"), Err(Error::NameInUse { id, .. }) if id == "aa11"));
+        assert!(matches!(index.find("web"), Err(Error::NoSuchContainer(_))));
+        let web = record("aa11", "web");
+        index.insert(web.clone());
+        index.reserve("other", "aa11").unwrap();
+        index.rename(&web, "other");
+        assert!(index.find("web").is_err());
+        index.reserve("web", "bb22").unwrap();
+        index.remove(&web);
+        assert!(index.find("other").is_err());
+        index.reserve("other", "cc33").unwrap();
+    }
+
+    #[test]
+    fn what_is_stored_can_be_read_by_an_older_and_a_newer_engine() {
+        let newer = r#"{"phase":"exited","last":{"code":3,"news":1},"future":true}"#;
+        let state: StoredState = serde_json::from_str(newer).unwrap();
+        assert_eq!((state.phase, state.last.code), (Phase::Exited, 3));
+        assert_eq!(serde_json::from_str::<StoredState>("{}").unwrap(), StoredState::default());
+        assert_eq!(serde_json::from_str::<StoredSpec>("{}").unwrap(), StoredSpec::default());
+    }
+}

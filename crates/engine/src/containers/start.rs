@@ -1,0 +1,445 @@
+//! Start: from a container at rest to its running first process.
+//!
+//! One blocking step prepares everything on disk and in memory ([`prepare`]), one exchange with a spare shim runs it.
+//! The bundle (`<state>/bundles/<uid>`) is the intent of the run: it is there before the first effect and goes with the
+//! last, so that the next engine knows what to undo (see `recovery`).
+
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use api::shim::{CreateOptions, LogOptions};
+use oci::runtime_spec::{Device, DeviceRule};
+use rustix::mount::MountFlags;
+
+use super::plan::{self, EtcFiles, Surroundings};
+use super::record::{Live, Record};
+use super::spec::{ContainerSpec, DeviceSpec, IpcMode, LogDriver, MountSpec, NetworkMode, PidMode, UtsMode};
+use super::state::{Run, StartVerdict, State, may_start};
+use crate::blocking::blocking;
+use crate::clock;
+use crate::engine::Engine;
+use crate::error::{Error, Result};
+use crate::events::Kind;
+use crate::restart::Backoff;
+use crate::tasks::{Launch, Launched, Task};
+
+/// Most devices of a `--device` directory, or of the host for a privileged container.
+const DEVICES_MAX: usize = 4096;
+/// How deep directories of devices are looked into.
+const DEVICES_DEPTH_MAX: usize = 4;
+
+/// A link in the bundle to the directory of its shim.
+pub(crate) const SHIM_LINK: &str = "shim";
+
+/// Who wants the start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum StartedBy {
+    Client,
+    /// Only if the container still waits for it.
+    Policy,
+}
+
+/// The processes whose namespaces a container shares, and what else other containers lend it.
+#[derive(Debug, Default)]
+struct Shared {
+    network_pid: Option<u32>,
+    pid_pid: Option<u32>,
+    ipc_pid: Option<u32>,
+    shm: Option<PathBuf>,
+    hostname: Option<String>,
+    etc: Option<EtcFiles>,
+}
+
+impl Engine {
+    /// Starts a container. Ok(false): it runs already.
+    pub(crate) async fn start(self: &Arc<Self>, record: &Arc<Record>, by: StartedBy) -> Result<bool> {
+        let mut turn = record.turn.lock().await;
+        let state = record.live.borrow().state;
+        match may_start(&state) {
+            StartVerdict::Start => {}
+            StartVerdict::AlreadyRunning => return Ok(false),
+            StartVerdict::Refuse(why) => return Err(Error::Conflict(why.to_owned())),
+        }
+        match by {
+            StartedBy::Policy if state != State::Restarting => return Ok(false),
+            StartedBy::Policy => record.live.send_modify(|live| live.restart_count += 1),
+            StartedBy::Client => {
+                *turn = Backoff::default();
+                record.live.send_modify(|live| (live.restart_count, live.was_stopped) = (0, false));
+            }
+        }
+        match self.launch(record).await {
+            Ok(launched) => {
+                self.began(record, launched).await;
+                Ok(true)
+            }
+            Err(error) => {
+                drop(record.take_pending());
+                self.start_failed(record, &error).await;
+                drop(turn);
+                if record.spec.auto_remove {
+                    self.auto_remove(record).await;
+                }
+                Err(error)
+            }
+        }
+    }
+
+    async fn launch(self: &Arc<Self>, record: &Arc<Record>) -> Result<Launched> {
+        let shared = self.shared(record)?;
+        let spare = self.pool.take().await?;
+        let (engine, own, shim) = (self.clone(), record.clone(), spare.directory().to_owned());
+        let launched = match blocking(move || engine.prepare(&own, shared, &shim)).await {
+            Ok(mut launch) => {
+                launch.attaches = record.take_pending();
+                launch.attaches.retain(|pending| pending.is_wanted());
+                Task::launch(spare, &record.id, launch).await
+            }
+            Err(error) => {
+                self.pool.put(spare).await;
+                Err(error)
+            }
+        };
+        if launched.is_err() {
+            let (engine, id) = (self.clone(), record.id.clone());
+            blocking(move || engine.remove_bundle(&id)).await;
+        }
+        launched
+    }
+
+    /// The container runs: says so everywhere and begins to wait for its end.
+    async fn began(self: &Arc<Self>, record: &Arc<Record>, launched: Launched) {
+        let Launched { task, pid, exit } = launched;
+        let task = Arc::new(task);
+        let run = Run { pid, started_ns: clock::now_ns() };
+        record.log_open.send_replace(true);
+        record.live.send_modify(|live| {
+            live.state = State::Running(run);
+            live.last.error.clear();
+            live.last.started_ns = Some(run.started_ns);
+            live.task = Some(task.clone());
+        });
+        self.events.publish(Kind::Container, "start", &record.id, record.attributes());
+        let (engine, own) = (self.clone(), record.clone());
+        blocking(move || engine.store_state(&own, store::Commit::Ordered)).await;
+        // Attached while we were busy; what they missed is in the log.
+        for pending in record.take_pending() {
+            let stream = task.attach("", pending.options()).await;
+            pending.connect(stream);
+        }
+        self.supervise(record.clone(), task, exit);
+        self.pool.refill();
+    }
+
+    async fn start_failed(self: &Arc<Self>, record: &Arc<Record>, error: &Error) {
+        let code = error.exit_code().unwrap_or(crate::error::EXIT_NOT_STARTED);
+        record.live.send_modify(|live: &mut Live| {
+            live.last.code = code;
+            live.last.error = error.chain();
+            // A restart that fails is not tried again: what fails at the start fails each time.
+            if live.state == State::Restarting {
+                live.state = State::Exited;
+            }
+        });
+        let (engine, own) = (self.clone(), record.clone());
+        blocking(move || engine.store_state(&own, store::Commit::Ordered)).await;
+    }
+
+    /// What other containers lend.
+    fn shared(&self, record: &Record) -> Result<Shared> {
+        let spec = &record.spec;
+        let mut shared = Shared::default();
+        if let NetworkMode::Container(other) = &spec.network {
+            let other = self.running(other)?;
+            shared.network_pid = Some(other.1);
+            shared.hostname = Some(other.0.spec.hostname.clone());
+            shared.etc = Some(self.etc_files(&other.0.id));
+        }
+        if let PidMode::Container(other) = &spec.pid {
+            shared.pid_pid = Some(self.running(other)?.1);
+        }
+        match &spec.ipc {
+            IpcMode::Container(other) => {
+                let (other, pid) = self.running(other)?;
+                if other.spec.ipc != IpcMode::Shareable {
+                    return Err(Error::InvalidArgument(format!(
+                        "can't join IPC of container {}: non-shareable IPC (hint: use IpcMode:shareable for the donor container)",
+                        other.id
+                    )));
+                }
+                shared.ipc_pid = Some(pid);
+                shared.shm = Some(self.shm_path(&other.id));
+            }
+            IpcMode::Host => shared.shm = Some("/dev/shm".into()),
+            IpcMode::Shareable => shared.shm = Some(self.shm_path(&record.id)),
+            IpcMode::Private | IpcMode::None => {}
+        }
+        Ok(shared)
+    }
+
+    fn running(&self, container: &str) -> Result<(Arc<Record>, u32)> {
+        let record = self.index.find(container)?;
+        let run = record.live.borrow().state.run();
+        match run {
+            Some(run) => Ok((record, run.pid)),
+            None => Err(Error::Conflict(format!(
+                "cannot join namespaces of a non running container: {container}"
+            ))),
+        }
+    }
+
+    /// Everything that a run needs on disk; and the message that asks for it.
+    fn prepare(&self, record: &Record, shared: Shared, shim: &Path) -> Result<Launch> {
+        let spec = &record.spec;
+        let bundle = self.bundle_path(&record.id);
+        std::fs::DirBuilder::new().mode(0o700).create(&bundle).map_err(|source| Error::File {
+            what: "make the bundle",
+            path: bundle.clone(),
+            source,
+        })?;
+        // Recovery looks here for the exit record of a shim that is gone.
+        std::os::unix::fs::symlink(shim, bundle.join(SHIM_LINK)).map_err(|source| Error::File {
+            what: "note the shim in",
+            path: bundle.clone(),
+            source,
+        })?;
+        if spec.ipc == IpcMode::Shareable {
+            mount_shm(&self.shm_path(&record.id), spec)?;
+        }
+        let hostname = hostname(spec, &shared);
+        let etc = match shared.etc {
+            Some(etc) => etc,
+            None => self.write_etc(&record.id, spec, &hostname)?,
+        };
+        for mount in &spec.mounts {
+            if let MountSpec::Bind(bind) = mount {
+                ensure_source(&bind.source, bind.create_source)?;
+            }
+        }
+        let (devices, device_rules) = devices(spec)?;
+        let around = Surroundings {
+            hostname,
+            cgroup_path: self.cgroup_path(&record.id),
+            etc,
+            volumes: self.volume_paths(spec),
+            shm: shared.shm,
+            network_pid: shared.network_pid,
+            pid_pid: shared.pid_pid,
+            ipc_pid: shared.ipc_pid,
+            devices,
+            device_rules,
+        };
+        let document =
+            serde_json::to_vec(&plan::runtime_spec(spec, &around)?).expect("a specification is JSON");
+        let config = bundle.join("config.json");
+        std::fs::write(&config, document).map_err(|source| Error::File {
+            what: "write the bundle's",
+            path: config,
+            source,
+        })?;
+        Ok(Launch {
+            bundle,
+            cgroup: around.cgroup_path,
+            rootfs: self.snapshots().mounts(&record.id)?,
+            terminal: spec.terminal,
+            options: self.create_options(record),
+            attaches: Vec::new(),
+        })
+    }
+
+    fn create_options(&self, record: &Record) -> CreateOptions {
+        let spec = &record.spec;
+        let (height, width) = spec.console_size.unwrap_or_default();
+        CreateOptions {
+            user: spec.user.clone(),
+            group_add: spec.group_add.clone(),
+            log: Some(LogOptions {
+                path: self.log_path(&record.id).display().to_string(),
+                max_size_bytes: spec.log.max_size_bytes.unwrap_or(self.config.log.max_size_bytes),
+                max_files: spec.log.max_files.unwrap_or(self.config.log.max_files),
+                disabled: spec.log.driver == LogDriver::None,
+            }),
+            open_stdin: spec.open_stdin,
+            stdin_once: spec.stdin_once,
+            ensure_cwd: true,
+            set_home: true,
+            width: width.into(),
+            height: height.into(),
+            default_rlimits: plan::default_rlimits(spec),
+            wait_attach: false,
+        }
+    }
+
+    /// `/etc/hostname`, `/etc/hosts` and `/etc/resolv.conf`, anew for each run.
+    fn write_etc(&self, id: &str, spec: &ContainerSpec, hostname: &str) -> Result<EtcFiles> {
+        let files = self.etc_files(id);
+        let of_host = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
+        let hosts = match spec.network {
+            NetworkMode::Host => of_host("/etc/hosts"),
+            NetworkMode::None | NetworkMode::Container(_) => LOCAL_HOSTS.to_owned(),
+        };
+        let write = |path: &Path, text: &str| {
+            std::fs::write(path, text).map_err(|source| Error::File {
+                what: "write",
+                path: path.to_owned(),
+                source,
+            })
+        };
+        write(&files.hostname, &format!("{hostname}\n"))?;
+        write(&files.hosts, &hosts)?;
+        write(&files.resolv_conf, &of_host("/etc/resolv.conf"))?;
+        Ok(files)
+    }
+
+    /// Removes what a run left in the state directory.
+    pub(crate) fn remove_bundle(&self, id: &str) {
+        let shm = self.shm_path(id);
+        if shm.exists() {
+            // Busy or not a mount: removing the directory below tells.
+            drop(rustix::mount::unmount(&shm, rustix::mount::UnmountFlags::DETACH));
+        }
+        let bundle = self.bundle_path(id);
+        if let Err(error) = std::fs::remove_dir_all(&bundle)
+            && error.kind() != std::io::ErrorKind::NotFound
+        {
+            tracing::warn!(path = %bundle.display(), %error, "a bundle could not be removed");
+        }
+    }
+}
+
+const LOCAL_HOSTS: &str = "127.0.0.1\tlocalhost
+::1\tlocalhost ip6-localhost ip6-loopback
+fe00::\tip6-localnet
+ff00::\tip6-mcastprefix
+ff02::1\tip6-allnodes
+ff02::2\tip6-allrouters
+";
+
+fn hostname(spec: &ContainerSpec, shared: &Shared) -> String {
+    let of_host = || rustix::system::uname().nodename().to_string_lossy().into_owned();
+    match &shared.hostname {
+        Some(hostname) => hostname.clone(),
+        None if spec.uts == UtsMode::Host || spec.hostname.is_empty() => of_host(),
+        None => spec.hostname.clone(),
+    }
+}
+
+/// The `/dev/shm` that other containers may join is a mount of the host's, because theirs begins with its clone.
+fn mount_shm(path: &Path, spec: &ContainerSpec) -> Result<()> {
+    let failed = |source: std::io::Error| Error::File {
+        what: "mount shared memory at",
+        path: path.to_owned(),
+        source,
+    };
+    std::fs::create_dir(path).map_err(failed)?;
+    let size = spec.shm_size_bytes.unwrap_or(plan::DEFAULT_SHM_SIZE_BYTES);
+    let options = std::ffi::CString::new(format!("mode=1777,size={size}")).expect("digits have no zero byte");
+    let flags = MountFlags::NOEXEC | MountFlags::NOSUID | MountFlags::NODEV;
+    rustix::mount::mount("shm", path, "tmpfs", flags, options.as_c_str())
+        .map_err(|errno| failed(errno.into()))
+}
+
+fn ensure_source(source: &str, create: bool) -> Result<()> {
+    match std::fs::metadata(source) {
+        Ok(_) => Ok(()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound && create => {
+            std::fs::create_dir_all(source).map_err(|error| Error::File {
+                what: "make the bind source",
+                path: source.into(),
+                source: error,
+            })
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Err(missing_source(source)),
+        Err(error) => {
+            Err(Error::File { what: "look at the bind source", path: source.into(), source: error })
+        }
+    }
+}
+
+/// Docker's words for a bind mount without a source.
+pub(crate) fn missing_source(source: &str) -> Error {
+    Error::InvalidArgument(format!(
+        "invalid mount config for type \"bind\": bind source path does not exist: {source}"
+    ))
+}
+
+/// The device nodes that were asked for and the rules that allow them.
+pub(crate) fn devices(spec: &ContainerSpec) -> Result<(Vec<Device>, Vec<DeviceRule>)> {
+    let mut found = Vec::new();
+    if spec.privileged {
+        let all =
+            DeviceSpec { host_path: "/dev".into(), container_path: "/dev".into(), permissions: "rwm".into() };
+        collect_devices(&all, DEVICES_DEPTH_MAX, &mut found)?;
+    }
+    for asked in &spec.devices {
+        let before = found.len();
+        collect_devices(asked, DEVICES_DEPTH_MAX, &mut found)?;
+        if found.len() == before {
+            return Err(no_device(asked, "it is not a device node and contains none"));
+        }
+    }
+    Ok(found.into_iter().unzip())
+}
+
+fn no_device(device: &DeviceSpec, why: &str) -> Error {
+    Error::InvalidArgument(format!(
+        "error gathering device information while adding custom device \"{}\": {why}",
+        device.host_path
+    ))
+}
+
+fn collect_devices(asked: &DeviceSpec, depth: usize, found: &mut Vec<(Device, DeviceRule)>) -> Result<()> {
+    let failed = |error: std::io::Error| no_device(asked, &error.to_string());
+    let metadata = std::fs::metadata(&asked.host_path).map_err(failed)?;
+    if found.len() > DEVICES_MAX {
+        return Err(no_device(asked, "too many devices"));
+    }
+    if metadata.is_dir() {
+        if depth == 0 {
+            return Ok(());
+        }
+        for entry in std::fs::read_dir(&asked.host_path).map_err(failed)? {
+            let entry = entry.map_err(failed)?;
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let is_link = entry.file_type().map_err(failed)?.is_symlink();
+            // Of a container's own making, or leading back.
+            if is_link || ["pts", "shm", "fd", "mqueue", "console", ".udev", ".lxc"].contains(&name.as_str())
+            {
+                continue;
+            }
+            let below = DeviceSpec {
+                host_path: format!("{}/{name}", asked.host_path.trim_end_matches('/')),
+                container_path: format!("{}/{name}", asked.container_path.trim_end_matches('/')),
+                permissions: asked.permissions.clone(),
+            };
+            collect_devices(&below, depth - 1, found)?;
+        }
+        return Ok(());
+    }
+    let kind = match metadata.file_type() {
+        kind if kind.is_char_device() => "c",
+        kind if kind.is_block_device() => "b",
+        _ => return Ok(()),
+    };
+    let number = metadata.rdev();
+    let (major, minor) = (i64::from(rustix::fs::major(number)), i64::from(rustix::fs::minor(number)));
+    let device = Device {
+        kind: kind.into(),
+        path: asked.container_path.clone(),
+        major,
+        minor,
+        file_mode: Some(metadata.mode() & 0o7777),
+        uid: Some(metadata.uid()),
+        gid: Some(metadata.gid()),
+    };
+    let rule = DeviceRule {
+        allow: true,
+        kind: Some(kind.into()),
+        major: Some(major),
+        minor: Some(minor),
+        access: asked.permissions.clone(),
+    };
+    found.push((device, rule));
+    Ok(())
+}

@@ -1,0 +1,130 @@
+//! Logs that grow and rotate while they are read.
+
+use std::fs;
+use std::io::Write;
+use std::path::Path;
+
+use super::files::read_all;
+use super::*;
+
+const BOTH: LogOptions =
+    LogOptions { stdout: true, stderr: true, follow: false, tail: None, since_ns: None, until_ns: None };
+
+/// Writes as the shim does: `files` are kept, each of `lines` lines.
+struct Writer {
+    directory: PathBuf,
+    lines: u32,
+    files: u32,
+    count: u32,
+}
+
+impl Writer {
+    fn new(directory: &Path, lines: u32, files: u32) -> Writer {
+        Writer { directory: directory.to_owned(), lines, files, count: 0 }
+    }
+
+    fn write(&mut self, number: u32) {
+        let path = self.directory.join("log.json");
+        if self.count == self.lines {
+            for old in (1..self.files).rev() {
+                let from = if old == 1 {
+                    path.clone()
+                } else {
+                    self.directory.join(format!("log.json.{}", old - 1))
+                };
+                drop(fs::rename(from, self.directory.join(format!("log.json.{old}"))));
+            }
+            self.count = 0;
+        }
+        let mut file = fs::OpenOptions::new().create(true).append(true).open(path).unwrap();
+        let stream = if number % 2 == 0 { "stdout" } else { "stderr" };
+        let line = format!(
+            "{{\"log\":\"{number}\\n\",\"stream\":\"{stream}\",\"time\":\"1970-01-01T00:00:00.{number:09}Z\"}}\n"
+        );
+        file.write_all(line.as_bytes()).unwrap();
+        self.count += 1;
+    }
+}
+
+fn numbers(entries: &[LogEntry]) -> Vec<u32> {
+    entries.iter().map(|entry| String::from_utf8_lossy(&entry.bytes).trim().parse().unwrap()).collect()
+}
+
+#[test]
+fn entries_are_selected_by_stream_time_and_number_across_files() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut writer = Writer::new(directory.path(), 4, 3);
+    (0..10).for_each(|number| writer.write(number));
+    let read = |options| numbers(&read_all(directory.path().to_owned(), options).unwrap());
+    assert_eq!(read(BOTH), (0..10).collect::<Vec<_>>());
+    assert_eq!(read(LogOptions { stderr: false, ..BOTH }), [0, 2, 4, 6, 8]);
+    assert_eq!(read(LogOptions { stdout: false, ..BOTH }), [1, 3, 5, 7, 9]);
+    assert_eq!(read(LogOptions { since_ns: Some(7), ..BOTH }), [7, 8, 9]);
+    assert_eq!(read(LogOptions { until_ns: Some(2), ..BOTH }), [0, 1, 2]);
+    for tail in 0..12 {
+        let first = 10_u64.saturating_sub(tail);
+        let expected: Vec<u32> = (0..10).filter(|number| u64::from(*number) >= first).collect();
+        assert_eq!(read(LogOptions { tail: Some(tail), ..BOTH }), expected, "tail {tail}");
+    }
+}
+
+#[test]
+fn torn_lines_are_skipped_and_no_log_is_an_empty_one() {
+    let directory = tempfile::tempdir().unwrap();
+    assert_eq!(read_all(directory.path().to_owned(), BOTH).unwrap(), []);
+    let mut writer = Writer::new(directory.path(), 100, 1);
+    writer.write(1);
+    let mut file = fs::OpenOptions::new().append(true).open(directory.path().join("log.json")).unwrap();
+    file.write_all(b"{\"log\":\"torn\n").unwrap();
+    writer.write(2);
+    assert_eq!(numbers(&read_all(directory.path().to_owned(), BOTH).unwrap()), [1, 2]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_follower_sees_every_line_once_across_rotations_and_then_ends() {
+    const LAST: u32 = 20_000;
+    let directory = tempfile::tempdir().unwrap();
+    let watcher = Watcher::new().unwrap();
+    let (open_sender, is_open) = watch::channel(true);
+    let options = LogOptions { follow: true, ..BOTH };
+    let path = directory.path().to_owned();
+    let mut stream = open(&watcher, path.clone(), options, Some(is_open)).unwrap();
+    let writing = tokio::task::spawn_blocking(move || {
+        let mut writer = Writer::new(&path, 500, 30);
+        (0..LAST).for_each(|number| writer.write(number));
+        open_sender.send_replace(false);
+    });
+    let mut expected = 0;
+    while let Some(entry) = stream.next().await {
+        assert_eq!(numbers(&[entry.unwrap()]), [expected]);
+        expected += 1;
+    }
+    assert_eq!(expected, LAST);
+    writing.await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_slow_follower_keeps_files_that_are_rotated_away() {
+    let directory = tempfile::tempdir().unwrap();
+    let watcher = Watcher::new().unwrap();
+    let (open_sender, is_open) = watch::channel(true);
+    let options = LogOptions { follow: true, ..BOTH };
+    let mut stream = open(&watcher, directory.path().to_owned(), options, Some(is_open)).unwrap();
+    let mut writer = Writer::new(directory.path(), 300, 3);
+    writer.write(0);
+    assert_eq!(numbers(&[stream.next().await.unwrap().unwrap()]), [0]);
+    // Nobody reads meanwhile; the reader has room for two batches and then only keeps files.
+    for number in 1..6000 {
+        writer.write(number);
+        if number % 100 == 0 {
+            tokio::time::sleep(std::time::Duration::from_millis(2)).await;
+        }
+    }
+    open_sender.send_replace(false);
+    let mut expected = 1;
+    while let Some(entry) = stream.next().await {
+        assert_eq!(numbers(&[entry.unwrap()]), [expected]);
+        expected += 1;
+    }
+    assert_eq!(expected, 6000);
+}

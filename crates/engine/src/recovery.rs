@@ -1,0 +1,232 @@
+//! What the engine does when it opens: it finds out what runs, and finishes or undoes what was begun.
+//!
+//! The truth about running containers is with their shims, the truth about what exists is in the database. In order:
+//! 1. rows become records, at rest;
+//! 2. every shim is asked whose it is. One with a container is taken up: it runs (and is watched on), or it has ended (and
+//!    the exit is recorded, with everything that follows from it). One without is ended;
+//! 3. a container that its row calls running and that has no shim has ended: the shim's exit record tells how, else it was
+//!    lost;
+//! 4. intents are undone, and everything that no row names is removed: bundles, control groups, layers, files;
+//! 5. restart policies are applied.
+//!
+//! When the database was lost, nothing that it may have named is removed.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Deserialize;
+use store::Origin;
+use store::snapshots::Kind as SnapshotKind;
+
+use crate::blocking::blocking;
+use crate::clock;
+use crate::containers::record::Record;
+use crate::containers::state::{Run, State};
+use crate::engine::{Engine, NAMESPACE};
+use crate::error::{Error, Result};
+use crate::restart;
+use crate::tasks::{Ended, Task, TaskStatus};
+use crate::volumes;
+
+/// How long the processes of a container that goes may take to end.
+const DISCARD_TIMEOUT: Duration = Duration::from_secs(5);
+/// An exit record is one short line.
+const EXIT_RECORD_MAX_BYTES: u64 = 4096;
+
+/// The exit record that a shim writes before it tells anybody.
+#[derive(Debug, Deserialize)]
+struct ExitRecord {
+    exit_status: i32,
+    exited_at_ns: i64,
+    #[serde(default)]
+    oom_killed: bool,
+}
+
+/// What has an owner and stays.
+#[derive(Debug, Default)]
+struct Kept {
+    /// Containers with a shim.
+    containers: BTreeSet<String>,
+    shims: BTreeSet<PathBuf>,
+}
+
+/// Brings memory, database and kernel together.
+pub(crate) async fn recover(engine: &Arc<Engine>) -> Result<()> {
+    let own = engine.clone();
+    let (records, shims) =
+        blocking(move || Ok::<_, Error>((own.read_rows()?, own.shim_directories()?))).await?;
+    for record in records {
+        engine.index.insert(Arc::new(record));
+    }
+    // All at once: a thousand shims must not take a thousand round trips.
+    let asked: Vec<_> = shims.into_iter().map(|shim| tokio::spawn(meet(engine.clone(), shim))).collect();
+    let mut kept = Kept::default();
+    for shim in asked {
+        if let Ok(Some((container, shim))) = shim.await {
+            kept.containers.insert(container);
+            kept.shims.insert(shim);
+        }
+    }
+    for record in engine.index.all() {
+        if kept.containers.contains(&record.id) {
+            continue;
+        }
+        if record.ran {
+            engine.clone().end(record, None, Err(Error::ShimLost)).await;
+        } else if record.live.borrow().state == State::Restarting {
+            engine.clone().restart_after(record.clone(), Duration::ZERO);
+        } else {
+            start_by_policy(engine, &record);
+        }
+    }
+    let own = engine.clone();
+    blocking(move || own.sweep(&kept)).await
+}
+
+/// Takes up a shim or ends it; the container that it belongs to.
+async fn meet(engine: Arc<Engine>, directory: PathBuf) -> Option<(String, PathBuf)> {
+    // Without a process behind the socket the directory goes with the sweep, after its exit record was looked at.
+    // A spare shim ends by itself: its daemon is gone.
+    let task = Arc::new(Task::adopt(&directory).await.ok().flatten()?);
+    let id = task.container().to_owned();
+    let taken_up = match engine.index.find(&id) {
+        Ok(record) => take_up(&engine, &record, &task).await,
+        Err(error) => Err(error),
+    };
+    match taken_up {
+        Ok(()) => Some((id, directory)),
+        Err(error) => {
+            tracing::warn!(container = id, error = %error.chain(), "a shim is ended");
+            discard(&task).await;
+            None
+        }
+    }
+}
+
+/// Goes on where the last engine left a container.
+async fn take_up(engine: &Arc<Engine>, record: &Arc<Record>, task: &Arc<Task>) -> Result<()> {
+    let state = task.state().await?;
+    let run = Run {
+        pid: state.pid,
+        started_ns: record.live.borrow().last.started_ns.unwrap_or_else(clock::now_ns),
+    };
+    let now = match state.status {
+        // The last engine died between creation and start: nobody was told that it runs.
+        TaskStatus::Created => return Err(Error::Conflict("it was not started when the daemon died".into())),
+        TaskStatus::Running | TaskStatus::Stopped => State::Running(run),
+        TaskStatus::Paused => State::Paused(run),
+    };
+    // It answers at once if the end was before.
+    let exit = task.wait("").await?;
+    record.log_open.send_replace(true);
+    record.live.send_modify(|live| {
+        live.state = now;
+        live.last.started_ns = Some(run.started_ns);
+        live.task = Some(task.clone());
+    });
+    engine.supervise(record.clone(), task.clone(), exit);
+    Ok(())
+}
+
+/// Ends a shim that has no business any more, with everything that it runs.
+async fn discard(task: &Task) {
+    // Each of these may have nothing to do; the sweep takes care of what is left.
+    drop(task.kill("", crate::signals::SIGKILL).await);
+    if let Ok(exit) = task.wait("").await {
+        drop(tokio::time::timeout(DISCARD_TIMEOUT, exit.get("wait for a task")).await);
+    }
+    drop(task.delete("").await);
+    task.shutdown().await;
+}
+
+fn start_by_policy(engine: &Arc<Engine>, record: &Arc<Record>) {
+    let (state, was_stopped) = {
+        let live = record.live.borrow();
+        (live.state, live.was_stopped)
+    };
+    if state != State::Exited || !restart::starts_with_engine(record.spec.restart, was_stopped) {
+        return;
+    }
+    record.live.send_modify(|live| (live.state, live.was_stopped) = (State::Restarting, false));
+    engine.clone().restart_after(record.clone(), Duration::ZERO);
+}
+
+impl Engine {
+    fn shim_directories(&self) -> Result<Vec<PathBuf>> {
+        Ok(names(&self.config.state.join("shims"))?.into_iter().map(|(_, path)| path).collect())
+    }
+
+    /// Undoes what was begun and removes what nobody names.
+    fn sweep(&self, kept: &Kept) -> Result<()> {
+        for leftover in self.intents.leftovers()? {
+            if leftover.note.kind == volumes::MAKE_INTENT
+                && self.volume_row(&leftover.note.subject)?.is_none()
+            {
+                self.remove_volume_files(&leftover.note.subject);
+            }
+            leftover.finish()?;
+        }
+        for (id, _) in names(&self.config.state.join("bundles"))? {
+            if !kept.containers.contains(&id) {
+                self.kill_cgroup(&id);
+                self.remove_bundle(&id);
+            }
+        }
+        for shim in self.shim_directories()? {
+            if !kept.shims.contains(&shim) {
+                self.remove_shim(&shim);
+            }
+        }
+        for id in self.cgroups() {
+            if !kept.containers.contains(&id) {
+                self.kill_cgroup(&id);
+            }
+        }
+        // A database that was lost, or went back in time, does not know everything that has an owner.
+        match self.store.recovery().origin {
+            Origin::New | Origin::Intact => self.sweep_containers(),
+            Origin::Backup { .. } | Origin::Lost { .. } => Ok(()),
+        }
+    }
+
+    /// Layers and files of containers that have no row, not even a damaged one.
+    fn sweep_containers(&self) -> Result<()> {
+        let rows = self.store.read(|tx| store::containers::list(tx, NAMESPACE))?;
+        let ids: BTreeSet<String> = rows.into_iter().map(|row| row.uid).collect();
+        for snapshot in self.snapshots().list()? {
+            if snapshot.kind != SnapshotKind::Committed && !ids.contains(&snapshot.name) {
+                self.snapshots().remove(&snapshot.name)?;
+            }
+        }
+        self.snapshots().cleanup()?;
+        for (id, _) in names(&self.store.layout().containers())? {
+            if !ids.contains(&id) {
+                self.remove_layer(&id);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What is in a directory of ours: names and paths.
+fn names(directory: &Path) -> Result<Vec<(String, PathBuf)>> {
+    let failed = |source| Error::File { what: "list", path: directory.to_owned(), source };
+    let mut names = Vec::new();
+    for entry in std::fs::read_dir(directory).map_err(failed)? {
+        let entry = entry.map_err(failed)?;
+        names.push((entry.file_name().to_string_lossy().into_owned(), entry.path()));
+    }
+    Ok(names)
+}
+
+/// How a container ended, by the record of its shim.
+pub(crate) fn read_exit(directory: &Path) -> Option<Ended> {
+    use std::io::Read;
+    let mut text = String::new();
+    let file = std::fs::File::open(directory.join("exit.json")).ok()?;
+    file.take(EXIT_RECORD_MAX_BYTES).read_to_string(&mut text).ok()?;
+    let record: ExitRecord = serde_json::from_str(&text).ok()?;
+    Some(Ended { code: record.exit_status, finished_ns: record.exited_at_ns, oom_killed: record.oom_killed })
+}
