@@ -24,7 +24,7 @@ pub(crate) const NOUNS: [(&str, &str); 4] = [
 ];
 
 /// Commands of Docker's that are not there yet, at the top or in a group.
-pub(crate) const NOT_YET: [&str; 35] = [
+pub(crate) const NOT_YET: [&str; 32] = [
     "build",
     "builder",
     "buildx",
@@ -33,9 +33,11 @@ pub(crate) const NOT_YET: [&str; 35] = [
     "compose",
     "context",
     "cp",
+    "dial-stdio",
     "df",
     "diff",
     "export",
+    "history",
     "login",
     "logout",
     "manifest",
@@ -55,11 +57,6 @@ pub(crate) const NOT_YET: [&str; 35] = [
     "top",
     "trust",
     "update",
-    "import-bundle",
-    "dial-stdio",
-    "scout",
-    "init",
-    "bake",
 ];
 
 const fn entry(
@@ -76,7 +73,7 @@ const fn top(verbs: &'static [&'static str], command: &'static Command) -> Entry
 }
 
 /// Every command, in the order of the help.
-pub(crate) static ENTRIES: [Entry; 35] = [
+pub(crate) static ENTRIES: [Entry; 34] = [
     entry("container", &["attach"], Some("attach"), &container::attach::COMMAND),
     entry("container", &["create"], Some("create"), &container::create::COMMAND),
     entry("container", &["exec"], Some("exec"), &container::exec::COMMAND),
@@ -94,7 +91,6 @@ pub(crate) static ENTRIES: [Entry; 35] = [
     entry("container", &["stop"], Some("stop"), &container::stop::COMMAND),
     entry("container", &["unpause"], Some("unpause"), &container::pause::UNPAUSE),
     entry("container", &["wait"], Some("wait"), &container::wait::COMMAND),
-    entry("image", &["history"], Some("history"), &image::history::COMMAND),
     entry("image", &["import"], Some("import"), &image::import::COMMAND),
     entry("image", &["inspect"], None, &image::inspect::COMMAND),
     entry("image", &["load"], Some("load"), &image::load::COMMAND),

@@ -142,26 +142,14 @@ pub(crate) fn local(seconds: i64) -> String {
     }
 }
 
-/// RFC 3339 in local time, to the second.
-pub(crate) fn local_rfc3339(seconds: i64) -> String {
-    match Timestamp::from_second(seconds) {
-        Ok(moment) => {
-            utc_as_z(moment.to_zoned(TimeZone::system()).strftime("%Y-%m-%dT%H:%M:%S%:z").to_string())
-        }
-        Err(_) => String::new(),
-    }
-}
-
-fn utc_as_z(text: String) -> String {
-    text.strip_suffix("+00:00").map_or_else(|| text.clone(), |utc| format!("{utc}Z"))
-}
-
 /// RFC 3339 with all nine digits in local time, as `docker events` prints it.
 pub(crate) fn local_precise(nanoseconds: i64) -> String {
     match Timestamp::from_nanosecond(nanoseconds.into()) {
         Ok(moment) => {
-            utc_as_z(moment.to_zoned(TimeZone::system()).strftime("%Y-%m-%dT%H:%M:%S%.9f%:z").to_string())
+            let text = moment.to_zoned(TimeZone::system()).strftime("%Y-%m-%dT%H:%M:%S%.9f%:z").to_string();
+            text.strip_suffix("+00:00").map_or_else(|| text.clone(), |utc| format!("{utc}Z"))
         }
+
         Err(_) => String::new(),
     }
 }

@@ -48,8 +48,9 @@ pub(crate) const COMMAND: Command = Command {
 /// How long a follower tries to find a daemon again.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// How long it waits between two tries.
-const PAUSE: Duration = Duration::from_millis(100);
+/// How long it waits between two tries, at first and at most.
+const PAUSE: Duration = Duration::from_millis(50);
+const MAX_PAUSE: Duration = Duration::from_secs(1);
 
 fn run(cli: &Cli, given: &Given) -> Result<u8, Error> {
     let now = Timestamp::now();
@@ -104,6 +105,7 @@ async fn show(client: &Client, given: &Given, mut request: Request) -> Result<()
         client.stream(Method::GET, request.path(&container.id, entries.are_stamped()), Body::empty()).await?;
     let mut result = print(first, &mut entries).await;
     let mut lost_at = Instant::now();
+    let mut pause = PAUSE;
     while request.is_following {
         match result {
             Ok(()) => {
@@ -115,7 +117,8 @@ async fn show(client: &Client, given: &Given, mut request: Request) -> Result<()
             Err(error) if error.is_lost_connection() && lost_at.elapsed() < PATIENCE => {}
             Err(error) => return Err(error),
         }
-        tokio::time::sleep(PAUSE).await;
+        tokio::time::sleep(pause).await;
+        let shown = entries.last_shown();
         request = request.from(entries.resume());
         let path = request.path(&container.id, entries.are_stamped());
         result = match client.stream(Method::GET, path, Body::empty()).await {
@@ -128,6 +131,7 @@ async fn show(client: &Client, given: &Given, mut request: Request) -> Result<()
             Err(error) if error.is_not_found() => Ok(()),
             Err(error) => Err(error),
         };
+        pause = if entries.last_shown() == shown { MAX_PAUSE.min(pause * 2) } else { PAUSE };
     }
     result?;
     entries.finish()

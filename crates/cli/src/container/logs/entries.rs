@@ -71,9 +71,14 @@ impl Entries {
             self.decoder = Some(Decoder::default());
         }
         self.resumed_after = self.last_shown;
-        let last = self.last_shown.into_iter().flatten().max()?;
+        let last = self.last_shown()?;
         // What was before the first entry was not wanted.
         self.first_shown.map(|first| first.max(last - DISORDER))
+    }
+
+    /// When the newest entry was printed.
+    pub(crate) fn last_shown(&self) -> Option<i128> {
+        self.last_shown.into_iter().flatten().max()
     }
 
     /// At the end of the log: the last line of a terminal may have no newline.
