@@ -6,8 +6,9 @@
 //! collection do not meet: a blob that is not yet held by a record is held by its [`Pin`].
 
 use std::collections::HashMap;
-use std::fs::{self, File};
+use std::fs::{self, File, Permissions};
 use std::io::{self, Read, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -17,6 +18,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::error::{Error, Result};
 use crate::layout::{Layout, private_dir};
+use crate::tree;
 
 /// The content store.
 #[derive(Debug)]
@@ -66,7 +68,8 @@ impl Content {
         let failed = |source| Error::file("clear", &content.ingests, source);
         for entry in fs::read_dir(&content.ingests).map_err(failed)? {
             let path = entry.map_err(failed)?.path();
-            fs::remove_dir_all(&path).map_err(|source| Error::file("remove", &path, source))?;
+            tree::remove(&content.ingests, &name_of(&path))
+                .map_err(|source| Error::file("remove", &path, source))?;
         }
         Ok(content)
     }
@@ -157,34 +160,46 @@ impl Content {
         Ok(())
     }
 
-    /// Removes a blob; one that is not there is no error.
-    pub(crate) fn delete(&self, digest: &Digest) -> Result<()> {
-        let path = self.path(digest)?;
-        match fs::remove_file(&path) {
-            Err(source) if source.kind() != io::ErrorKind::NotFound => {
-                Err(Error::file("remove", &path, source))
-            }
-            _ => Ok(()),
-        }
-    }
-
     /// Keeps a blob, which may not exist yet, from being collected.
     pub fn pin(&self, digest: &Digest) -> Pin {
         *self.pins.0.lock().expect("no holder panics").entry(digest.clone()).or_default() += 1;
         Pin { pins: Arc::clone(&self.pins), digest: digest.clone() }
     }
 
-    /// Runs `sweep` on each blob that is not pinned, while nothing can be pinned.
-    pub(crate) fn sweep(&self, mut is_garbage: impl FnMut(&Blob) -> bool) -> Result<Vec<Blob>> {
-        let pins = self.pins.0.lock().expect("no holder panics");
-        let mut removed = Vec::new();
-        for blob in self.list()? {
-            if !pins.contains_key(&blob.digest) && is_garbage(&blob) {
-                self.delete(&blob.digest)?;
-                removed.push(blob);
-            }
+    /// Deletes the candidates that are neither pinned nor held. `marks` is called when nothing can be pinned any more, and
+    /// tells what is held. Only names are taken away meanwhile; deleting the bytes of a large blob takes its time.
+    pub(crate) fn sweep<H: Fn(&Digest) -> bool>(
+        &self,
+        candidates: Vec<Blob>,
+        marks: impl FnOnce() -> Result<H>,
+    ) -> Result<Vec<Blob>> {
+        let blobs = self.set_aside(candidates, marks)?;
+        for blob in &blobs {
+            let path = self.aside(&blob.digest);
+            fs::remove_file(&path).map_err(|source| Error::file("remove", &path, source))?;
         }
-        Ok(removed)
+        Ok(blobs)
+    }
+
+    fn set_aside<H: Fn(&Digest) -> bool>(
+        &self,
+        mut blobs: Vec<Blob>,
+        marks: impl FnOnce() -> Result<H>,
+    ) -> Result<Vec<Blob>> {
+        let pins = self.pins.0.lock().expect("no holder panics");
+        let is_held = marks()?;
+        blobs.retain(|blob| !pins.contains_key(&blob.digest) && !is_held(&blob.digest));
+        for blob in &blobs {
+            let path = self.path(&blob.digest)?;
+            fs::rename(&path, self.aside(&blob.digest))
+                .map_err(|source| Error::file("set aside", &path, source))?;
+        }
+        Ok(blobs)
+    }
+
+    /// Where a collected blob waits to be deleted. What is left there by a kill goes with the other leftovers.
+    fn aside(&self, digest: &Digest) -> PathBuf {
+        self.ingests.join(digest.hex())
     }
 
     fn path(&self, digest: &Digest) -> Result<PathBuf> {
@@ -212,11 +227,15 @@ impl Ingest<'_> {
         let pin = self.content.pin(&actual);
         let target = self.content.path(&actual)?;
         let failed = |source| Error::file("store", &target, source);
-        if !target.exists() {
+        // One of another size was damaged after it was stored; now there are good bytes for it.
+        let is_there = fs::metadata(&target).is_ok_and(|data| data.len() == self.size);
+        if !is_there {
+            self.file.set_permissions(Permissions::from_mode(0o444)).map_err(failed)?;
             self.file.sync_all().map_err(failed)?;
             fs::rename(self.directory.join("data"), &target).map_err(failed)?;
-            File::open(&self.content.blobs).and_then(|folder| folder.sync_all()).map_err(failed)?;
         }
+        // Also when it is there: whoever renamed it may not have come to this yet.
+        File::open(&self.content.blobs).and_then(|folder| folder.sync_all()).map_err(failed)?;
         Ok((Blob { digest: actual, size: self.size }, pin))
     }
 }
@@ -254,6 +273,10 @@ impl Drop for Pin {
             }
         }
     }
+}
+
+fn name_of(path: &Path) -> String {
+    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
 fn finish(hash: Sha256) -> Digest {

@@ -7,13 +7,14 @@
 //! * [`Commit::Ordered`]: not synced. It survives a killed process, and after a power failure it is there whole or not at
 //!   all, and never without what was committed before it.
 //!
-//! A batch with one durable request is synced for all of it. A damaged database is set aside and replaced by its backup,
-//! or by an empty one; [`Origin`] says so.
+//! A batch with one durable request is synced for all of it. The WAL is written back when it is long or nothing is to do,
+//! after the answers. A damaged database is set aside and replaced by its backup, or by an empty one; [`Origin`] says so.
 
-use std::fs;
+mod file;
+
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -21,7 +22,7 @@ use rusqlite::{Connection, OpenFlags};
 
 use crate::error::{Error, Result};
 use crate::layout::Layout;
-use crate::schema;
+use file::Opened;
 
 /// Requests that may wait for the writer; more make their callers wait in line.
 const QUEUE: usize = 256;
@@ -35,11 +36,14 @@ const READERS: usize = 4;
 /// SQLite's page cache of each connection, in KiB: the database of a busy machine is a few megabytes.
 const CACHE_KIB: i32 = 512;
 
-/// Free pages of 4 KiB that the database keeps for deletions on a full disk.
-const RESERVE_PAGES: i64 = 256;
+/// SQLite's default, and a page of the kernel's cache.
+const PAGE_BYTES: u64 = 4096;
 
-/// The WAL is written back when it has so many pages; fewer than it holds in reserve.
-const CHECKPOINT_PAGES: i64 = 200;
+/// The WAL is written back within a commit when it has so many pages: a burst that never pauses must not make it endless.
+const CHECKPOINT_PAGES: u32 = 768;
+
+/// The WAL is written back, outside of any commit, when nobody has written for so long.
+const IDLE: Duration = Duration::from_secs(1);
 
 /// Only this process uses the database; a lock is only ever held for one commit.
 const BUSY: Duration = Duration::from_secs(5);
@@ -85,6 +89,7 @@ struct Job {
 /// The database, open.
 #[derive(Debug)]
 pub(crate) struct Db {
+    layout: Layout,
     path: PathBuf,
     jobs: Option<SyncSender<Job>>,
     writer: Option<JoinHandle<()>>,
@@ -92,21 +97,17 @@ pub(crate) struct Db {
 }
 
 impl Db {
-    /// Opens the database, replacing it if it is damaged.
-    pub(crate) fn open(layout: &Layout) -> Result<(Db, Origin)> {
+    /// Opens the database, replacing it if it is damaged; also tells what was wrong with rows that had to go.
+    pub(crate) fn open(layout: &Layout) -> Result<(Db, Origin, Vec<String>)> {
         let path = layout.database();
-        let is_new = !path.exists();
-        let (connection, origin) = match open_checked(&path) {
-            Ok(connection) => (connection, if is_new { Origin::New } else { Origin::Intact }),
-            Err(error @ (Error::DatabaseFull | Error::Newer { .. })) => return Err(error),
-            Err(_) => replace(layout)?,
-        };
+        let Opened { connection, origin, damaged_rows } = file::open(layout)?;
         let (jobs, queue) = sync_channel(QUEUE);
         let writer = std::thread::Builder::new()
             .name("store-writer".into())
-            .spawn(move || write_loop(&connection, &queue))
+            .spawn(move || Writer { connection, is_full: None, is_dirty: true }.run(&queue))
             .map_err(|source| Error::file("start the writer of", &path, source))?;
-        Ok((Db { path, jobs: Some(jobs), writer: Some(writer), readers: Mutex::default() }, origin))
+        let (layout, readers) = (layout.clone(), Mutex::default());
+        Ok((Db { layout, path, jobs: Some(jobs), writer: Some(writer), readers }, origin, damaged_rows))
     }
 
     /// Runs `work` in a transaction and waits for its commit.
@@ -149,35 +150,25 @@ impl Db {
         result
     }
 
-    /// Copies the database to `target`, durably.
-    pub(crate) fn backup(&self, target: &Path) -> Result<()> {
-        let temporary = target.with_extension("bak.new");
-        let failed = |source| Error::file("back up to", target, source);
-        match fs::remove_file(&temporary) {
-            Err(source) if source.kind() != std::io::ErrorKind::NotFound => return Err(failed(source)),
-            _ => {}
-        }
-        let text = temporary.to_string_lossy().into_owned();
-        self.read_connection(|connection| Ok(connection.execute("VACUUM INTO ?1", [&text])?))?;
-        fs::File::open(&temporary).and_then(|file| file.sync_all()).map_err(failed)?;
-        fs::rename(&temporary, target).map_err(failed)?;
-        let folder = target.parent().unwrap_or(Path::new("/"));
-        fs::File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed)
-    }
-
-    fn read_connection<T>(&self, work: impl FnOnce(&Connection) -> Result<T>) -> Result<T> {
-        let connection = open_connection(&self.path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
-        work(&connection)
+    /// Copies the database to its backup, durably.
+    pub(crate) fn backup(&self) -> Result<()> {
+        file::back_up(&self.path, &self.layout.backup())
     }
 }
 
 impl Drop for Db {
     fn drop(&mut self) {
+        // The writer closes last: only it can write the WAL back and remove it.
+        if let Ok(readers) = self.readers.get_mut() {
+            readers.clear();
+        }
         drop(self.jobs.take());
         if let Some(writer) = self.writer.take() {
             // A writer that panicked has already failed its callers.
             drop(writer.join());
         }
+        // On a full disk the WAL's blocks, which are free now, are what the next open takes.
+        file::keep_reserve(&self.layout);
     }
 }
 
@@ -189,113 +180,101 @@ fn open_connection(path: &Path, flags: OpenFlags) -> Result<Connection> {
     Ok(connection)
 }
 
-fn open_checked(path: &Path) -> Result<Connection> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE;
-    let connection = open_connection(path, flags)?;
-    connection.pragma_update(None, "journal_mode", "wal")?;
-    connection.pragma_update(None, "foreign_keys", true)?;
-    let verdict: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
-    if verdict != "ok" {
-        return Err(Error::Record { what: verdict });
-    }
-    schema::migrate(&connection)?;
-    reserve(&connection)?;
-    Ok(connection)
+/// The one that writes, in its thread.
+struct Writer {
+    connection: Connection,
+    /// Whether commits are synced at the moment.
+    is_full: Option<bool>,
+    /// Whether the WAL holds what the database does not.
+    is_dirty: bool,
 }
 
-/// Makes sure that the database and its WAL own some free space, so that deleting works on a full disk.
-///
-/// A row is written and deleted: its pages stay in the file's free list, and the WAL is reused from its beginning after
-/// a checkpoint without ever shrinking.
-fn reserve(connection: &Connection) -> Result<()> {
-    connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
-    let free: i64 = connection.query_row("PRAGMA freelist_count", [], |row| row.get(0))?;
-    if free < RESERVE_PAGES / 2 {
-        connection
-            .execute("INSERT INTO facts VALUES ('reserve', hex(zeroblob(?1)))", [RESERVE_PAGES * 2048])?;
-        connection.execute("DELETE FROM facts WHERE name = 'reserve'", [])?;
-        connection.query_row("PRAGMA wal_checkpoint(RESTART)", [], |_| Ok(()))?;
-    }
-    Ok(())
-}
-
-/// Sets the damaged database aside and opens the backup in its place, or an empty one.
-fn replace(layout: &Layout) -> Result<(Connection, Origin)> {
-    let path = layout.database();
-    let seconds =
-        std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default().as_secs();
-    let damaged = path.with_file_name(format!("metadata.db.damaged-{seconds}"));
-    fs::rename(&path, &damaged).map_err(|source| Error::file("set aside", &path, source))?;
-    for suffix in ["-wal", "-shm"] {
-        let mut name = path.clone().into_os_string();
-        name.push(suffix);
-        // They belong to the damaged file and are not always there.
-        drop(fs::remove_file(name));
-    }
-    if layout.backup().exists() && fs::copy(layout.backup(), &path).is_ok() {
-        if let Ok(connection) = open_checked(&path) {
-            return Ok((connection, Origin::Backup { damaged }));
+impl Writer {
+    fn run(mut self, queue: &Receiver<Job>) {
+        loop {
+            let first = if self.is_dirty {
+                queue.recv_timeout(IDLE)
+            } else {
+                queue.recv().map_err(|_| RecvTimeoutError::Disconnected)
+            };
+            match first {
+                Ok(first) => {
+                    let mut batch = vec![first];
+                    batch.extend(queue.try_iter().take(BATCH - 1));
+                    self.write(batch);
+                    self.is_dirty = true;
+                }
+                Err(RecvTimeoutError::Timeout) => {
+                    // A failure is met again by the commit for which the WAL has no more room.
+                    drop(self.connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(())));
+                    self.is_dirty = false;
+                }
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
         }
-        fs::remove_file(&path).map_err(|source| Error::file("remove", &path, source))?;
     }
-    Ok((open_checked(&path)?, Origin::Lost { damaged }))
-}
 
-fn write_loop(connection: &Connection, queue: &Receiver<Job>) {
-    while let Ok(first) = queue.recv() {
-        let mut batch = vec![first];
-        while batch.len() < BATCH
-            && let Ok(job) = queue.try_recv()
-        {
-            batch.push(job);
+    fn write(&mut self, batch: Vec<Job>) {
+        let is_durable = batch.iter().any(|job| job.commit == Commit::Durable);
+        if let Err(error) = self.begin(is_durable) {
+            for job in batch {
+                (job.run)(Err(same_error(&error)));
+            }
+            return;
         }
-        write_batch(connection, batch);
-    }
-}
-
-fn write_batch(connection: &Connection, batch: Vec<Job>) {
-    let is_durable = batch.iter().any(|job| job.commit == Commit::Durable);
-    if let Err(error) = begin(connection, is_durable) {
-        for job in batch {
-            (job.run)(Err(same_error(&error)));
+        let replies: Vec<Reply> = batch.into_iter().filter_map(|job| self.run_in_savepoint(job)).collect();
+        if self.connection.is_autocommit() {
+            replies.into_iter().for_each(|reply| reply(Err(Error::TransactionLost)));
+            return;
         }
-        return;
-    }
-    let replies: Vec<Reply> = batch.into_iter().filter_map(|job| run_in_savepoint(connection, job)).collect();
-    let committed = connection.execute_batch("COMMIT");
-    if committed.is_err() && !connection.is_autocommit() {
-        // The commit's own error is the one to report.
-        drop(connection.execute_batch("ROLLBACK"));
-    }
-    for reply in replies {
-        reply(match &committed {
-            Ok(()) => Ok(()),
-            Err(error) => Err(same_error(error)),
-        });
-    }
-}
-
-fn begin(connection: &Connection, is_durable: bool) -> Result<(), rusqlite::Error> {
-    connection.pragma_update(None, "synchronous", if is_durable { "FULL" } else { "NORMAL" })?;
-    connection.execute_batch("BEGIN IMMEDIATE")
-}
-
-/// Runs one job; one that fails is undone, and has been answered.
-fn run_in_savepoint(connection: &Connection, job: Job) -> Option<Reply> {
-    if let Err(error) = connection.execute_batch("SAVEPOINT job") {
-        return (job.run)(Err(error.into()));
-    }
-    let Some(reply) = (job.run)(Ok(&Tx { connection })) else {
-        // When the whole transaction is gone already, its commit fails and says so.
-        drop(connection.execute_batch("ROLLBACK TO job; RELEASE job"));
-        return None;
-    };
-    match connection.execute_batch("RELEASE job") {
-        Ok(()) => Some(reply),
-        Err(error) => {
-            reply(Err(error.into()));
-            None
+        let committed = self.execute("COMMIT");
+        if committed.is_err() && !self.connection.is_autocommit() {
+            // The commit's own error is the one to report.
+            drop(self.execute("ROLLBACK"));
         }
+        for reply in replies {
+            reply(committed.as_ref().copied().map_err(same_error));
+        }
+    }
+
+    fn begin(&mut self, is_durable: bool) -> rusqlite::Result<()> {
+        if self.is_full != Some(is_durable) {
+            let level = if is_durable { "FULL" } else { "NORMAL" };
+            self.connection.pragma_update(None, "synchronous", level)?;
+            self.is_full = Some(is_durable);
+        }
+        self.execute("BEGIN IMMEDIATE")
+    }
+
+    /// Runs one job; one that fails is undone, and has been answered.
+    fn run_in_savepoint(&self, job: Job) -> Option<Reply> {
+        if self.connection.is_autocommit() {
+            // A full disk or a failing one ended the transaction under a neighbour. A savepoint would begin another one,
+            // and commit what its caller is going to be told has failed.
+            return (job.run)(Err(Error::TransactionLost));
+        }
+        if let Err(error) = self.execute("SAVEPOINT job") {
+            return (job.run)(Err(error.into()));
+        }
+        let Some(reply) = (job.run)(Ok(&Tx { connection: &self.connection })) else {
+            let undone = self.execute("ROLLBACK TO job").and_then(|()| self.execute("RELEASE job"));
+            if undone.is_err() && !self.connection.is_autocommit() {
+                // Rather nothing of the batch than a piece of what failed.
+                drop(self.execute("ROLLBACK"));
+            }
+            return None;
+        };
+        match self.execute("RELEASE job") {
+            Ok(()) => Some(reply),
+            Err(error) => {
+                reply(Err(error.into()));
+                None
+            }
+        }
+    }
+
+    fn execute(&self, sql: &'static str) -> rusqlite::Result<()> {
+        self.connection.prepare_cached(sql)?.execute([]).map(drop)
     }
 }
 

@@ -7,15 +7,21 @@
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd};
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::fs::{AtFlags, Mode, OFlags, fsync, openat, renameat, unlinkat};
+
+/// Two threads that replace the same file must not write the same temporary one.
+static NEXT: AtomicU64 = AtomicU64::new(0);
 
 /// Replaces the file `name` in `dir` by `bytes`, with mode 0600.
 ///
 /// # Errors
 /// On any failure the old file is untouched and no temporary file remains.
 pub fn replace_file(dir: BorrowedFd<'_>, name: &str, bytes: &[u8]) -> io::Result<()> {
-    let temporary = format!(".{name}.{}", std::process::id());
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    let temporary = format!(".{name}.{}-{number}", std::process::id());
     let replaced = write(dir, &temporary, bytes).and_then(|()| Ok(renameat(dir, &temporary, dir, name)?));
     if let Err(error) = replaced {
         // The file may not even have been made.
@@ -23,6 +29,22 @@ pub fn replace_file(dir: BorrowedFd<'_>, name: &str, bytes: &[u8]) -> io::Result
         return Err(error);
     }
     Ok(fsync(dir)?)
+}
+
+/// Gives a complete file its name: the same primitive for files that somebody else has written, in the same directory.
+///
+/// # Errors
+/// On any failure the old file is untouched and the temporary one is removed.
+pub(crate) fn publish(temporary: &Path, target: &Path) -> io::Result<()> {
+    let named = File::open(temporary)
+        .and_then(|file| file.sync_all())
+        .and_then(|()| std::fs::rename(temporary, target));
+    if let Err(error) = named {
+        // The error says what happened.
+        drop(std::fs::remove_file(temporary));
+        return Err(error);
+    }
+    File::open(target.parent().unwrap_or(Path::new("/")))?.sync_all()
 }
 
 fn write(dir: BorrowedFd<'_>, name: &str, bytes: &[u8]) -> io::Result<()> {

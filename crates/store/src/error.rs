@@ -37,6 +37,8 @@ pub enum Error {
     Record { what: String },
     #[error("the database has version {version}, which this program does not know")]
     Newer { version: usize },
+    #[error("the transaction was undone, because the disk failed another part of it")]
+    TransactionLost,
     #[error("the database's writer has ended")]
     WriterGone,
 }
@@ -64,6 +66,7 @@ impl Error {
                 _ => Code::Internal,
             },
             Error::Record { .. } => Code::DataLoss,
+            Error::TransactionLost => Code::Aborted,
             Error::Database(_) | Error::WriterGone => Code::Internal,
         }
     }
@@ -73,7 +76,13 @@ impl From<rusqlite::Error> for Error {
     fn from(source: rusqlite::Error) -> Error {
         match source.sqlite_error_code() {
             Some(rusqlite::ErrorCode::DiskFull) => Error::DatabaseFull,
+            // The WAL's index is a file as well.
+            _ if is_index_full(&source) => Error::DatabaseFull,
             _ => Error::Database(source),
         }
     }
+}
+
+fn is_index_full(error: &rusqlite::Error) -> bool {
+    error.sqlite_error().is_some_and(|error| error.extended_code == rusqlite::ffi::SQLITE_IOERR_SHMSIZE)
 }

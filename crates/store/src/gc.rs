@@ -1,20 +1,22 @@
 //! Garbage collection: what nothing holds, goes.
 //!
-//! Roots are image records, containers (their image and snapshot) and leases. Edges lead from a blob to what it needs. One read of
-//! the database marks; then snapshots that are unmarked, oldest last, and blobs that are unmarked and not pinned go.
+//! Roots are image records, containers (their image and snapshot) and leases. Edges lead from a blob to what it needs; a
+//! snapshot needs its parents. What is just being made is safe, because whoever makes it holds it first:
 //!
-//! What is just being made is safe because whoever makes it holds it first: a blob has a pin from before its rename until
-//! a record or lease holds it, and the sweep excludes new pins while it deletes; a snapshot being unpacked is active, and
-//! only committed ones without children are collected, after their chain was given a lease.
+//! * A snapshot has a lease. Leases are rows, so the one transaction that marks and removes sees them or comes before them.
+//! * A blob has a pin from before its rename until a record or lease holds it. Marking again and taking the names away
+//!   exclude new pins; that is a read of the database and a rename for each blob, whatever their size.
+//!
+//! Bytes are deleted after both. Active snapshots and views are somebody's, and stay.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use oci::digest::Digest;
 
-use crate::Store;
-use crate::db::Tx;
+use crate::db::{Commit, Tx};
 use crate::error::Result;
-use crate::snapshots::{Kind, Snapshotter as _};
+use crate::snapshots::Snapshotter as _;
+use crate::{Store, snapshots};
 
 /// What a collection removed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -31,63 +33,59 @@ struct Marks {
 }
 
 impl Store {
-    /// Removes every blob and committed snapshot that nothing holds.
+    /// Removes every blob and committed snapshot that nothing holds. Their space is free when this returns.
     pub fn gc(&self) -> Result<GcReport> {
         let _one_at_a_time = self.collecting.lock().expect("no collection panics");
-        let mut report = GcReport { snapshots: self.sweep_snapshots()?, ..GcReport::default() };
-        // Marked again, after new pins are excluded: what was held in the meantime stays.
-        let mut marks = None;
-        let swept = self.content.sweep(|blob| {
-            let marks = marks.get_or_insert_with(|| self.db.read(mark));
-            marks.as_ref().is_ok_and(|marks| !marks.blobs.contains(blob.digest.as_str()))
-        })?;
-        if let Some(Err(error)) = marks {
-            return Err(error);
-        }
-        report.bytes = swept.iter().map(|blob| blob.size).sum();
-        report.blobs = swept.into_iter().map(|blob| blob.digest).collect();
-        let gone: Vec<String> = report.blobs.iter().map(ToString::to_string).collect();
-        if !gone.is_empty() {
-            self.db.write(crate::Commit::Ordered, move |tx| {
-                let mut statement = tx.connection.prepare_cached("DELETE FROM edges WHERE parent = ?1")?;
-                for digest in &gone {
-                    statement.execute([digest])?;
-                }
-                Ok(())
-            })?;
-        }
-        self.overlay.cleanup()?;
-        Ok(report)
+        let snapshots = self.sweep_snapshots()?;
+        let blobs = self.sweep_blobs()?;
+        let cleaned = self.overlay.cleanup().and(self.native.cleanup());
+        let bytes = blobs.iter().map(|blob| blob.size).sum();
+        let report =
+            GcReport { blobs: blobs.into_iter().map(|blob| blob.digest).collect(), bytes, snapshots };
+        cleaned.map(|_| report)
     }
 
     fn sweep_snapshots(&self) -> Result<Vec<String>> {
-        let marks = self.db.read(mark)?;
-        let snapshotter = &self.overlay;
         let mut removed = Vec::new();
-        let mut all: BTreeMap<String, _> =
-            snapshotter.list()?.into_iter().map(|info| (info.name.clone(), info)).collect();
-        // A pass removes the leaves; their parents are leaves in the next.
-        loop {
-            let parents: BTreeSet<String> = all.values().filter_map(|info| info.parent.clone()).collect();
-            let leaves: Vec<String> = all
-                .values()
-                .filter(|info| info.kind == Kind::Committed)
-                .filter(|info| !parents.contains(&info.name) && !marks.snapshots.contains(&info.name))
-                .map(|info| info.name.clone())
-                .collect();
-            if leaves.is_empty() {
-                return Ok(removed);
+        for records in [self.overlay.records(), self.native.records()] {
+            let name = records.name();
+            // Mostly there is nothing to do, and then writers need not wait.
+            if self.db.read(|tx| snapshots::garbage(tx, name, &mark(tx)?.snapshots))?.is_empty() {
+                continue;
             }
-            for name in leaves {
-                all.remove(&name);
-                match snapshotter.remove(&name) {
-                    Ok(()) => removed.push(name),
-                    // A container was made on it since we looked; it stays.
-                    Err(error) if error.code() == api::code::Code::FailedPrecondition => {}
-                    Err(error) => return Err(error),
-                }
+            let swept = self.db.write(Commit::Ordered, move |tx| {
+                let garbage = snapshots::garbage(tx, name, &mark(tx)?.snapshots)?;
+                garbage.iter().try_for_each(|info| snapshots::delete(tx, name, info.number))?;
+                Ok(garbage)
+            })?;
+            for info in swept {
+                records.set_aside(info.number)?;
+                removed.push(info.name);
             }
         }
+        Ok(removed)
+    }
+
+    fn sweep_blobs(&self) -> Result<Vec<crate::Blob>> {
+        let mut candidates = self.content.list()?;
+        let marks = self.db.read(mark)?;
+        candidates.retain(|blob| !marks.blobs.contains(blob.digest.as_str()));
+        if candidates.is_empty() {
+            return Ok(candidates);
+        }
+        let swept = self.content.sweep(candidates, || {
+            let marks = self.db.read(mark)?;
+            Ok(move |digest: &Digest| marks.blobs.contains(digest.as_str()))
+        })?;
+        let gone: Vec<String> = swept.iter().map(|blob| blob.digest.to_string()).collect();
+        self.db.write(Commit::Ordered, move |tx| {
+            let mut statement = tx.connection.prepare_cached("DELETE FROM edges WHERE parent = ?1")?;
+            for digest in &gone {
+                statement.execute([digest])?;
+            }
+            Ok(())
+        })?;
+        Ok(swept)
     }
 }
 

@@ -5,9 +5,13 @@
 //!   lock                        flock: one process has the store            store
 //!   metadata.db{,-wal,-shm}     records                                     store::db
 //!   metadata.db.bak             last good copy, made at a graceful stop     store::db
+//!   metadata.db.damaged-<ns>    what a backup took the place of             store::db, then nobody
+//!   reserve                     blocks for opening on a full disk           store::db
 //!   content/blobs/sha256/<hex>  immutable blobs                             store::content
 //!   content/ingest/<id>         blobs being written                         store::content
 //!   snapshots/overlay/<n>/{fs,work}, snapshots/native/<n>/fs                store::snapshots
+//!   snapshots/*/removed-<n>     waits to be deleted                         store::snapshots
+//!   snapshots/*/lost-<n>        nothing knows it since the database was damaged; nobody deletes it
 //!   volumes/<name>/_data        volumes                                     engine
 //!   containers/<uid>/           log.json*, hostname, hosts, resolv.conf     engine, shim (the log)
 //! state (0700, a reboot clears it)
@@ -46,6 +50,11 @@ impl Layout {
         Ok(layout)
     }
 
+    /// The directory that holds all of it.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
     /// What the lock is taken on.
     pub fn lock(&self) -> PathBuf {
         self.root.join("lock")
@@ -59,6 +68,11 @@ impl Layout {
     /// Its last good copy.
     pub fn backup(&self) -> PathBuf {
         self.root.join("metadata.db.bak")
+    }
+
+    /// Blocks that are given up when the disk is full.
+    pub fn reserve(&self) -> PathBuf {
+        self.root.join("reserve")
     }
 
     /// Blobs, by their sha256.

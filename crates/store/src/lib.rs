@@ -16,14 +16,16 @@ pub mod layout;
 mod records;
 mod schema;
 pub mod snapshots;
+mod tree;
 
 use std::fs::{File, OpenOptions};
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use rustix::fs::{FlockOperation, flock, syncfs};
+use rustix::io::Errno;
 
 pub use content::{Blob, Content, Ingest, Pin};
 pub use db::{Commit, Origin, Tx};
@@ -35,7 +37,10 @@ pub use records::{Labels, containers, edges, images, leases, volumes};
 use db::Db;
 use snapshots::native::Native;
 use snapshots::overlay::Overlay;
-use snapshots::{Kind, Snapshotter};
+use snapshots::{Info, Kind, Snapshotter};
+
+/// The lock file holds a number and a newline.
+const PID_MAX_BYTES: u64 = 32;
 
 /// Everything that must survive the process, below one root.
 #[derive(Debug)]
@@ -47,17 +52,21 @@ pub struct Store {
     native: Native,
     collecting: Mutex<()>,
     recovery: Recovery,
-    _lock: File,
+    _lock: Lock,
 }
 
 /// What opening the store found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Recovery {
     pub origin: Origin,
+    /// What was wrong with records that could not be read; they are gone.
+    pub damaged_rows: Vec<String>,
     /// Layers that were not synced before the machine went down; they were dropped and are unpacked again when needed.
     pub dropped_layers: Vec<String>,
     /// Such layers below containers that exist: they stay, and may be damaged.
     pub suspect_layers: Vec<String>,
+    /// Snapshots whose files are gone.
+    pub lost_snapshots: Vec<String>,
 }
 
 impl Store {
@@ -67,13 +76,22 @@ impl Store {
     /// [`Error::Locked`] names the process that has it.
     pub fn open(root: &Path) -> Result<Store> {
         let layout = Layout::create(root)?;
-        let lock = take_lock(root, &layout)?;
-        let (db, origin) = Db::open(&layout)?;
+        let lock = Lock::take(root, &layout)?;
+        let (db, origin, damaged_rows) = Db::open(&layout)?;
         let db = Arc::new(db);
-        let overlay = Overlay::open(layout.snapshots("overlay"), Arc::clone(&db))?;
-        let native = Native::open(layout.snapshots("native"), Arc::clone(&db))?;
+        // Of a database that is new or went back in time, directories without a row may be somebody's data.
+        let is_trusted = origin == Origin::Intact;
+        let (overlay, mut lost) = Overlay::open(layout.snapshots("overlay"), Arc::clone(&db), is_trusted)?;
+        let (native, more) = Native::open(layout.snapshots("native"), Arc::clone(&db), is_trusted)?;
+        lost.extend(more);
         let content = Content::open(&layout)?;
-        let recovery = Recovery { origin, dropped_layers: Vec::new(), suspect_layers: Vec::new() };
+        let recovery = Recovery {
+            origin,
+            damaged_rows,
+            dropped_layers: Vec::new(),
+            suspect_layers: Vec::new(),
+            lost_snapshots: lost,
+        };
         let collecting = Mutex::default();
         let mut store = Store { layout, db, content, overlay, native, collecting, recovery, _lock: lock };
         store.db.write(Commit::Ordered, leases::clear)?;
@@ -124,18 +142,19 @@ impl Store {
 
     /// Writes everything that was unpacked to disk, and notes that those layers can be trusted from now on.
     pub fn sync_layers(&self) -> Result<()> {
-        let unsynced = self.unsynced()?;
-        if unsynced.is_empty() {
+        let numbers: Vec<i64> = self.unsynced()?.iter().map(|info| info.number).collect();
+        if numbers.is_empty() {
             return Ok(());
         }
         let root = self.layout.snapshots("overlay");
         let synced = File::open(&root).and_then(|root| Ok(syncfs(root)?));
         synced.map_err(|source| Error::file("sync", &root, source))?;
         self.db.write(Commit::Ordered, move |tx| {
-            let mut statement =
-                tx.connection.prepare_cached("UPDATE snapshots SET synced = 1 WHERE name = ?1")?;
-            for name in &unsynced {
-                statement.execute([name])?;
+            // By number: a layer of the same name may have been unpacked again in the meantime.
+            let sql = "UPDATE snapshots SET synced = 1 WHERE snapshotter = 'overlay' AND number = ?1";
+            let mut statement = tx.connection.prepare_cached(sql)?;
+            for number in &numbers {
+                statement.execute([number])?;
             }
             Ok(())
         })
@@ -143,16 +162,12 @@ impl Store {
 
     /// Copies the database to its backup, for the case that it is damaged later.
     pub fn backup(&self) -> Result<()> {
-        self.db.backup(&self.layout.backup())
+        self.db.backup()
     }
 
-    fn unsynced(&self) -> Result<Vec<String>> {
+    fn unsynced(&self) -> Result<Vec<Info>> {
         let all = self.overlay.list()?;
-        Ok(all
-            .into_iter()
-            .filter(|info| info.kind == Kind::Committed && !info.synced)
-            .map(|info| info.name)
-            .collect())
+        Ok(all.into_iter().filter(|info| info.kind == Kind::Committed && !info.synced).collect())
     }
 
     /// After a reboot, layers whose files were never synced may be damaged. After a mere restart of the process they are not: the
@@ -167,7 +182,7 @@ impl Store {
             Ok(last.first().is_some_and(|last| *last != known))
         })?;
         if has_rebooted {
-            let mut names = self.unsynced()?;
+            let mut names: Vec<String> = self.unsynced()?.into_iter().map(|info| info.name).collect();
             // Each pass removes the leaves; what no pass can remove has a container on it.
             loop {
                 let (dropped, kept): (Vec<_>, Vec<_>) =
@@ -188,26 +203,42 @@ impl Store {
     }
 }
 
-fn take_lock(root: &Path, layout: &Layout) -> Result<File> {
-    let path = layout.lock();
-    let failed = |source| Error::file("lock", &path, source);
-    let mut options = OpenOptions::new();
-    let mut file = options
-        .create(true)
-        .truncate(false)
-        .read(true)
-        .write(true)
-        .mode(0o600)
-        .open(&path)
-        .map_err(failed)?;
-    if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
-        let mut pid = String::new();
-        // Only for the message.
-        drop(file.read_to_string(&mut pid));
-        return Err(Error::Locked { root: root.to_owned(), pid: pid.trim().to_owned() });
+/// The store's lock, held.
+#[derive(Debug)]
+struct Lock(File);
+
+impl Lock {
+    fn take(root: &Path, layout: &Layout) -> Result<Lock> {
+        let path = layout.lock();
+        let failed = |source| Error::file("lock", &path, source);
+        let mut options = OpenOptions::new();
+        options.create(true).truncate(false).read(true).write(true).mode(0o600);
+        let mut file = options.open(&path).map_err(failed)?;
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => {}
+            Err(Errno::WOULDBLOCK) => {
+                let mut pid = String::new();
+                // Only for the message.
+                drop(file.take(PID_MAX_BYTES).read_to_string(&mut pid));
+                return Err(Error::Locked { root: root.to_owned(), pid: pid.trim().to_owned() });
+            }
+            Err(errno) => return Err(failed(errno.into())),
+        }
+        let note = file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id()));
+        match note {
+            // The lock is what counts; on a full disk the next one is not told who has it.
+            Err(source) if source.kind() == io::ErrorKind::StorageFull => {}
+            note => note.map_err(failed)?,
+        }
+        Ok(Lock(file))
     }
-    file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id())).map_err(failed)?;
-    Ok(file)
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // Closing is not enough: a child that was just forked and has not yet called exec has the descriptor too.
+        let _closing_does_it = flock(&self.0, FlockOperation::Unlock);
+    }
 }
 
 /// Changes with every boot of the machine (`random(4)`).

@@ -8,10 +8,44 @@ pub mod volumes;
 
 use std::collections::BTreeMap;
 
+use rusqlite::{Connection, Row};
+
 use crate::error::{Error, Result};
 
 /// Free-form labels of a record.
 pub type Labels = BTreeMap<String, String>;
+
+/// Reads a row, whose first columns are those of the table's module, only to see whether it can be read.
+type Probe = fn(&Row<'_>) -> Result<()>;
+
+/// The tables whose rows are read one by one.
+const PROBES: [(&str, &str, Probe); 4] = [
+    ("images", images::COLUMNS, |row| images::read(row).map(drop)),
+    ("containers", containers::COLUMNS, |row| Ok(containers::read(row).map(drop)?)),
+    ("volumes", volumes::COLUMNS, |row| volumes::read(row).map(drop)),
+    ("snapshots", crate::snapshots::COLUMNS, |row| Ok(crate::snapshots::read(row).map(drop)?)),
+];
+
+/// Removes rows that cannot be read, so that one damaged row does not keep all others from being listed; what was wrong
+/// with each.
+pub(crate) fn scrub(connection: &Connection) -> Result<Vec<String>> {
+    let mut removed = Vec::new();
+    for (table, columns, probe) in PROBES {
+        let mut statement = connection.prepare(&format!("SELECT {columns}, rowid AS place FROM {table}"))?;
+        let mut rows = statement.query([])?;
+        let mut damaged: Vec<i64> = Vec::new();
+        while let Some(row) = rows.next()? {
+            if let Err(error) = probe(row) {
+                damaged.push(row.get("place")?);
+                removed.push(format!("{table}: {error}"));
+            }
+        }
+        for number in damaged {
+            connection.execute(&format!("DELETE FROM {table} WHERE rowid = ?1"), [number])?;
+        }
+    }
+    Ok(removed)
+}
 
 pub(crate) fn to_json<T: serde::Serialize>(value: &T) -> String {
     serde_json::to_string(value).expect("maps of text and our own types are always JSON")

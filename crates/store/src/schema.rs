@@ -59,10 +59,43 @@ CREATE TABLE facts (name TEXT PRIMARY KEY NOT NULL, value TEXT NOT NULL) STRICT;
 CREATE INDEX snapshots_by_parent ON snapshots (snapshotter, parent);
 "];
 
+/// No release has had or will have so many migrations.
+const IMPLAUSIBLE: usize = 10_000;
+
+/// How many migrations were applied.
+fn version(connection: &Connection) -> Result<usize> {
+    let version: u32 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+    Ok(version as usize)
+}
+
+/// The version is a number in the file, and can be damaged like all of it; the tables tell the right one.
+pub(crate) fn repair_version(connection: &Connection) -> Result<()> {
+    if (1..IMPLAUSIBLE).contains(&version(connection)?) {
+        return Ok(());
+    }
+    check(connection)?;
+    Ok(connection.execute_batch(&format!("PRAGMA user_version = {}", MIGRATIONS.len()))?)
+}
+
+/// Compares the tables with those of a fresh database: they are text in the file, and can be damaged like all of it.
+pub(crate) fn check(connection: &Connection) -> Result<()> {
+    let fresh = Connection::open_in_memory()?;
+    migrate(&fresh)?;
+    if tables(connection)? != tables(&fresh)? {
+        return Err(Error::Record { what: "its tables are not those of its version".into() });
+    }
+    Ok(())
+}
+
+fn tables(connection: &Connection) -> Result<Vec<(String, Option<String>)>> {
+    let mut statement = connection.prepare("SELECT name, sql FROM sqlite_master ORDER BY name")?;
+    let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
 /// Brings the database to the current version.
 pub(crate) fn migrate(connection: &Connection) -> Result<()> {
-    let version: u32 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
-    let version = version as usize;
+    let version = version(connection)?;
     if version > MIGRATIONS.len() {
         return Err(Error::Newer { version });
     }

@@ -25,7 +25,7 @@ pub struct Container {
     pub state: String,
 }
 
-const COLUMNS: &str = "uid, namespace, id, name, owner, image, snapshot, created_ns, spec, state";
+pub(super) const COLUMNS: &str = "uid, namespace, id, name, owner, image, snapshot, created_ns, spec, state";
 
 /// Makes the record.
 ///
@@ -104,7 +104,7 @@ fn one(tx: &Tx<'_>, condition: &str, values: &[&str]) -> Result<Option<Container
     Ok(statement.query_row(rusqlite::params_from_iter(values), read).optional()?)
 }
 
-fn read(row: &Row<'_>) -> rusqlite::Result<Container> {
+pub(super) fn read(row: &Row<'_>) -> rusqlite::Result<Container> {
     Ok(Container {
         uid: row.get(0)?,
         namespace: row.get(1)?,

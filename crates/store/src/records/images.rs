@@ -19,7 +19,7 @@ pub struct Image {
     pub labels: Labels,
 }
 
-const COLUMNS: &str = "namespace, name, target, created_ns, updated_ns, labels";
+pub(super) const COLUMNS: &str = "namespace, name, target, created_ns, updated_ns, labels";
 
 /// The image of that name.
 pub fn get(tx: &Tx<'_>, namespace: &str, name: &str) -> Result<Option<Image>> {
@@ -65,7 +65,7 @@ pub fn delete(tx: &Tx<'_>, namespace: &str, name: &str) -> Result<()> {
     found(statement.execute([namespace, name])?, "image", name)
 }
 
-fn read(row: &Row<'_>) -> Result<Image> {
+pub(super) fn read(row: &Row<'_>) -> Result<Image> {
     Ok(Image {
         namespace: row.get(0)?,
         name: row.get(1)?,

@@ -16,7 +16,7 @@ pub struct Volume {
     pub created_ns: i64,
 }
 
-const COLUMNS: &str = "namespace, name, labels, options, created_ns";
+pub(super) const COLUMNS: &str = "namespace, name, labels, options, created_ns";
 
 /// Makes the record.
 ///
@@ -60,7 +60,7 @@ pub fn delete(tx: &Tx<'_>, namespace: &str, name: &str) -> Result<()> {
     found(statement.execute([namespace, name])?, "volume", name)
 }
 
-fn read(row: &Row<'_>) -> Result<Volume> {
+pub(super) fn read(row: &Row<'_>) -> Result<Volume> {
     Ok(Volume {
         namespace: row.get(0)?,
         name: row.get(1)?,

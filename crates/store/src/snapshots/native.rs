@@ -30,8 +30,13 @@ pub struct Native {
 }
 
 impl Native {
-    pub(crate) fn open(root: PathBuf, db: Arc<Db>) -> Result<Native> {
-        Ok(Native { records: Records::open("native", root, db)? })
+    pub(crate) fn open(root: PathBuf, db: Arc<Db>, is_trusted: bool) -> Result<(Native, Vec<String>)> {
+        let (records, lost) = Records::open("native", root, db, is_trusted)?;
+        Ok((Native { records }, lost))
+    }
+
+    pub(crate) fn records(&self) -> &Records {
+        &self.records
     }
 
     fn tree(&self, number: i64) -> PathBuf {

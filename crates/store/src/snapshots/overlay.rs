@@ -21,8 +21,13 @@ pub struct Overlay {
 }
 
 impl Overlay {
-    pub(crate) fn open(root: PathBuf, db: Arc<Db>) -> Result<Overlay> {
-        Ok(Overlay { records: Records::open("overlay", root, db)? })
+    pub(crate) fn open(root: PathBuf, db: Arc<Db>, is_trusted: bool) -> Result<(Overlay, Vec<String>)> {
+        let (records, lost) = Records::open("overlay", root, db, is_trusted)?;
+        Ok((Overlay { records }, lost))
+    }
+
+    pub(crate) fn records(&self) -> &Records {
+        &self.records
     }
 
     fn upper(&self, number: i64) -> PathBuf {

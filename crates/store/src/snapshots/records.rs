@@ -1,6 +1,6 @@
 //! The rows of snapshots, shared by every snapshotter.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -13,6 +13,7 @@ use crate::clock::now_ns;
 use crate::db::{Commit, Db, Tx};
 use crate::error::{Error, Result};
 use crate::records::unique;
+use crate::tree;
 
 /// Which of the three a snapshot is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,11 +40,13 @@ pub struct Info {
 
 /// The rows and numbered directories of one snapshotter.
 #[derive(Debug)]
-pub(super) struct Records {
+pub(crate) struct Records {
     name: &'static str,
     root: PathBuf,
     db: Arc<Db>,
     next: AtomicI64,
+    /// Numbers below this are known to the database as used.
+    limit: AtomicI64,
 }
 
 /// A directory that was made for a snapshot which has no row yet. Dropping it removes the directory.
@@ -57,30 +60,86 @@ pub(super) struct Made {
 /// Removed snapshots wait under this prefix for their files to be deleted.
 const REMOVED: &str = "removed-";
 
-const COLUMNS: &str = "name, kind, parent, number, volatile, synced, created_ns";
+/// Directories that a damaged database may have known; nobody deletes them.
+const LOST: &str = "lost-";
+
+/// Numbers that one write to the database covers. A number is never used twice, not even after the database went back
+/// to its backup: a row of then must not meet a directory of now.
+const NUMBERS: i64 = 1024;
+
+/// Longer chains cannot be mounted; only a damaged database has them.
+const CHAIN_MAX: usize = 512;
+
+pub(crate) const COLUMNS: &str = "name, kind, parent, number, volatile, synced, created_ns";
 
 impl Records {
-    /// Removes directories without a row: a process was killed while it made or removed them.
-    pub(super) fn open(name: &'static str, root: PathBuf, db: Arc<Db>) -> Result<Records> {
-        let records = Records { name, root, db, next: AtomicI64::new(1) };
-        let known: BTreeSet<String> = records.list()?.iter().map(|info| info.number.to_string()).collect();
-        let mut highest = 0;
-        for entry in records.directories()? {
-            let number = entry.trim_start_matches(REMOVED).parse::<i64>().unwrap_or(0);
+    /// Brings rows and directories together. A directory without a row is what a killed process left, and waits to be
+    /// deleted, unless the database `is_trusted` no more. Rows without a directory are removed; their names.
+    pub(super) fn open(
+        name: &'static str,
+        root: PathBuf,
+        db: Arc<Db>,
+        is_trusted: bool,
+    ) -> Result<(Records, Vec<String>)> {
+        let records = Records { name, root, db, next: AtomicI64::new(0), limit: AtomicI64::new(0) };
+        let rows = records.list()?;
+        let mut highest = rows.iter().map(|info| info.number).max().unwrap_or(0);
+        let known: BTreeSet<String> = rows.iter().map(|info| info.number.to_string()).collect();
+        let mut found = BTreeSet::new();
+        for entry in records.entries()? {
+            let number = entry.trim_start_matches(REMOVED).trim_start_matches(LOST).parse().unwrap_or(0);
             highest = highest.max(number);
-            if !known.contains(&entry) && !entry.starts_with(REMOVED) {
-                let path = records.root.join(&entry);
-                let aside = records.root.join(format!("{REMOVED}{entry}"));
-                fs::rename(&path, &aside).map_err(|source| Error::file("set aside", &path, source))?;
+            if !known.contains(&entry) && number.to_string() == entry {
+                records.rename(&entry, if is_trusted { REMOVED } else { LOST })?;
             }
+            found.insert(entry);
         }
-        records.next.store(highest + 1, Ordering::Relaxed);
-        Ok(records)
+        let mut lost = Vec::new();
+        for info in rows.into_iter().filter(|info| !found.contains(&info.number.to_string())) {
+            records.forget(&info)?;
+            lost.push(info.name);
+        }
+        let first = highest.max(records.reserved()?) + 1;
+        records.next.store(first, Ordering::Relaxed);
+        records.reserve(first)?;
+        Ok((records, lost))
+    }
+
+    /// The highest number that may have been used.
+    fn reserved(&self) -> Result<i64> {
+        let fact = format!("numbers of {}", self.name);
+        self.db.read(|tx| {
+            let mut statement = tx.connection.prepare("SELECT value FROM facts WHERE name = ?1")?;
+            let value: Option<String> = statement.query_row([fact], |row| row.get(0)).optional()?;
+            Ok(value.and_then(|value| value.parse().ok()).unwrap_or(0))
+        })
+    }
+
+    /// Notes a block of numbers, of which `number` is one, as used.
+    fn reserve(&self, number: i64) -> Result<()> {
+        let limit = number + NUMBERS;
+        let fact = format!("numbers of {}", self.name);
+        self.db.write(Commit::Ordered, move |tx| {
+            let sql =
+                "INSERT INTO facts VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET value = excluded.value
+                WHERE CAST(value AS INTEGER) < CAST(excluded.value AS INTEGER)";
+            tx.connection.execute(sql, params![fact, limit.to_string()])?;
+            Ok(())
+        })?;
+        self.limit.fetch_max(limit, Ordering::Relaxed);
+        Ok(())
+    }
+
+    pub(crate) fn name(&self) -> &'static str {
+        self.name
     }
 
     /// A fresh numbered directory.
     pub(super) fn make(&self) -> Result<Made> {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
+        if number >= self.limit.load(Ordering::Relaxed) {
+            self.reserve(number)?;
+        }
         let path = self.directory(number);
         crate::layout::private_dir(&path)?;
         Ok(Made { number, path, is_kept: false })
@@ -98,6 +157,11 @@ impl Records {
             let mut chain = Vec::new();
             let mut next = Some(parent);
             while let Some(current) = next.take() {
+                if chain.len() == CHAIN_MAX {
+                    return Err(Error::Record {
+                        what: format!("the chain of snapshot `{current}` has no end"),
+                    });
+                }
                 let info = get(tx, name, &current)?.ok_or_else(|| missing(&current))?;
                 if info.kind != Kind::Committed {
                     return Err(Error::Snapshot { name: current, why: "is not committed" });
@@ -134,7 +198,8 @@ impl Records {
     /// Turns an active row into a committed one.
     pub(super) fn commit(&self, name: &str, key: &str) -> Result<()> {
         let (snapshotter, name, key) = (self.name, name.to_owned(), key.to_owned());
-        self.db.write(Commit::Durable, move |tx| {
+        // Its files are not synced either: after a power failure both go, and it is unpacked again.
+        self.db.write(Commit::Ordered, move |tx| {
             let info = get(tx, snapshotter, &key)?.ok_or_else(|| missing(&key))?;
             if info.kind != Kind::Active {
                 return Err(Error::Snapshot { name: key, why: "is not active" });
@@ -157,14 +222,37 @@ impl Records {
             if children.exists([snapshotter, &name])? {
                 return Err(Error::Snapshot { name, why: "has children" });
             }
-            let mut statement =
-                tx.connection.prepare_cached("DELETE FROM snapshots WHERE snapshotter = ?1 AND name = ?2")?;
-            statement.execute([snapshotter, &name])?;
+            delete(tx, snapshotter, info.number)?;
             Ok(info.number)
         })?;
-        let path = self.directory(number);
-        let aside = self.root.join(format!("{REMOVED}{number}"));
-        fs::rename(&path, &aside).map_err(|source| Error::file("set aside", &path, source))
+        self.set_aside(number)
+    }
+
+    /// Removes a row of which the files cannot be used, also below other snapshots: they have their place again when
+    /// one of the same name is made.
+    pub(super) fn forget(&self, info: &Info) -> Result<()> {
+        let (snapshotter, number) = (self.name, info.number);
+        self.db.write(Commit::Ordered, move |tx| delete(tx, snapshotter, number))?;
+        self.set_aside(number)
+    }
+
+    /// Renames the directory of a removed row out of the way.
+    pub(crate) fn set_aside(&self, number: i64) -> Result<()> {
+        self.rename(&number.to_string(), REMOVED)
+    }
+
+    fn rename(&self, entry: &str, prefix: &str) -> Result<()> {
+        let path = self.root.join(entry);
+        match fs::rename(&path, self.root.join(format!("{prefix}{entry}"))) {
+            // What is not there is out of the way.
+            Err(source) if source.kind() == std::io::ErrorKind::NotFound => Ok(()),
+            // A longer name may need a block that a full disk does not have.
+            Err(source) if source.kind() == std::io::ErrorKind::StorageFull && prefix == REMOVED => {
+                tree::remove(&self.root, entry).map_err(|source| Error::file("remove", &path, source))
+            }
+            Err(source) => Err(Error::file("set aside", &path, source)),
+            Ok(()) => Ok(()),
+        }
     }
 
     pub(super) fn stat(&self, name: &str) -> Result<Info> {
@@ -172,34 +260,27 @@ impl Records {
     }
 
     pub(super) fn list(&self) -> Result<Vec<Info>> {
-        self.db.read(|tx| {
-            let mut statement = tx.connection.prepare_cached(&format!(
-                "SELECT {COLUMNS} FROM snapshots WHERE snapshotter = ?1 ORDER BY name"
-            ))?;
-            let rows = statement.query_map([self.name], read)?;
-            Ok(rows.collect::<rusqlite::Result<_>>()?)
-        })
+        self.db.read(|tx| list(tx, self.name))
     }
 
-    /// Deletes what was set aside.
+    /// Deletes what was set aside; how many directories. What cannot be deleted does not keep the rest.
     pub(super) fn cleanup(&self) -> Result<usize> {
         let mut count = 0;
-        for entry in self.directories()?.iter().filter(|entry| entry.starts_with(REMOVED)) {
-            let path = self.root.join(entry);
-            match fs::remove_dir_all(&path) {
+        let mut failure = None;
+        for entry in self.entries()?.iter().filter(|entry| entry.starts_with(REMOVED)) {
+            match tree::remove(&self.root, entry) {
                 Ok(()) => count += 1,
-                // Two cleanups at once: the other one was faster.
-                Err(source) if source.kind() == std::io::ErrorKind::NotFound => {}
-                Err(source) => return Err(Error::file("remove", &path, source)),
+                Err(source) => failure = Some(Error::file("remove", &self.root.join(entry), source)),
             }
         }
-        Ok(count)
+        failure.map_or(Ok(count), Err)
     }
 
-    fn directories(&self) -> Result<Vec<String>> {
+    fn entries(&self) -> Result<Vec<String>> {
         let failed = |source| Error::file("list", &self.root, source);
         let mut names = Vec::new();
         for entry in fs::read_dir(&self.root).map_err(failed)? {
+            // All names here are ours, and ASCII.
             names.extend(entry.map_err(failed)?.file_name().into_string());
         }
         Ok(names)
@@ -231,9 +312,13 @@ pub(super) fn tree_usage(path: &Path) -> Result<Usage> {
     let mut linked = BTreeSet::new();
     while let Some(folder) = pending.pop() {
         let failed = |source| Error::file("list", &folder, source);
-        for entry in fs::read_dir(&folder).map_err(failed)? {
+        // A running container may remove files while we look.
+        let entries = match fs::read_dir(&folder) {
+            Err(source) if source.kind() == std::io::ErrorKind::NotFound && folder != path => continue,
+            entries => entries.map_err(failed)?,
+        };
+        for entry in entries {
             let entry = entry.map_err(failed)?;
-            // A running container may remove files while we look.
             let Ok(data) = entry.metadata() else { continue };
             if data.is_dir() {
                 pending.push(entry.path());
@@ -245,6 +330,38 @@ pub(super) fn tree_usage(path: &Path) -> Result<Usage> {
         }
     }
     Ok(usage)
+}
+
+/// The committed snapshots that are neither marked nor below one that stays.
+pub(crate) fn garbage(tx: &Tx<'_>, snapshotter: &str, marked: &BTreeSet<String>) -> Result<Vec<Info>> {
+    let all = list(tx, snapshotter)?;
+    let parents: BTreeMap<&str, &str> =
+        all.iter().filter_map(|info| Some((info.name.as_str(), info.parent.as_deref()?))).collect();
+    let mut kept = BTreeSet::new();
+    for info in all.iter().filter(|info| info.kind != Kind::Committed || marked.contains(&info.name)) {
+        let mut next = Some(info.name.as_str());
+        while let Some(name) = next
+            && kept.insert(name)
+        {
+            next = parents.get(name).copied();
+        }
+    }
+    Ok(all.iter().filter(|info| !kept.contains(info.name.as_str())).cloned().collect())
+}
+
+/// Removes a row.
+pub(crate) fn delete(tx: &Tx<'_>, snapshotter: &str, number: i64) -> Result<()> {
+    let sql = "DELETE FROM snapshots WHERE snapshotter = ?1 AND number = ?2";
+    tx.connection.prepare_cached(sql)?.execute(params![snapshotter, number])?;
+    Ok(())
+}
+
+fn list(tx: &Tx<'_>, snapshotter: &str) -> Result<Vec<Info>> {
+    let mut statement = tx
+        .connection
+        .prepare_cached(&format!("SELECT {COLUMNS} FROM snapshots WHERE snapshotter = ?1 ORDER BY name"))?;
+    let rows = statement.query_map([snapshotter], read)?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 
 pub(super) fn missing(name: &str) -> Error {
@@ -266,14 +383,15 @@ fn kind_text(kind: Kind) -> &'static str {
     }
 }
 
-fn read(row: &Row<'_>) -> rusqlite::Result<Info> {
+pub(crate) fn read(row: &Row<'_>) -> rusqlite::Result<Info> {
     let kind: String = row.get(1)?;
     Ok(Info {
         name: row.get(0)?,
         kind: match kind.as_str() {
             "active" => Kind::Active,
             "view" => Kind::View,
-            _ => Kind::Committed,
+            "committed" => Kind::Committed,
+            _ => return Err(rusqlite::Error::InvalidQuery),
         },
         parent: row.get(2)?,
         number: row.get(3)?,

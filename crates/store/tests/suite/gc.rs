@@ -49,7 +49,7 @@ fn what_images_and_leases_hold_stays_and_the_rest_goes() {
     store.write(Commit::Durable, |tx| images::delete(tx, "default", "i")).unwrap();
     store.write(Commit::Durable, |tx| leases::delete(tx, "lease")).unwrap();
     let report = store.gc().unwrap();
-    assert_eq!((report.blobs.len(), report.snapshots), (3, vec!["top".to_owned(), "base".to_owned()]));
+    assert_eq!((report.blobs.len(), report.snapshots), (3, vec!["base".to_owned(), "top".to_owned()]));
     assert!(overlay.stat("active").is_ok(), "an active snapshot is somebody's");
 }
 
