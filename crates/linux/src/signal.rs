@@ -8,6 +8,11 @@ use rustix::io::Errno;
 
 use crate::syscall::{self, Result};
 
+/// A child has ended, stopped or gone on.
+pub const SIGCHLD: i32 = libc::SIGCHLD;
+/// Ends a process; it cannot be caught.
+pub const SIGKILL: i32 = libc::SIGKILL;
+
 /// Blocks `signals` in this thread and returns a non-blocking descriptor that reports them instead.
 ///
 /// Threads that are spawned later inherit the mask; call it first thing.
