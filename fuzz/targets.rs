@@ -19,7 +19,10 @@ pub fn tar(data: &[u8]) {
         assert!(entry.path.len() <= MAX_PATH_LENGTH && entry.link.len() <= MAX_PATH_LENGTH);
         assert!(!entry.path.contains(&0) && !entry.link.contains(&0));
         assert!(entry.mode <= 0o7777 && entry.mtime.nanoseconds < 1_000_000_000);
-        let stored = entry.extents.as_ref().map_or(entry.size, |extents| extents.iter().map(|extent| extent.length).sum());
+        let stored = entry
+            .extents
+            .as_ref()
+            .map_or(entry.size, |extents| extents.iter().map(|extent| extent.length).sum());
         assert!(*content <= stored && stored <= entry.size);
         assert!(*content <= data.len() as u64, "content comes from the archive");
     }
@@ -86,7 +89,11 @@ pub fn reference(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
     if let Ok(reference) = Reference::parse_normalized(text) {
         for form in [reference.to_string(), reference.familiar()] {
-            assert_eq!(Reference::parse_normalized(&form).expect("its own form is a name"), reference, "{form}");
+            assert_eq!(
+                Reference::parse_normalized(&form).expect("its own form is a name"),
+                reference,
+                "{form}"
+            );
         }
     }
 }

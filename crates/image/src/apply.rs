@@ -151,13 +151,18 @@ impl Layer {
             Role::Root if entry.kind == Kind::Directory => return self.set_root(entry),
             Role::Root => return Err(EntryProblem::RootReplaced(entry.kind)),
             Role::Foreign => return Ok(()),
-            Role::Opaque(parents) => {
-                let parent = self.parent(parents)?;
-                return self.tree.hide_all(&parent);
+            Role::Opaque(path) => {
+                return match self.existing_parent(path)? {
+                    Some(directory) => self.tree.hide_all(&directory),
+                    None => Ok(()),
+                };
             }
             Role::Whiteout(parents, hidden) => {
-                let parent = self.parent(parents)?;
-                return self.tree.hide(&parent, hidden);
+                // Where there is no directory, nothing is to be hidden: it may be a file of this layer by now.
+                return match self.existing_parent(parents)? {
+                    Some(parent) => self.tree.hide(&parent, hidden),
+                    None => Ok(()),
+                };
             }
             Role::Entry(parents, last) => (parents, last),
         };
@@ -178,6 +183,12 @@ impl Layer {
     /// The directory that an entry goes into. What had to be copied up for it gets its times back at the end.
     fn parent(&mut self, parents: &[&[u8]]) -> EntryResult<Rc<Directory>> {
         let parent = self.tree.directory(parents)?;
+        self.directory_times.append(&mut self.tree.copied_directories);
+        Ok(parent)
+    }
+
+    fn existing_parent(&mut self, parents: &[&[u8]]) -> EntryResult<Option<Rc<Directory>>> {
+        let parent = self.tree.existing_directory(parents)?;
         self.directory_times.append(&mut self.tree.copied_directories);
         Ok(parent)
     }
@@ -238,8 +249,11 @@ impl Layer {
         }
         self.tree.make_way(parent, name)?;
         // Without AT_SYMLINK_FOLLOW a link to a symbolic link is one more name of the symbolic link.
-        rustix::fs::linkat(&target_parent.upper, *target_name, &parent.upper, name, AtFlags::empty())
-            .during("linking")
+        match rustix::fs::linkat(&target_parent.upper, *target_name, &parent.upper, name, AtFlags::empty()) {
+            // It was its own target, and made way for itself.
+            Err(Errno::NOENT) => Err(EntryProblem::LinkToNothing(quoted())),
+            other => other.during("linking"),
+        }
     }
 
     fn add_special(&mut self, parent: &Directory, name: &[u8], entry: &Entry) -> EntryResult<()> {

@@ -31,6 +31,8 @@ pub enum Error {
     /// Docker's words, which its clients look for.
     #[error("conflict: unable to {0}")]
     Conflict(Conflict),
+    #[error("document {expected} is damaged on disk: it is {actual}")]
+    DamagedDocument { expected: Digest, actual: Digest },
     #[error("layer {layer} is damaged on disk: its blob is {actual}")]
     DamagedLayer { layer: LayerName, actual: Digest },
     #[error("layer {layer}: its content is {actual}, but the image says {expected}")]
@@ -153,7 +155,7 @@ impl Error {
         match self {
             Error::NoSuchImage(_) => Code::NotFound,
             Error::Conflict(_) => Code::FailedPrecondition,
-            Error::DamagedLayer { .. } => Code::DataLoss,
+            Error::DamagedDocument { .. } | Error::DamagedLayer { .. } => Code::DataLoss,
             Error::Platform { .. } => Code::FailedPrecondition,
             Error::Archive(source) | Error::Import(source) | Error::Layer { source, .. } => source.code(),
             Error::Store(source) | Error::WrongContent { source, .. } => source.code(),

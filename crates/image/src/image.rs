@@ -83,7 +83,7 @@ fn read_document(content: &Content, digest: &Digest) -> Result<Vec<u8>> {
     let bytes = content.read_small(digest, MAX_DOCUMENT_SIZE as u64)?;
     let actual = Digest::of(&bytes);
     if actual != *digest {
-        return Err(store::Error::WrongDigest { expected: digest.clone(), actual }.into());
+        return Err(Error::DamagedDocument { expected: digest.clone(), actual });
     }
     Ok(bytes)
 }

@@ -290,7 +290,7 @@ pub(crate) fn keep_nameless(tx: &Tx<'_>, record: store::images::Image) -> store:
 /// Whether an image's own documents are missing or wrong, as opposed to the store failing.
 fn is_damage(error: &Error) -> bool {
     use api::code::Code;
-    matches!(error.code(), Code::NotFound | Code::InvalidArgument)
+    matches!(error.code(), Code::NotFound | Code::InvalidArgument | Code::DataLoss)
 }
 
 /// An image whose documents are gone can still be listed and removed.

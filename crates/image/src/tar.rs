@@ -127,6 +127,8 @@ pub enum Problem {
     NamedTwice,
     #[error("the name contains a NUL")]
     NameWithNul,
+    #[error("it is a {0} without a target")]
+    NoTarget(Kind),
     #[error("the {field} is not a number that fits")]
     Number { field: &'static str },
     #[error("an extension header is not followed by an entry")]
@@ -453,6 +455,9 @@ fn check_bounds(entry: &Entry) -> Result<(), Problem> {
     }
     if entry.kind != Kind::File && entry.size != 0 {
         return Err(Problem::ContentOfContentless(entry.kind, entry.size));
+    }
+    if matches!(entry.kind, Kind::Symlink | Kind::HardLink) && entry.link.is_empty() {
+        return Err(Problem::NoTarget(entry.kind));
     }
     // Before anything is added to it, so that no sum can overflow.
     if entry.size > MAX_FILE_SIZE {

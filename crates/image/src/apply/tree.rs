@@ -39,6 +39,13 @@ pub(super) struct Directory {
     path: Vec<u8>,
 }
 
+/// What a walk does where the path ends too early.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Missing {
+    Make,
+    Stop,
+}
+
 /// What the lower layers show under a name.
 enum Below {
     Nothing,
@@ -76,6 +83,15 @@ impl Tree {
 
     /// Walks to a directory, making what is missing.
     pub(super) fn directory(&mut self, path: &[&[u8]]) -> EntryResult<Rc<Directory>> {
+        self.walk(path, Missing::Make)?.ok_or_else(|| EntryProblem::ParentIsNoDirectory(path.join(&b'/')))
+    }
+
+    /// Walks to a directory, if it is there.
+    pub(super) fn existing_directory(&mut self, path: &[&[u8]]) -> EntryResult<Option<Rc<Directory>>> {
+        self.walk(path, Missing::Stop)
+    }
+
+    fn walk(&mut self, path: &[&[u8]], missing: Missing) -> EntryResult<Option<Rc<Directory>>> {
         let known = self.trail.iter().zip(path).take_while(|((name, _), part)| name == *part).count();
         self.trail.truncate(known);
         let mut walked: Vec<Rc<Directory>> = vec![self.root.clone()];
@@ -101,6 +117,7 @@ impl Tree {
                     }
                     walked.push(directory);
                 }
+                Child::Nothing | Child::Other if missing == Missing::Stop => return Ok(None),
                 Child::Nothing => walked.push(Rc::new(self.make_directory(&here, &name)?)),
                 Child::Other => return Err(EntryProblem::ParentIsNoDirectory(here.child_path(&name))),
                 Child::Symlink(target) => {
@@ -115,7 +132,7 @@ impl Tree {
                 }
             }
         }
-        Ok(walked.pop().expect("the root is never popped"))
+        Ok(walked.pop())
     }
 
     fn child(&mut self, here: &Directory, name: &[u8]) -> EntryResult<Child> {

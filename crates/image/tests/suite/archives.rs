@@ -84,13 +84,25 @@ fn archives_of_skopeo_and_umoci_mean_what_their_programs_unpack() {
         "mkdir -p a/b c d; echo one >a/b/file; echo two >c/file; ln c/file c/hard; ln -s /a/b c/link
          mknod c/null c 1 3; mkfifo c/fifo; chown 5:6 c/file; chmod 4755 c/file; echo x >d/x; chmod 1777 d",
     );
-    script("rm -r a/b; echo new >a/file; rm c/link; mkdir c/link; echo in >c/link/in; rm c/hard; ln c/file c/other");
+    script(
+        "rm -r a/b; echo new >a/file; rm c/link; mkdir c/link; echo in >c/link/in; rm c/hard; ln c/file c/other",
+    );
     script("rm -r d; echo file >d; mkdir -p deep/er/est; touch deep/er/est/file; rm c/fifo");
     run("umoci", &["unpack", "--image", "oci:v1", "whole"], &folder);
-    run("skopeo", &["copy", "-q", "--insecure-policy", "oci:oci:v1", "docker-archive:docker.tar:made/docker:v1"], &folder);
-    run("skopeo", &["copy", "-q", "--insecure-policy", "oci:oci:v1", "oci-archive:oci.tar:made/oci:v1"], &folder);
+    run(
+        "skopeo",
+        &["copy", "-q", "--insecure-policy", "oci:oci:v1", "docker-archive:docker.tar:made/docker:v1"],
+        &folder,
+    );
+    run(
+        "skopeo",
+        &["copy", "-q", "--insecure-policy", "oci:oci:v1", "oci-archive:oci.tar:made/oci:v1"],
+        &folder,
+    );
     run("tar", &["-C", "oci", "-cf", "plain.tar", "."], &folder);
-    for (archive, name) in [("docker.tar", Some("made/docker:v1")), ("oci.tar", Some("made/oci:v1")), ("plain.tar", None)] {
+    for (archive, name) in
+        [("docker.tar", Some("made/docker:v1")), ("oci.tar", Some("made/oci:v1")), ("plain.tar", None)]
+    {
         let loaded = sandbox.load(&fs::read(folder.join(archive)).unwrap());
         let loaded = loaded.unwrap_or_else(|error| panic!("{archive}: {}", error.chain()));
         assert_eq!(loaded[0].name.as_deref(), name, "{archive}: a lone tag is no name");
@@ -140,7 +152,9 @@ fn of_an_index_the_image_for_this_machine_is_kept() {
     let manifest = &ours.members[2];
     let digest = Digest::of(&manifest.1);
     let entry = |digest: &Digest, size: usize, platform: &str| {
-        format!(r#"{{"mediaType":"application/vnd.oci.image.manifest.v1+json","digest":"{digest}","size":{size},"platform":{platform}}}"#)
+        format!(
+            r#"{{"mediaType":"application/vnd.oci.image.manifest.v1+json","digest":"{digest}","size":{size},"platform":{platform}}}"#
+        )
     };
     let host = oci::platform::Platform::host();
     let other = Digest::of(b"not in the archive");
@@ -148,7 +162,11 @@ fn of_an_index_the_image_for_this_machine_is_kept() {
         r#"{{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[{},{},{}]}}"#,
         entry(&other, 18, r#"{"os":"linux","architecture":"z80"}"#),
         entry(&other, 18, r#"{"os":"unknown","architecture":"unknown"}"#),
-        entry(&digest, manifest.1.len(), &format!(r#"{{"os":"linux","architecture":"{}"}}"#, host.architecture)),
+        entry(
+            &digest,
+            manifest.1.len(),
+            &format!(r#"{{"os":"linux","architecture":"{}"}}"#, host.architecture)
+        ),
     );
     let top = format!(
         r#"{{"schemaVersion":2,"manifests":[{{"mediaType":"application/vnd.oci.image.index.v1+json","digest":"{}","size":{},"annotations":{{"org.opencontainers.image.ref.name":"many/platforms:v1"}}}}]}}"#,
@@ -157,7 +175,8 @@ fn of_an_index_the_image_for_this_machine_is_kept() {
     );
     let mut members = ours.members.clone();
     members[1].1 = top.into_bytes();
-    members.push((format!("blobs/sha256/{}", Digest::of(index.as_bytes()).hex()), index.clone().into_bytes()));
+    members
+        .push((format!("blobs/sha256/{}", Digest::of(index.as_bytes()).hex()), index.clone().into_bytes()));
     sandbox.load(&Layout { members }.archive()).unwrap_or_else(|error| panic!("{}", error.chain()));
     let image = sandbox.images.resolve(NAMESPACE, "many/platforms:v1").unwrap();
     assert_eq!((image.target.digest, image.manifest), (Digest::of(index.as_bytes()), digest));
@@ -228,34 +247,94 @@ fn wrong_archives_are_refused_and_leave_nothing() {
         ("xz", [b"\xfd7zXZ\0".as_slice(), &[0; 600]].concat(), &["xz", "gzip and zstd"]),
         ("no image in it", layer("one"), &["no index.json and no manifest.json"]),
         ("old docker", Tarball::new().file("repositories", "{}").finish(), &["before 1.10"]),
-        ("twice the same member", Tarball::new().file("index.json", "{}").file("./index.json", "{}").finish(), &["`index.json` occurs twice"]),
-        ("index that is none", changed(1, "schemaVersion", "schemaVision"), &["index.json", "schema version 0"]),
-        ("index that is both", changed(1, "\"manifests\"", "\"layers\":[],\"manifests\""), &["both a manifest and an index"]),
-        ("index without images", Tarball::new().file("index.json", r#"{"schemaVersion":2,"manifests":[]}"#).finish(), &["no images"]),
-        ("wrong name", changed(1, "steel:v1", "../steel"), &["`docker.io/library/../steel` is not an image name"]),
+        (
+            "twice the same member",
+            Tarball::new().file("index.json", "{}").file("./index.json", "{}").finish(),
+            &["`index.json` occurs twice"],
+        ),
+        (
+            "index that is none",
+            changed(1, "schemaVersion", "schemaVision"),
+            &["index.json", "schema version 0"],
+        ),
+        (
+            "index that is both",
+            changed(1, "\"manifests\"", "\"layers\":[],\"manifests\""),
+            &["both a manifest and an index"],
+        ),
+        (
+            "index without images",
+            Tarball::new().file("index.json", r#"{"schemaVersion":2,"manifests":[]}"#).finish(),
+            &["no images"],
+        ),
+        (
+            "wrong name",
+            changed(1, "steel:v1", "../steel"),
+            &["`docker.io/library/../steel` is not an image name"],
+        ),
         ("manifest is missing", without(2), &["blobs/sha256/", "is missing"]),
         ("config is missing", without(3), &["is missing"]),
         ("layer is missing", without(4), &["is missing"]),
-        ("manifest is damaged", changed(2, "\"layers\"", "\"lairs\":1,\"layers\""), &["blobs/sha256/", "bytes, but its descriptor says"]),
+        (
+            "manifest is damaged",
+            changed(2, "\"layers\"", "\"lairs\":1,\"layers\""),
+            &["blobs/sha256/", "bytes, but its descriptor says"],
+        ),
         ("manifest lies about its size", changed(1, "\"size\":", "\"size\":1"), &["its descriptor says 1"]),
         ("negative size", changed(1, "\"size\":", "\"size\":-"), &["index.json"]),
-        ("digest that is a path", changed(1, "\"digest\":\"sha256:", "\"digest\":\"sha256:../"), &["index.json"]),
+        (
+            "digest that is a path",
+            changed(1, "\"digest\":\"sha256:", "\"digest\":\"sha256:../"),
+            &["index.json"],
+        ),
         ("config is damaged", bytes_changed(3), &["is not what its name says", "expected"]),
         ("layer is damaged", bytes_changed(4), &["is not what its name says", "expected"]),
         ("layer lies about its content", lying.archive(), &["layer 1/1", "but the image says"]),
-        ("layer wants out", docker_archive("a:1", &[layer("fine"), hostile]), &["layer 2/2", "\"../out\"", "leaves the root"]),
+        (
+            "layer wants out",
+            docker_archive("a:1", &[layer("fine"), hostile]),
+            &["layer 2/2", "\"../out\"", "leaves the root"],
+        ),
         ("docker: no JSON", docker(&right_config, "["), &["manifest.json", "JSON"]),
         ("docker: no images", docker(&right_config, "[]"), &["lists no images"]),
-        ("docker: config missing", docker(&right_config, &right.replace("c.json", "d.json")), &["`d.json` is missing"]),
-        ("docker: layer missing", docker(&right_config, &right.replace("l.tar", "m.tar")), &["`m.tar` is missing"]),
-        ("docker: layer of the host", docker(&right_config, &right.replace("l.tar", "/etc/passwd")), &["`/etc/passwd` is missing"]),
-        ("docker: too few layers", docker(&right_config, &right.replace("\"l.tar\"", "")), &["has 0 layers", "lists 1"]),
+        (
+            "docker: config missing",
+            docker(&right_config, &right.replace("c.json", "d.json")),
+            &["`d.json` is missing"],
+        ),
+        (
+            "docker: layer missing",
+            docker(&right_config, &right.replace("l.tar", "m.tar")),
+            &["`m.tar` is missing"],
+        ),
+        (
+            "docker: layer of the host",
+            docker(&right_config, &right.replace("l.tar", "/etc/passwd")),
+            &["`/etc/passwd` is missing"],
+        ),
+        (
+            "docker: too few layers",
+            docker(&right_config, &right.replace("\"l.tar\"", "")),
+            &["has 0 layers", "lists 1"],
+        ),
         ("docker: no layers", docker(&config(&[], ""), &right.replace("\"l.tar\"", "")), &["no layers"]),
-        ("docker: wrong diff id", docker(&config(&[Digest::of(b"x")], ""), right), &["layer 1/1", "but the image says"]),
+        (
+            "docker: wrong diff id",
+            docker(&config(&[Digest::of(b"x")], ""), right),
+            &["layer 1/1", "but the image says"],
+        ),
         ("docker: config is none", docker(b"[]", right), &["c.json is not an image configuration"]),
-        ("docker: wrong name", docker(&right_config, &right.replace("a:1", "A:1")), &["`A:1` is not an image name"]),
+        (
+            "docker: wrong name",
+            docker(&right_config, &right.replace("a:1", "A:1")),
+            &["`A:1` is not an image name"],
+        ),
         ("docker: config is not its name", wrong_name, &["is not what its name says"]),
-        ("docker: link that leaves", Tarball::new().symlink("x/layer.tar", "../../etc/shadow").finish(), &["leaves the archive"]),
+        (
+            "docker: link that leaves",
+            Tarball::new().symlink("x/layer.tar", "../../etc/shadow").finish(),
+            &["leaves the archive"],
+        ),
     ];
     for (case, archive, texts) in cases {
         let error = sandbox.load(&archive).expect_err(case);
@@ -268,7 +347,10 @@ fn wrong_archives_are_refused_and_leave_nothing() {
         sandbox.check_nothing_is_left(case);
         sandbox.check_canary(case);
     }
-    assert!(sandbox.load(&docker(&right_config, right)).is_ok(), "the archive that the wrong ones were made of");
+    assert!(
+        sandbox.load(&docker(&right_config, right)).is_ok(),
+        "the archive that the wrong ones were made of"
+    );
 }
 
 #[test]
@@ -284,7 +366,8 @@ fn a_truncated_archive_leaves_nothing() {
 #[test]
 fn the_same_archive_twice_at_once_is_one_image() {
     let sandbox = Sandbox::new();
-    let layers: Vec<Vec<u8>> = (0..4).map(|n| Tarball::new().file(format!("f{n}"), &"x".repeat(100_000)).finish()).collect();
+    let layers: Vec<Vec<u8>> =
+        (0..4).map(|n| Tarball::new().file(format!("f{n}"), &"x".repeat(100_000)).finish()).collect();
     let archive = docker_archive("steel:v1", &layers);
     std::thread::scope(|scope| {
         let threads: Vec<_> = (0..4).map(|_| scope.spawn(|| sandbox.load(&archive).unwrap())).collect();
@@ -309,12 +392,18 @@ fn progress_is_told_for_each_step() {
     let sandbox = Sandbox::new();
     let noise: Vec<u8> = (0..20_000_000u32).map(|n| n.wrapping_mul(2_654_435_761).to_le_bytes()[2]).collect();
     let layer = Tarball::new().add(&Header::new(b'0', "noise"), &noise).file("f", "x").finish();
-    let archive = Layout::new("docker.io/library/steel:v1", &[(layer.clone(), PLAIN, Digest::of(&layer))]).archive();
+    let archive =
+        Layout::new("docker.io/library/steel:v1", &[(layer.clone(), PLAIN, Digest::of(&layer))]).archive();
     let mut steps = Vec::new();
     sandbox.images.load(NAMESPACE, sandbox.input(&archive), &mut |progress| steps.push(progress)).unwrap();
     let count = |step: Step| steps.iter().filter(|progress| progress.step == step).count();
     assert!(count(Step::Reading) > 2 && count(Step::Storing) > 2, "{steps:?}");
-    assert!(steps.iter().filter(|progress| progress.step == Step::Storing).all(|progress| progress.blob.is_some()));
+    assert!(
+        steps
+            .iter()
+            .filter(|progress| progress.step == Step::Storing)
+            .all(|progress| progress.blob.is_some())
+    );
 }
 
 #[test]

@@ -42,26 +42,32 @@ fn seeds() -> impl Strategy<Value = Vec<Seed>> {
     let naming = prop_oneof![Just(Naming::Header), Just(Naming::Pax), Just(Naming::Gnu)];
     let identity = prop_oneof![Just(0u64), 1..70_000u64, Just(4_000_000_000u64)];
     let seed = (
-        (prop::sample::select(b"0000555123467".to_vec()), any::<prop::sample::Index>(), any::<prop::sample::Index>()),
+        (
+            prop::sample::select(b"0000555123467".to_vec()),
+            any::<prop::sample::Index>(),
+            any::<prop::sample::Index>(),
+        ),
         (name, 0..0o10000u32, (identity.clone(), identity), 0..4_000_000_000u64),
         prop::option::of(0..1_000_000_000u32),
         prop::collection::vec(any::<u8>(), 0..2000),
         prop::option::of(prop::collection::vec(any::<u8>(), 1..20)),
         naming,
     )
-        .prop_map(|((kind, parent, other), (name, mode, owner, mtime), nanoseconds, content, xattr, by)| Seed {
-            kind,
-            parent,
-            other,
-            name,
-            mode,
-            owner,
-            mtime,
-            nanoseconds,
-            content,
-            xattr,
-            by,
-        });
+        .prop_map(
+            |((kind, parent, other), (name, mode, owner, mtime), nanoseconds, content, xattr, by)| Seed {
+                kind,
+                parent,
+                other,
+                name,
+                mode,
+                owner,
+                mtime,
+                nanoseconds,
+                content,
+                xattr,
+                by,
+            },
+        );
     prop::collection::vec(seed, 1..40)
 }
 
@@ -179,7 +185,16 @@ fn generated_archives_mean_what_gnu_tar_unpacks() {
         .run(&seeds(), |seeds| {
             let archive = archive(&seeds);
             let theirs = tempfile::tempdir_in(sandbox.path()).unwrap();
-            let extract = ["-xpf", "-", "--numeric-owner", "--same-owner", "--xattrs", "--xattrs-include=*", "--warning=no-timestamp"];
+            let extract = [
+                "-xpf",
+                "-",
+                "--numeric-owner",
+                "--same-owner",
+                "--xattrs",
+                "--xattrs-include=*",
+                "--warning=no-timestamp",
+                "--delay-directory-restore",
+            ];
             gnu_tar(&extract, theirs.path(), &archive);
             let ours = sandbox.unpacked(&archive).unwrap_or_else(|error| panic!("{}", error.chain()));
             let (ours, theirs) = (tree::read(&ours), tree::read(theirs.path()));

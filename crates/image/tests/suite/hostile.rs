@@ -50,6 +50,7 @@ fn names_stay_inside_the_root() {
     let canary = sandbox.canary().display().to_string();
     let new = Tarball::new;
     let deep = vec!["d"; 2040].join("/");
+    let longest: &'static str = "n".repeat(255).leak();
     check(vec![
         ("absolute", new().file("/a/b", "x").finish(), Inside(&["a", "a/b"])),
         (
@@ -79,9 +80,7 @@ fn names_stay_inside_the_root() {
         (
             "longest component",
             new().pax(&[("path", &[b'n'; 255])]).file("a", "x").finish(),
-            Inside(&[
-                "nnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnn",
-            ]),
+            Inside(vec![longest].leak()),
         ),
         (
             "component too long",
@@ -220,13 +219,9 @@ fn whiteouts_name_one_file_below() {
         ("of the parent", new().file("a/.wh...", "").finish(), Refused(&["names no file"])),
         ("as a parent", new().file(".wh./etc", "").finish(), Refused(&["names no file"])),
         ("with children", new().directory(".wh.a").file(".wh.a/b", "x").finish(), Refused(&["\".wh.a/b\""])),
-        ("of nothing below", new().file(".wh.a", "").file("b/.wh.c", "").finish(), Inside(&["b"])),
-        ("opaque on nothing below", new().file("a/.wh..wh..opq", "").finish(), Inside(&["a"])),
-        (
-            "through a link",
-            new().symlink("l", "/etc").file("l/.wh.passwd", "").finish(),
-            Inside(&["etc", "l"]),
-        ),
+        ("of nothing below", new().file(".wh.a", "").file("b/.wh.c", "").finish(), Inside(&[])),
+        ("opaque on nothing below", new().file("a/.wh..wh..opq", "").finish(), Inside(&[])),
+        ("through a link", new().symlink("l", "/etc").file("l/.wh.passwd", "").finish(), Inside(&["l"])),
         ("of a file of this layer", new().file("a", "x").file(".wh.a", "").finish(), Inside(&["a"])),
         (
             "aufs's own files",
@@ -276,7 +271,7 @@ fn archives_have_one_meaning() {
     let raw = |block: [u8; 512]| new().content(&block).finish();
     check(vec![
         ("pax size wins", desync(b"1536", 0), Inside(&["f"])),
-        ("pax size smaller than the content", desync(b"0", 2048), Inside(&["smuggled"])),
+        ("pax size smaller than the content", desync(b"0", 2048), Inside(&["f", "smuggled"])),
         ("pax size larger than the archive", desync(b"99999", 0), Refused(&["truncated"])),
         ("pax size negative", desync(b"-1", 0), Refused(&["size"])),
         ("pax size too large", desync(b"9999999999999", 0), Refused(&["larger than"])),
@@ -311,7 +306,7 @@ fn archives_have_one_meaning() {
         ),
         (
             "malformed pax",
-            new().add(&Header::new(b'x', "p"), b"9 path=a\n").file("f", "x").finish(),
+            new().add(&Header::new(b'x', "p"), b"8 path=a\n").file("f", "x").finish(),
             Refused(&["pax header is malformed"]),
         ),
         (
@@ -398,7 +393,7 @@ fn what_exhausts_is_refused_early() {
     check(vec![
         ("long name of a gigabyte", huge_name, Refused(&["a long name is larger than"])),
         ("pax header of a gigabyte", huge_pax, Refused(&["a pax header is larger than"])),
-        ("200,000 extents", many_extents, Refused(&["\"f\"", "extents"])),
+        ("200,000 extents", many_extents, Refused(&["extents"])),
         (
             "extents out of order",
             sparse(

@@ -52,12 +52,17 @@ fn a_killed_worker_is_an_error_and_leaves_nothing() {
 
 #[test]
 fn a_worker_that_cannot_be_started_or_talks_nonsense_is_an_error() {
-    for (program, expected) in [("/nonexistent", "cannot be started"), ("/bin/true", "ended without an answer")] {
+    for (program, expected) in
+        [("/nonexistent", "cannot be started"), ("/bin/true", "ended without an answer")]
+    {
         let sandbox = Sandbox::with_worker(WorkerCommand { program: program.into(), arguments: Vec::new() });
         let error = sandbox.load(&archive()).unwrap_err();
         assert!(error.chain().contains(expected), "{}", error.chain());
         let error = sandbox.import(&Tarball::new().file("f", "x").finish()).unwrap_err();
-        assert!(matches!(&error, image::Error::Import(WorkerError::Start(_) | WorkerError::Died(_))), "{error:?}");
+        assert!(
+            matches!(&error, image::Error::Import(WorkerError::Start(_) | WorkerError::Died(_))),
+            "{error:?}"
+        );
         sandbox.check_nothing_is_left(program);
     }
 }

@@ -29,7 +29,8 @@ impl Mounted {
         let root = sandbox.path().join(format!("mounted-{key}"));
         fs::create_dir(&root).unwrap();
         let options = mounts[0].options.join(",");
-        let status = Command::new("mount").args(["-t", "overlay", "-o", &options, "overlay"]).arg(&root).status();
+        let status =
+            Command::new("mount").args(["-t", "overlay", "-o", &options, "overlay"]).arg(&root).status();
         assert!(status.unwrap().success(), "mounting needs root");
         Mounted { root, key }
     }
@@ -52,6 +53,7 @@ impl Mounted {
 impl Drop for Mounted {
     fn drop(&mut self) {
         let _ = Command::new("umount").arg(&self.root).status();
+        let _ = fs::remove_dir(&self.root);
     }
 }
 
@@ -66,7 +68,8 @@ fn mounted(sandbox: &Sandbox, layers: &[Tarball]) -> Mounted {
 fn whiteouts_hide_what_is_below_and_nothing_else() {
     let sandbox = Sandbox::new();
     let new = Tarball::new;
-    let below = new().directory("d").file("d/a", "1").file("d/b", "1").file("e/a", "1").file("f", "1").file("g", "1");
+    let below =
+        new().directory("d").file("d/a", "1").file("d/b", "1").file("e/a", "1").file("f", "1").file("g", "1");
     let above = new()
         .file("d/.wh.a", "")
         .file("e/.wh..wh..opq", "")
@@ -106,7 +109,11 @@ fn a_directory_in_place_of_what_a_whiteout_hid_is_empty() {
 fn an_opaque_root_hides_every_layer() {
     let sandbox = Sandbox::new();
     let new = Tarball::new;
-    let layers = [new().file("a", "1").file("d/x", "1"), new().file("b", "2"), new().file("c", "3").file(".wh..wh..opq", "")];
+    let layers = [
+        new().file("a", "1").file("d/x", "1"),
+        new().file("b", "2"),
+        new().file("c", "3").file(".wh..wh..opq", ""),
+    ];
     let view = mounted(&sandbox, &layers);
     assert_eq!(view.paths(), ["c"]);
     view.unmount(&sandbox);
@@ -126,10 +133,14 @@ fn a_hard_link_into_a_lower_layer_shares_the_file() {
     let data = |name: &str| fs::symlink_metadata(view.root.join(name)).unwrap();
     assert_eq!(data("usr/bin/alias").ino(), data("usr/bin/tool").ino());
     assert_eq!((data("usr/bin/alias").mode() & 0o7777, data("usr/bin/alias").uid()), (0o4755, 12));
-    assert_eq!((data("usr/bin/alias").mtime(), view.read("usr/bin/alias")), (1_500_000_000, "tool".to_owned()));
+    assert_eq!(
+        (data("usr/bin/alias").mtime(), view.read("usr/bin/alias")),
+        (1_500_000_000, "tool".to_owned())
+    );
     assert_eq!(fs::read_link(view.root.join("usr/alias")).unwrap(), Path::new("bin/tool"));
     view.unmount(&sandbox);
-    let error = sandbox.load(&docker_archive("x:1", &[base, middle, new().hard_link("h", "gone")].map(Tarball::finish)));
+    let error = sandbox
+        .load(&docker_archive("x:1", &[base, middle, new().hard_link("h", "gone")].map(Tarball::finish)));
     let text = error.unwrap_err().chain();
     assert!(text.contains("layer 3/3") && text.contains("\"gone\" does not exist"), "{text}");
 }
@@ -169,10 +180,17 @@ fn parents_that_a_layer_does_not_mention_keep_their_attributes() {
 fn a_layer_writes_through_the_links_of_lower_layers_inside_the_root() {
     let sandbox = Sandbox::new();
     let new = Tarball::new;
-    let base = new().directory("usr/lib").symlink("lib", "usr/lib").symlink("abs", "/usr/lib").symlink("out", "../../../etc");
+    let base = new()
+        .directory("usr/lib")
+        .symlink("lib", "usr/lib")
+        .symlink("abs", "/usr/lib")
+        .symlink("out", "../../../etc");
     let top = new().file("lib/a", "2").file("abs/b", "2").file("out/c", "2");
     let view = mounted(&sandbox, &[base, top]);
-    assert_eq!(view.paths(), ["abs", "etc", "etc/c", "lib", "out", "usr", "usr/lib", "usr/lib/a", "usr/lib/b"]);
+    assert_eq!(
+        view.paths(),
+        ["abs", "etc", "etc/c", "lib", "out", "usr", "usr/lib", "usr/lib/a", "usr/lib/b"]
+    );
     sandbox.check_canary("links");
     view.unmount(&sandbox);
 }
@@ -214,10 +232,17 @@ fn every_compression_gives_the_same_snapshots() {
         let name = format!("docker.io/library/packed:{number}");
         let packed: Vec<_> = layers.iter().map(|layer| (pack(layer), kind, Digest::of(layer))).collect();
         let archive = Layout::new(&name, &packed).archive();
-        assert_eq!(sandbox.load(&archive).unwrap()[0].name.as_deref(), Some(format!("packed:{number}").as_str()));
+        assert_eq!(
+            sandbox.load(&archive).unwrap()[0].name.as_deref(),
+            Some(format!("packed:{number}").as_str())
+        );
         chains.push(sandbox.images.unpack(&sandbox.images.resolve(NAMESPACE, &name).unwrap()).unwrap());
     }
     assert!(chains.windows(2).all(|pair| pair[0] == pair[1]));
-    assert_eq!(sandbox.store.snapshots("overlay").unwrap().list().unwrap().len(), 3, "each layer is there once");
+    assert_eq!(
+        sandbox.store.snapshots("overlay").unwrap().list().unwrap().len(),
+        3,
+        "each layer is there once"
+    );
     assert_eq!(sandbox.images.list(NAMESPACE).unwrap().len(), 1, "one id, four names");
 }

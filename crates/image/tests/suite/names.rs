@@ -37,7 +37,17 @@ fn an_image_is_found_by_every_name_it_has() {
         assert_eq!(sandbox.images.resolve(NAMESPACE, name).unwrap().id, id, "{name}");
     }
     assert_eq!(sandbox.images.resolve(NAMESPACE, "registry.example:5000/iron:v2").unwrap().id, other);
-    for name in ["stee", "steel:v1", "iron", "", "x/steel", &"0".repeat(64), "sha256:", "../steel", &format!("iron@{manifest}")] {
+    for name in [
+        "stee",
+        "steel:v1",
+        "iron",
+        "",
+        "x/steel",
+        &"0".repeat(64),
+        "sha256:",
+        "../steel",
+        &format!("iron@{manifest}"),
+    ] {
         let error = sandbox.images.resolve(NAMESPACE, name).unwrap_err();
         assert!(matches!(error, Error::NoSuchImage(_)), "{name}: {error:?}");
         assert_eq!(error.code(), api::code::Code::NotFound);
@@ -53,7 +63,8 @@ fn a_prefix_of_several_ids_is_ambiguous() {
     // Sixteen first digits: of seventeen images two begin alike.
     let ids: Vec<Digest> = (0..17).map(|n| import(&sandbox, None, &n.to_string())).collect();
     let first = |id: &Digest| id.hex().as_bytes()[0];
-    let twin = ids.iter().find(|id| ids.iter().filter(|other| first(other) == first(id)).count() > 1).unwrap();
+    let twin =
+        ids.iter().find(|id| ids.iter().filter(|other| first(other) == first(id)).count() > 1).unwrap();
     let manifests: Vec<Digest> =
         sandbox.images.list(NAMESPACE).unwrap().into_iter().map(|image| image.target.digest).collect();
     assert!(manifests.iter().all(|manifest| !ids.contains(manifest)));
@@ -82,7 +93,9 @@ fn a_name_that_moves_leaves_its_image_dangling() {
 fn wrong_names_are_refused_before_anything_is_done() {
     let sandbox = Sandbox::new();
     let id = import(&sandbox, Some("steel"), "one");
-    for name in ["", "Steel", "a b", "steel:", &format!("steel@{id}"), "../x", &"a".repeat(64).replace('a', "0")] {
+    for name in
+        ["", "Steel", "a b", "steel:", &format!("steel@{id}"), "../x", &"a".repeat(64).replace('a', "0")]
+    {
         let error = sandbox.images.tag(NAMESPACE, "steel", name).unwrap_err();
         assert_eq!(error.code(), api::code::Code::InvalidArgument, "{name}: {error}");
         let options = ImportOptions { reference: Some(name.to_owned()), ..ImportOptions::default() };
@@ -108,7 +121,10 @@ fn removal_takes_the_image_with_its_last_name_and_leaves_no_bytes() {
     let user = User { container: "c".repeat(64), image: id.clone(), is_running: false };
     let error = sandbox.images.remove(NAMESPACE, "iron:v1", false, std::slice::from_ref(&user)).unwrap_err();
     assert_eq!(error.code(), api::code::Code::FailedPrecondition);
-    assert!(error.chain().starts_with("conflict: unable to remove repository reference \"iron:v1\""), "{error}");
+    assert!(
+        error.chain().starts_with("conflict: unable to remove repository reference \"iron:v1\""),
+        "{error}"
+    );
     let running = User { is_running: true, ..user };
     let removed = sandbox.images.remove(NAMESPACE, "iron:v1", true, std::slice::from_ref(&running)).unwrap();
     assert_eq!(removed, [untagged("iron:v1")], "a running container keeps its image");
