@@ -5,9 +5,11 @@
 //! and what needs `unsafe`. [`child`] is the one place that does more: it is the code that runs in a freshly cloned
 //! process, where nothing may be allocated.
 
+pub mod bpf;
 pub mod capability;
 pub mod child;
 pub mod clone;
+pub mod fork;
 pub mod memfd;
 pub mod mount;
 pub mod namespace;

@@ -1,15 +1,61 @@
 //! Control groups of a container, on cgroup v1, hybrid and v2.
+//!
+//! A container has one group of the same path in every mounted hierarchy, v1 and v2 alike. Where a controller lives
+//! decides how its limits are written, controller by controller, so a hybrid machine needs no mode of its own.
+//!
+//! ```text
+//! Resources ──plan (pure)──▶ steps {controller, file, value}
+//!                              │
+//! create: mkdir in every hierarchy ─▶ cpuset from the parents ─▶ write the steps ─▶ device filter (v2)
+//! join:   the child moves itself: CLONE_INTO_CGROUP (v2), `0` to `tasks` (v1)
+//! remove: children first, every hierarchy, again for a bounded time while the kernel says busy
+//! ```
+//!
+//! Invariants:
+//! * No process number is ever written: that waits for a grace period of the kernel (6 to 18 ms each); a thread that
+//!   moves itself does not wait.
+//! * Only files that were asked for are written. What was asked for and cannot be had is an error that names the
+//!   controller, the file and the value.
+//! * Files are reached by descriptor from the hierarchy's root; the path has no `..` and cgroupfs has no links.
+//! * Every wait is bounded.
+//!
+//! See `Documentation/admin-guide/cgroup-v1/` and `cgroup-v2.rst` of the kernel, and the runtime specification,
+//! `config-linux.md`, "Control groups".
+
+mod create;
+mod devices;
+mod directory;
+mod error;
+mod freeze;
+mod hierarchy;
+mod kill;
+mod path;
+mod plan;
+mod remove;
+mod stats;
+mod v1;
+mod v2;
 
 use std::os::fd::OwnedFd;
+use std::path::PathBuf;
 
-use api::code::Code;
 use oci::runtime_spec::Resources;
+use rustix::fs::{Mode, OFlags};
+
+use directory::Directory;
+pub use error::{Error, Result};
+pub use hierarchy::{Hierarchies, Version};
+use path::CgroupPath;
+pub use stats::Stats;
 
 /// The control groups of one container, in every hierarchy.
 #[derive(Debug)]
-pub struct Cgroup {}
+pub struct Cgroup {
+    path: CgroupPath,
+    directories: Vec<Directory>,
+}
 
-/// What the container's first process needs to move itself in.
+/// What the container's processes need to move themselves in.
 #[derive(Debug)]
 pub struct Join {
     /// `tasks` of every v1 hierarchy, open for writing: the single-threaded child writes `0` to each.
@@ -18,87 +64,93 @@ pub struct Join {
     pub v2_dir: Option<OwnedFd>,
 }
 
-/// What a container uses now.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Stats {
-    pub cpu_usage_ns: u64,
-    pub cpu_user_ns: u64,
-    pub cpu_system_ns: u64,
-    pub memory_usage_bytes: u64,
-    /// None: no limit.
-    pub memory_limit_bytes: Option<u64>,
-    /// Page cache.
-    pub memory_cache_bytes: u64,
-    /// The part of the cache that the kernel would give up first; what `docker stats` subtracts.
-    pub memory_inactive_file_bytes: u64,
-    pub pids: u64,
-    pub pids_limit: Option<u64>,
-    pub io_read_bytes: u64,
-    pub io_write_bytes: u64,
-    pub oom_kills: u64,
-}
-
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    #[error("cgroup path `{path}` is not valid")]
-    InvalidPath { path: String },
-}
-
-impl Error {
-    pub fn code(&self) -> Code {
-        Code::InvalidArgument
-    }
-}
-
-pub type Result<T, E = Error> = std::result::Result<T, E>;
-
 impl Cgroup {
     /// Makes the groups and sets the limits; on failure nothing is left behind.
-    pub fn create(_path: &str, _resources: Option<&Resources>) -> Result<Cgroup> {
-        todo!()
+    ///
+    /// An empty group of this path, left by a crash, is replaced by a fresh one; one in use is refused.
+    pub fn create(path: &str, resources: Option<&Resources>) -> Result<Cgroup> {
+        Cgroup::create_in(Hierarchies::mounted()?, path, resources)
     }
-    pub fn open(_path: &str) -> Result<Cgroup> {
-        todo!()
+
+    /// [`Cgroup::create`] in some of the machine's hierarchies.
+    pub fn create_in(hierarchies: &Hierarchies, path: &str, resources: Option<&Resources>) -> Result<Cgroup> {
+        create::create(hierarchies, CgroupPath::parse(path)?, resources)
     }
+
+    /// The groups of a container that exists.
+    pub fn open(path: &str) -> Result<Cgroup> {
+        Cgroup::open_in(Hierarchies::mounted()?, path)
+    }
+
+    /// [`Cgroup::open`] in some of the machine's hierarchies.
+    pub fn open_in(hierarchies: &Hierarchies, path: &str) -> Result<Cgroup> {
+        let path = CgroupPath::parse(path)?;
+        let directories =
+            hierarchies.iter().map(|hierarchy| Directory::open(hierarchy, &path)).collect::<Result<_>>()?;
+        Ok(Cgroup { path, directories })
+    }
+
+    /// The path below the hierarchies' roots.
     pub fn path(&self) -> &str {
-        todo!()
+        self.path.as_str()
     }
-    /// Our directory in every hierarchy: the name of its mount below `/sys/fs/cgroup` (empty if cgroup v2 is mounted on
-    /// `/sys/fs/cgroup` itself) and its path on the host. The container's `/sys/fs/cgroup` is made of them.
-    pub fn directories(&self) -> Vec<(String, std::path::PathBuf)> {
-        todo!()
+
+    /// Our directory in every hierarchy: the name of its mount below `/sys/fs/cgroup` (empty if cgroup v2 is mounted
+    /// on `/sys/fs/cgroup` itself) and its path on the host. The container's `/sys/fs/cgroup` is made of them.
+    pub fn directories(&self) -> Vec<(String, PathBuf)> {
+        let named = |directory: &Directory| {
+            let mount = directory.hierarchy().mount_point();
+            let name = mount.strip_prefix("/sys/fs/cgroup").ok().or(mount.file_name().map(AsRef::as_ref));
+            (name.map(|name| name.to_string_lossy().into_owned()).unwrap_or_default(), directory.host_path())
+        };
+        self.directories.iter().map(named).collect()
     }
+
+    /// Opens what a process needs to move itself in.
     pub fn join_fds(&self) -> Result<Join> {
-        todo!()
+        let mut join = Join { v1_tasks: Vec::new(), v2_dir: None };
+        for directory in &self.directories {
+            match directory.hierarchy().version() {
+                Version::V1 => join.v1_tasks.push(directory.open_file("tasks", OFlags::WRONLY)?),
+                Version::V2 => join.v2_dir = Some(directory.open_file(".", OFlags::DIRECTORY)?),
+            }
+        }
+        Ok(join)
     }
-    pub fn update(&self, _resources: &Resources) -> Result<()> {
-        todo!()
+
+    /// Changes limits; what `resources` does not name stays as it is.
+    pub fn update(&self, resources: &Resources) -> Result<()> {
+        if !resources.devices.is_empty() {
+            return Err(Error::Unsupported { what: "changing the device rules of a running container" });
+        }
+        self.apply(resources)
     }
-    pub fn freeze(&self) -> Result<()> {
-        todo!()
+
+    /// Writes limits.
+    fn apply(&self, resources: &Resources) -> Result<()> {
+        for step in plan::plan(resources, self)? {
+            step.perform(self)?;
+        }
+        Ok(())
     }
-    pub fn thaw(&self) -> Result<()> {
-        todo!()
+
+    /// The group in the hierarchy of a controller.
+    fn controlled_by(&self, controller: &str) -> Option<&Directory> {
+        self.directories.iter().find(|directory| directory.hierarchy().has(controller))
     }
-    pub fn is_frozen(&self) -> Result<bool> {
-        todo!()
+
+    fn unified(&self) -> Option<&Directory> {
+        self.directories.iter().find(|directory| directory.hierarchy().version() == Version::V2)
     }
-    /// Kills every process and returns when none is left.
-    pub fn kill_all(&self) -> Result<()> {
-        todo!()
-    }
-    /// Sends `signal` to every process.
-    pub fn processes(&self) -> Result<Vec<u32>> {
-        todo!()
-    }
-    pub fn stats(&self) -> Result<Stats> {
-        todo!()
-    }
-    pub fn oom_kills(&self) -> Result<u64> {
-        todo!()
-    }
-    /// Removes the groups; refuses while a process is inside.
-    pub fn remove(&self) -> Result<()> {
-        todo!()
+
+    /// The one hierarchy that tells which processes there are, best suited first.
+    fn members(&self) -> Result<&Directory> {
+        self.unified()
+            .or_else(|| self.controlled_by("freezer"))
+            .or_else(|| self.controlled_by("pids"))
+            .or(self.directories.first())
+            .ok_or(Error::NoHierarchy)
     }
 }
+
+const DIRECTORY_MODE: Mode = Mode::from_bits_retain(0o755);

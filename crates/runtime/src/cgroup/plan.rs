@@ -1,0 +1,262 @@
+//! From limits to the files that say them: pure, and the one function that writes.
+
+use std::borrow::Cow;
+
+use linux::bpf::{self, Instruction};
+use oci::runtime_spec::Resources;
+use rustix::io::Errno;
+
+use super::{Cgroup, Error, Result, Version, devices, v1, v2};
+
+/// One value for one file of one controller.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Setting {
+    pub(super) version: Version,
+    pub(super) controller: Cow<'static, str>,
+    /// The files that mean this, each with the value that it takes; the first one that exists is written.
+    pub(super) files: Vec<(Cow<'static, str>, String)>,
+    pub(super) necessity: Necessity,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Necessity {
+    /// Somebody asked for it.
+    Required,
+    /// It only completes what was asked for.
+    IfPresent,
+}
+
+impl Setting {
+    pub(super) fn new(
+        version: Version,
+        controller: &'static str,
+        file: &'static str,
+        value: impl ToString,
+    ) -> Setting {
+        let files = vec![(file.into(), value.to_string())];
+        Setting { version, controller: controller.into(), files, necessity: Necessity::Required }
+    }
+
+    /// Adds another file with the same meaning, for kernels that lack those before.
+    pub(super) fn or(mut self, file: &'static str, value: impl ToString) -> Setting {
+        self.files.push((file.into(), value.to_string()));
+        self
+    }
+
+    pub(super) fn if_present(self) -> Setting {
+        Setting { necessity: Necessity::IfPresent, ..self }
+    }
+}
+
+/// What is to be done, in order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Step {
+    Write(Setting),
+    /// Two values that bound each other: which one the kernel takes first depends on what was there before.
+    WriteBoth(Setting, Setting),
+    /// The device filter of cgroup v2.
+    FilterDevices(Vec<Instruction>),
+}
+
+/// What a plan depends on.
+pub(super) trait Machine {
+    /// The version of the hierarchy that a controller lives in.
+    fn version(&self, controller: &str) -> Option<Version>;
+    /// The group's present `cpu.max`.
+    fn cpu_max(&self) -> Option<String>;
+}
+
+impl Machine for Cgroup {
+    fn version(&self, controller: &str) -> Option<Version> {
+        self.controlled_by(controller).map(|directory| directory.hierarchy().version())
+    }
+
+    fn cpu_max(&self) -> Option<String> {
+        self.unified()?.try_read("cpu.max").ok()
+    }
+}
+
+/// Decides what to write. A controller that the machine lacks is found missing when its file is written.
+pub(super) fn plan(resources: &Resources, machine: &dyn Machine) -> Result<Vec<Step>> {
+    let is_v1 = |controller: &str| machine.version(controller) == Some(Version::V1);
+    let mut steps = Vec::new();
+    if !resources.devices.is_empty() {
+        let policy = devices::Policy::read(&resources.devices)?;
+        if is_v1("devices") {
+            steps.extend(policy.settings().into_iter().map(Step::Write));
+        } else {
+            steps.push(Step::FilterDevices(policy.program()));
+        }
+    }
+    if let Some(memory) = &resources.memory {
+        check_memory(memory)?;
+        steps.extend(if is_v1("memory") { v1::memory(memory) } else { v2::memory(memory)? });
+    }
+    if let Some(cpu) = &resources.cpu {
+        check_cpu(cpu)?;
+        steps.extend(if is_v1("cpu") { v1::cpu(cpu) } else { v2::cpu(cpu, &|| machine.cpu_max()) });
+        let version = if is_v1("cpuset") { Version::V1 } else { Version::V2 };
+        for (file, list) in [("cpuset.cpus", &cpu.cpus), ("cpuset.mems", &cpu.mems)] {
+            if !list.is_empty() {
+                steps.push(Step::Write(Setting::new(version, "cpuset", file, list)));
+            }
+        }
+    }
+    if let Some(pids) = resources.pids {
+        let version = if is_v1("pids") { Version::V1 } else { Version::V2 };
+        let limit = if pids.limit > 0 { pids.limit.to_string() } else { "max".to_owned() };
+        steps.push(Step::Write(Setting::new(version, "pids", "pids.max", limit)));
+    }
+    if let Some(weight) = resources.block_io.as_ref().and_then(|io| io.weight).filter(|&weight| weight != 0) {
+        check_range("block I/O weight", weight.into(), 10, 1000)?;
+        steps.push(Step::Write(if is_v1("blkio") { v1::io_weight(weight) } else { v2::io_weight(weight) }));
+    }
+    steps.extend(v2::unified(&resources.unified)?);
+    Ok(steps)
+}
+
+/// What no version of the kernel takes, told better than by its `EINVAL`.
+fn check_memory(memory: &oci::runtime_spec::Memory) -> Result<()> {
+    let fields = [
+        ("memory limit", memory.limit),
+        ("memory reservation", memory.reservation),
+        ("swap limit", memory.swap),
+    ];
+    for (field, value) in fields {
+        if let Some(value) = value.filter(|&value| value < -1) {
+            return Err(invalid(field, value, "a number of bytes, or -1 for no limit"));
+        }
+    }
+    if let (Some(limit), Some(swap)) = (memory.limit, memory.swap)
+        && swap > 0
+        && (limit == -1 || swap < limit)
+    {
+        return Err(invalid(
+            "swap limit",
+            swap,
+            "it limits memory and swap together, so it is not below the memory limit",
+        ));
+    }
+    if let Some(swappiness) = memory.swappiness {
+        check_range("swappiness", swappiness, 0, 100)?;
+    }
+    Ok(())
+}
+
+fn check_cpu(cpu: &oci::runtime_spec::Cpu) -> Result<()> {
+    if let Some(shares) = cpu.shares.filter(|&shares| shares != 0) {
+        check_range("CPU shares", shares, 2, 262_144)?;
+    }
+    if let Some(period) = cpu.period.filter(|&period| period != 0) {
+        check_range("CPU period", period, 1000, 1_000_000)?;
+    }
+    match cpu.quota {
+        Some(quota @ 1..1000) => Err(invalid("CPU quota", quota, "at least 1000 microseconds")),
+        Some(quota @ ..-1) => Err(invalid("CPU quota", quota, "microseconds, or -1 for no limit")),
+        _ => Ok(()),
+    }
+}
+
+fn check_range(field: &'static str, value: u64, least: u64, most: u64) -> Result<()> {
+    let hint = match field {
+        "CPU period" => "1000 to 1000000 microseconds",
+        "CPU shares" => "2 to 262144",
+        "swappiness" => "0 to 100",
+        _ => "10 to 1000",
+    };
+    if (least..=most).contains(&value) { Ok(()) } else { Err(invalid(field, value, hint)) }
+}
+
+pub(super) fn invalid(field: &'static str, value: impl ToString, hint: &'static str) -> Error {
+    Error::InvalidLimit { field, value: value.to_string(), hint }
+}
+
+impl Step {
+    pub(super) fn perform(&self, cgroup: &Cgroup) -> Result<()> {
+        match self {
+            Step::Write(setting) => setting.write(cgroup),
+            Step::WriteBoth(first, second) => match first.write(cgroup) {
+                Err(Error::Write { source: Errno::INVAL, .. }) => {
+                    second.write(cgroup)?;
+                    first.write(cgroup)
+                }
+                written => written.and_then(|()| second.write(cgroup)),
+            },
+            Step::FilterDevices(program) => filter_devices(cgroup, program),
+        }
+    }
+}
+
+impl Setting {
+    fn write(&self, cgroup: &Cgroup) -> Result<()> {
+        let (file, value) = &self.files[0];
+        let controller = self.controller.clone().into_owned();
+        let directory = cgroup
+            .controlled_by(&self.controller)
+            .filter(|directory| directory.hierarchy().version() == self.version);
+        let Some(directory) = directory else {
+            return match self.necessity {
+                Necessity::IfPresent => Ok(()),
+                Necessity::Required => Err(Error::MissingController {
+                    controller,
+                    file: file.clone().into_owned(),
+                    value: value.clone(),
+                }),
+            };
+        };
+        for (file, value) in &self.files {
+            match directory.try_write(file, value) {
+                Err(Errno::NOENT) => {}
+                Ok(()) => return Ok(()),
+                Err(source) => {
+                    let (path, value) = (directory.file_path(file), value.clone());
+                    return Err(Error::Write { controller, path, value, help: help(file, source), source });
+                }
+            }
+        }
+        match self.necessity {
+            Necessity::IfPresent => Ok(()),
+            Necessity::Required => {
+                Err(Error::MissingFile { controller, file: file.clone().into_owned(), value: value.clone() })
+            }
+        }
+    }
+}
+
+fn filter_devices(cgroup: &Cgroup, program: &[Instruction]) -> Result<()> {
+    let Some(directory) = cgroup.unified() else {
+        return Err(Error::MissingController {
+            controller: "devices".to_owned(),
+            file: "devices.allow".to_owned(),
+            value: "the device rules".to_owned(),
+        });
+    };
+    let failed = |step| move |source| Error::DeviceFilter { step, path: directory.host_path(), source };
+    let filter = bpf::load_device_filter(program).map_err(failed("load"))?;
+    bpf::attach_device_filter(directory.fd(), std::os::fd::AsFd::as_fd(&filter)).map_err(failed("attach"))
+}
+
+/// What the kernel most likely means.
+fn help(file: &str, errno: Errno) -> Option<&'static str> {
+    Some(match (file, errno) {
+        ("memory.limit_in_bytes" | "memory.max" | "memory.memsw.limit_in_bytes", Errno::BUSY) => {
+            "the container uses more than that, and the kernel could not take it back"
+        }
+        ("memory.limit_in_bytes", Errno::INVAL) => {
+            "the limit may not be above that of memory and swap together; change both"
+        }
+        ("memory.memsw.limit_in_bytes", Errno::INVAL) => {
+            "the limit of memory and swap together may not be below the memory limit; change both"
+        }
+        ("cpu.cfs_quota_us" | "cpu.cfs_period_us" | "cpu.max", Errno::INVAL) => {
+            "the share of a CPU may not be above that of the parent cgroup"
+        }
+        ("cpuset.cpus" | "cpuset.mems", Errno::INVAL | Errno::RANGE | Errno::ACCESS | Errno::NOSPC) => {
+            "it is a list like `0-2,7` of what exists and the parent cgroup has"
+        }
+        ("devices.allow", Errno::PERM) => "the parent cgroup does not allow this device itself",
+        (_, Errno::ROFS) => "cgroups are mounted read-only here",
+        (_, Errno::ACCESS | Errno::PERM) => "this cgroup is not delegated to the user that corten runs as",
+        _ => return None,
+    })
+}
