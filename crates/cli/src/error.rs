@@ -157,6 +157,9 @@ impl Error {
             Error::Connect { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
                 Some("only root may use the daemon's socket".into())
             }
+            Error::Lost(_) | Error::Transport(_) => Some(format!(
+                "containers run on without the daemon; `{program} attach` and `{program} logs` find them"
+            )),
             Error::Flag { usage, .. } | Error::Misuse { usage, .. } => Some(usage.to_string()),
             _ => None,
         }
