@@ -224,6 +224,13 @@ impl Engine {
         })
     }
 
+    /// Unpacks whatever is missing of an image's layers.
+    pub(crate) fn unpack_again(&self, image_id: &str) -> Result<()> {
+        let image = self.images.find(NAMESPACE, image_id)?;
+        self.images.unpack(&image)?;
+        Ok(())
+    }
+
     pub(crate) fn count_images(&self) -> Result<usize> {
         Ok(self.images.list(NAMESPACE)?.len())
     }

@@ -119,11 +119,11 @@ impl Engine {
                 damaged.display()
             )),
         }
-        if !recovery.suspect_layers.is_empty() {
-            warnings.push(format!(
-                "{} layers below containers may be damaged by the last power failure",
-                recovery.suspect_layers.len()
-            ));
+        for row in &recovery.damaged_rows {
+            warnings.push(format!("a damaged record was removed from the database: {row}"));
+        }
+        for name in &recovery.lost_snapshots {
+            warnings.push(format!("the files of snapshot `{name}` are gone"));
         }
         warnings
     }

@@ -41,8 +41,9 @@ const PROTOCOL_VERSION: u32 = 1;
 const NAMESPACE: &str = "default";
 /// The answer to an attach is a short text at most.
 const ATTACH_RESPONSE_MAX: usize = 64 << 10;
-/// A shim answers at once; one that does not within this time is taken for lost.
-const HELLO_TIMEOUT: Duration = Duration::from_secs(5);
+/// A shim answers at once. One that has not after this time hangs, and its container is taken for lost; on a machine that
+/// is overloaded this must not happen.
+const HELLO_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A shim that belongs to a container.
 #[derive(Debug)]

@@ -78,6 +78,8 @@ impl Engine {
         record.live.send_modify(|live| (live.state, live.is_gone) = (State::Removing, true));
         let (engine, own) = (self.clone(), record.clone());
         blocking(move || engine.remove_files(&own, volumes)).await;
+        // Its image may have lost its name meanwhile.
+        self.collect_later();
         self.events.publish(Kind::Container, "destroy", &record.id, record.attributes());
         Ok(())
     }

@@ -241,11 +241,22 @@ impl Engine {
         Ok(Launch {
             bundle,
             cgroup: around.cgroup_path,
-            rootfs: self.snapshots().mounts(&record.id)?,
+            rootfs: self.rootfs(record)?,
             terminal: spec.terminal,
             options: self.create_options(record),
             attaches: Vec::new(),
         })
+    }
+
+    fn rootfs(&self, record: &Record) -> Result<Vec<oci::mount::Mount>> {
+        match self.snapshots().mounts(&record.id) {
+            // A layer below it was not on disk yet when the machine went down, and the store has dropped it.
+            Err(store::Error::NotFound { name, .. }) if name != record.id => {
+                self.unpack_again(&record.image_id)?;
+                Ok(self.snapshots().mounts(&record.id)?)
+            }
+            mounts => Ok(mounts?),
+        }
     }
 
     fn create_options(&self, record: &Record) -> CreateOptions {
@@ -297,7 +308,7 @@ impl Engine {
         let shm = self.shm_path(id);
         if shm.exists() {
             // Busy or not a mount: removing the directory below tells.
-            drop(rustix::mount::unmount(&shm, rustix::mount::UnmountFlags::DETACH));
+            let _ = rustix::mount::unmount(&shm, rustix::mount::UnmountFlags::DETACH);
         }
         let bundle = self.bundle_path(id);
         if let Err(error) = std::fs::remove_dir_all(&bundle)

@@ -78,7 +78,7 @@ impl Inner {
             let event = reader.next()?;
             let directories = self.lock();
             if event.events().contains(inotify::ReadFlags::QUEUE_OVERFLOW) {
-                directories.values().for_each(|directory| drop(directory.send_replace(())));
+                directories.values().for_each(|directory| directory.send_replace(()));
             } else if let Some(directory) = directories.get(&event.wd()) {
                 directory.send_replace(());
             }
@@ -107,7 +107,7 @@ impl Drop for Changes {
         if directories.get(&self.descriptor).is_some_and(|sender| sender.receiver_count() <= 1) {
             directories.remove(&self.descriptor);
             // The directory may be gone, and its watch with it.
-            drop(inotify::remove_watch(self.inner.inotify.get_ref(), self.descriptor));
+            let _ = inotify::remove_watch(self.inner.inotify.get_ref(), self.descriptor);
         }
     }
 }

@@ -3,14 +3,19 @@
 //! A spare shim ends by itself when the pipe on its standard input hangs up: a daemon that dies takes its spares with
 //! it. The pool keeps the writing end (the lifeline) until the shim is bound.
 
-use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{ChildStdin, Command, Stdio};
+use std::process::Stdio;
 use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
+use tokio::process::{Child, ChildStdin, Command};
 
 use super::client::Client;
 use crate::blocking::blocking;
 use crate::error::{Error, Result};
+
+/// What a shim says when it listens, and a little more.
+const READY_MAX_BYTES: u64 = 64;
 
 /// A spare shim.
 #[derive(Debug)]
@@ -130,14 +135,33 @@ impl Pool {
     async fn spawn(&self) -> Result<Spare> {
         let executable = self.executable.clone();
         let directory = self.directory.join(crate::random::hex::<8>());
-        let (directory, lifeline) = blocking(move || {
-            let lifeline =
-                spawn(&executable, &directory).inspect_err(|_| drop(std::fs::remove_dir_all(&directory)))?;
-            Ok::<_, Error>((directory, lifeline))
-        })
-        .await?;
-        let client = Client::connect(&directory.join("task.sock")).await?;
-        Ok(Spare { directory, client, lifeline })
+        let own = directory.clone();
+        let spawned = async move {
+            let mut child = blocking(move || spawn(&executable, &own)).await?;
+            let lifeline = child.stdin.take().expect("it was asked for");
+            let mut told = String::new();
+            let stdout = child.stdout.take().expect("it was asked for");
+            let read = BufReader::new(stdout.take(READY_MAX_BYTES)).read_line(&mut told).await;
+            match read {
+                Ok(_) if told == "ready\n" => Ok(lifeline),
+                Ok(_) => Err(std::io::ErrorKind::UnexpectedEof.into()),
+                Err(error) => Err(error),
+            }
+            // The child is dropped, which leaves it alone: tokio reaps it when it ends.
+        };
+        let connected = match spawned.await {
+            Ok(lifeline) => {
+                Client::connect(&directory.join("task.sock")).await.map(|client| (client, lifeline))
+            }
+            Err(source) => Err(Error::File { what: "start the shim", path: self.executable.clone(), source }),
+        };
+        match connected {
+            Ok((client, lifeline)) => Ok(Spare { directory, client, lifeline }),
+            Err(error) => {
+                remove_directory(directory).await;
+                Err(error)
+            }
+        }
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Inner> {
@@ -145,15 +169,10 @@ impl Pool {
     }
 }
 
-/// Starts a shim and returns when it listens.
-fn spawn(executable: &Path, directory: &Path) -> Result<ChildStdin> {
-    let failed = |source| Error::File { what: "start the shim", path: executable.to_owned(), source };
-    std::fs::create_dir(directory).map_err(|source| Error::File {
-        what: "make the directory",
-        path: directory.to_owned(),
-        source,
-    })?;
-    let mut child = Command::new(executable)
+/// Starts a shim in a new directory.
+fn spawn(executable: &Path, directory: &Path) -> std::io::Result<Child> {
+    std::fs::create_dir(directory)?;
+    Command::new(executable)
         .arg("spare")
         .arg("--dir")
         .arg(directory)
@@ -161,21 +180,8 @@ fn spawn(executable: &Path, directory: &Path) -> Result<ChildStdin> {
         .current_dir("/")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
-        .stderr(Stdio::null())
+        .stderr(Stdio::inherit())
         .spawn()
-        .map_err(failed)?;
-    let lifeline = child.stdin.take().expect("it was asked for");
-    let mut line = String::new();
-    let read = BufReader::new(child.stdout.take().expect("it was asked for")).read_line(&mut line);
-    // The child that we started ends at once: the shim proper is its child.
-    child.wait().map_err(failed)?;
-    read.map_err(failed)?;
-    if line.trim_end() != "ready" {
-        let log = std::fs::read_to_string(directory.join("log")).unwrap_or_default();
-        let why = log.lines().last().unwrap_or("it ended without a word").to_owned();
-        return Err(failed(std::io::Error::other(why)));
-    }
-    Ok(lifeline)
 }
 
 async fn remove_directory(directory: PathBuf) {
