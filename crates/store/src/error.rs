@@ -13,6 +13,8 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 pub enum Error {
     #[error("the store at `{root}` is in use by process {pid}")]
     Locked { root: PathBuf, pid: String },
+    #[error("the store cannot be at `{root}`: its path must be absolute UTF-8 without `:`, `,` and `\\`")]
+    Root { root: PathBuf },
     #[error("{kind} `{name}` does not exist")]
     NotFound { kind: &'static str, name: String },
     #[error("{kind} `{name}` exists already")]
@@ -21,8 +23,6 @@ pub enum Error {
     Snapshot { name: String, why: &'static str },
     #[error("content is {actual}, expected {expected}")]
     WrongDigest { expected: Digest, actual: Digest },
-    #[error("content has {actual} bytes, expected {expected}")]
-    WrongSize { expected: u64, actual: u64 },
     #[error("content is larger than {limit} bytes")]
     TooLarge { limit: u64 },
     #[error("{digest} has an algorithm that the store does not keep")]
@@ -54,10 +54,8 @@ impl Error {
             Error::NotFound { .. } => Code::NotFound,
             Error::AlreadyExists { .. } => Code::AlreadyExists,
             Error::Locked { .. } | Error::Newer { .. } | Error::Snapshot { .. } => Code::FailedPrecondition,
-            Error::WrongDigest { .. } | Error::WrongSize { .. } | Error::TooLarge { .. } => {
-                Code::InvalidArgument
-            }
-            Error::Algorithm { .. } => Code::InvalidArgument,
+            Error::WrongDigest { .. } | Error::TooLarge { .. } => Code::InvalidArgument,
+            Error::Algorithm { .. } | Error::Root { .. } => Code::InvalidArgument,
             Error::DatabaseFull => Code::ResourceExhausted,
             Error::File { source, .. } => match source.kind() {
                 std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => {

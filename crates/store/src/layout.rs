@@ -6,7 +6,7 @@
 //!   metadata.db{,-wal,-shm}     records                                     store::db
 //!   metadata.db.bak             last good copy, made at a graceful stop     store::db
 //!   metadata.db.damaged-<ns>    what a backup took the place of             store::db, then nobody
-//!   reserve                     blocks for opening on a full disk           store::db
+//!   reserve/{blocks,file}       given up to open on a full disk             store::db
 //!   content/blobs/sha256/<hex>  immutable blobs                             store::content
 //!   content/ingest/<id>         blobs being written                         store::content
 //!   snapshots/overlay/<n>/{fs,work}, snapshots/native/<n>/fs                store::snapshots
@@ -34,7 +34,14 @@ pub struct Layout {
 
 impl Layout {
     /// Makes the directories that the store owns, private to their owner.
+    ///
+    /// # Errors
+    /// [`Error::Root`] for a path that overlayfs could not be given: it separates directories by `:` and options by `,`.
     pub fn create(root: &Path) -> Result<Layout> {
+        let is_plain = |text: &str| !text.contains([':', ',', '\\']);
+        if !root.is_absolute() || !root.to_str().is_some_and(is_plain) {
+            return Err(Error::Root { root: root.to_owned() });
+        }
         let layout = Layout { root: root.to_owned() };
         for path in [
             layout.root.clone(),
@@ -70,7 +77,7 @@ impl Layout {
         self.root.join("metadata.db.bak")
     }
 
-    /// Blocks that are given up when the disk is full.
+    /// What is given up when the disk is full.
     pub fn reserve(&self) -> PathBuf {
         self.root.join("reserve")
     }

@@ -61,10 +61,9 @@ pub struct Recovery {
     pub origin: Origin,
     /// What was wrong with records that could not be read; they are gone.
     pub damaged_rows: Vec<String>,
-    /// Layers that were not synced before the machine went down; they were dropped and are unpacked again when needed.
+    /// Layers that were not synced before the machine went down; they were dropped. Snapshots above them cannot be
+    /// mounted until the same layers are unpacked again.
     pub dropped_layers: Vec<String>,
-    /// Such layers below containers that exist: they stay, and may be damaged.
-    pub suspect_layers: Vec<String>,
     /// Snapshots whose files are gone.
     pub lost_snapshots: Vec<String>,
 }
@@ -85,13 +84,7 @@ impl Store {
         let (native, more) = Native::open(layout.snapshots("native"), Arc::clone(&db), is_trusted)?;
         lost.extend(more);
         let content = Content::open(&layout)?;
-        let recovery = Recovery {
-            origin,
-            damaged_rows,
-            dropped_layers: Vec::new(),
-            suspect_layers: Vec::new(),
-            lost_snapshots: lost,
-        };
+        let recovery = Recovery { origin, damaged_rows, dropped_layers: Vec::new(), lost_snapshots: lost };
         let collecting = Mutex::default();
         let mut store = Store { layout, db, content, overlay, native, collecting, recovery, _lock: lock };
         store.db.write(Commit::Ordered, leases::clear)?;
@@ -182,18 +175,11 @@ impl Store {
             Ok(last.first().is_some_and(|last| *last != known))
         })?;
         if has_rebooted {
-            let mut names: Vec<String> = self.unsynced()?.into_iter().map(|info| info.name).collect();
-            // Each pass removes the leaves; what no pass can remove has a container on it.
-            loop {
-                let (dropped, kept): (Vec<_>, Vec<_>) =
-                    names.into_iter().partition(|name| self.overlay.remove(name).is_ok());
-                names = kept;
-                if dropped.is_empty() {
-                    break;
-                }
-                self.recovery.dropped_layers.extend(dropped);
+            for info in self.unsynced()? {
+                // Also below containers: with a layer that may be damaged they would run, and be wrong.
+                self.overlay.records().forget(&info)?;
+                self.recovery.dropped_layers.push(info.name);
             }
-            self.recovery.suspect_layers = names;
         }
         self.db.write(Commit::Ordered, move |tx| {
             let sql = "INSERT INTO facts VALUES ('boot', ?1) ON CONFLICT (name) DO UPDATE SET value = excluded.value";

@@ -2,7 +2,7 @@
 //!
 //! A container can nest directories deeper than any path is long and any process may have descriptors. So nothing recurses:
 //! a directory that is not empty is renamed to the top, beside the tree that it was in, and waits there for its turn. One
-//! directory is open at a time, symbolic links are never followed, and a kill in between leaves only trees that wait.
+//! directory is open at a time (a few on a full disk), symbolic links are never followed, and a kill in between leaves only trees that wait.
 
 use std::ffi::{CStr, CString};
 use std::io;
@@ -19,6 +19,9 @@ static NEXT: AtomicU64 = AtomicU64::new(0);
 /// How often a directory is read again because something was still in it.
 const MAX_PASSES: u32 = 16;
 
+/// How deep a full disk is worked into, where renaming takes a block that is not there, until something was freed.
+const MAX_DEPTH: u32 = 32;
+
 /// Deletes `name`, a file or a directory with everything in it, from the directory `parent`. What is not there is no error.
 ///
 /// What cannot be deleted stays, under a name that begins with `name`; the first reason is returned after all else is gone.
@@ -29,33 +32,33 @@ pub(crate) fn remove(parent: &Path, name: &str) -> io::Result<()> {
     let mut waiting = vec![first.clone()];
     let mut failure = None;
     while let Some(current) = waiting.pop() {
-        let removed = remove_flat(top.as_fd(), &current, &mut |name| {
-            let mut aside = first.as_bytes().to_vec();
-            aside.extend(format!(".{}", NEXT.fetch_add(1, Ordering::Relaxed)).bytes());
-            let aside = CString::new(aside).expect("the end of a C string and digits have no zero");
-            waiting.push(aside.clone());
-            (name.to_owned(), aside)
-        });
-        if let Err(errno) = removed {
+        let mut aside = |directory: BorrowedFd<'_>, name: &CStr| {
+            let mut new_name = first.as_bytes().to_vec();
+            new_name.extend(format!(".{}", NEXT.fetch_add(1, Ordering::Relaxed)).bytes());
+            let new_name = CString::new(new_name).expect("the end of a C string and digits have no zero");
+            renameat(directory, name, &top, &new_name)?;
+            waiting.push(new_name);
+            Ok(())
+        };
+        if let Err(errno) = remove_flat(top.as_fd(), &current, &mut aside, 0) {
             failure.get_or_insert(errno);
         }
     }
     failure.map_or(Ok(()), |errno| Err(errno.into()))
 }
 
-/// Deletes one entry of `top`; `aside` gives the directories in it their new names there.
-fn remove_flat(
-    top: BorrowedFd<'_>,
-    name: &CStr,
-    aside: &mut dyn FnMut(&CStr) -> (CString, CString),
-) -> Result<(), Errno> {
+/// Moves a directory to the top.
+type Aside<'a> = &'a mut dyn FnMut(BorrowedFd<'_>, &CStr) -> Result<(), Errno>;
+
+/// Deletes one entry of `parent`; directories in it that are not empty go `aside`.
+fn remove_flat(parent: BorrowedFd<'_>, name: &CStr, aside: Aside<'_>, depth: u32) -> Result<(), Errno> {
     for _ in 0..MAX_PASSES {
-        match remove_entry(top, name) {
+        match remove_entry(parent, name) {
             Err(Errno::NOTEMPTY | Errno::EXIST) => {}
             done => return done,
         }
         let flags = OFlags::DIRECTORY | OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let directory: OwnedFd = match openat(top, name, flags, Mode::empty()) {
+        let directory: OwnedFd = match openat(parent, name, flags, Mode::empty()) {
             Err(Errno::NOENT) => return Ok(()),
             opened => opened?,
         };
@@ -67,10 +70,12 @@ fn remove_flat(
                 continue;
             }
             let removed = match remove_entry(directory.as_fd(), name) {
-                Err(Errno::NOTEMPTY | Errno::EXIST) => {
-                    let (from, to) = aside(name);
-                    renameat(&directory, from, top, to)
-                }
+                Err(Errno::NOTEMPTY | Errno::EXIST) => match aside(directory.as_fd(), name) {
+                    Err(Errno::NOSPC | Errno::DQUOT) if depth < MAX_DEPTH => {
+                        remove_flat(directory.as_fd(), name, aside, depth + 1)
+                    }
+                    done => done,
+                },
                 done => done,
             };
             if let Err(errno) = removed

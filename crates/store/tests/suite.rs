@@ -7,6 +7,8 @@
 mod content;
 #[path = "suite/database.rs"]
 mod database;
+#[path = "suite/full.rs"]
+mod full;
 #[path = "suite/gc.rs"]
 mod gc;
 #[path = "suite/kill.rs"]

@@ -5,12 +5,11 @@
 //!   database) and its rows (see [`crate::records::scrub`]). Indexes that disagree with their tables are built again.
 //! * A damaged one becomes `metadata.db.damaged-<ns>`, its WAL beside it, and the backup takes its place, or an empty one.
 //!   Only damage does that: a file that cannot be opened or read for another reason is left alone.
-//! * It opens on a full disk: `reserve` is a file of blocks that is given up when there is no room for the WAL, and
-//!   the WAL gets its blocks before they are needed. What is deleted goes to the free list, which is never given back.
+//! * It opens on a full disk: `reserve` holds blocks and files that are given up when there is no room for the WAL and its
+//!   index, and the WAL gets its blocks before they are needed. What is deleted goes to the free list, which is never given back.
 
-use std::fs::{self, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, ErrorCode, OpenFlags};
@@ -20,7 +19,7 @@ use super::{CHECKPOINT_PAGES, Origin, PAGE_BYTES, open_connection};
 use crate::clock::now_ns;
 use crate::durable;
 use crate::error::{Error, Result};
-use crate::layout::Layout;
+use crate::layout::{Layout, private_dir};
 use crate::{records, schema};
 
 /// Blocks of the WAL: what it holds before it is written back, and one large transaction.
@@ -28,6 +27,9 @@ const WAL_RESERVE_BYTES: u64 = (CHECKPOINT_PAGES as u64 + 256) * PAGE_BYTES;
 
 /// What opening on a full disk takes: the WAL and its index.
 const RESERVE_BYTES: u64 = WAL_RESERVE_BYTES + (256 << 10);
+
+/// The WAL, its index, and what else happens at an open.
+const RESERVE_FILES: u64 = 8;
 
 /// Free pages inside the database, so that state can be noted on a full disk.
 const FREE_PAGES: i64 = 256;
@@ -84,31 +86,39 @@ pub(super) fn back_up(path: &Path, target: &Path) -> Result<()> {
     durable::publish(&temporary, target).map_err(failed)
 }
 
-/// Takes back the blocks for the next open on a full disk. There may be no room; then the next one tries again.
+/// Takes back what the next open needs on a full disk. There may be no room; then a later one tries again.
 pub(super) fn keep_reserve(layout: &Layout) {
-    let path = layout.reserve();
-    let is_there = fs::metadata(&path).is_ok_and(|data| data.len() >= RESERVE_BYTES);
-    if is_there || !has_room(layout, 2 * RESERVE_BYTES) {
-        return;
-    }
-    let made = OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&path);
-    let is_kept = made.is_ok_and(|file| fallocate(&file, FallocateFlags::empty(), 0, RESERVE_BYTES).is_ok());
-    if !is_kept {
+    let directory = layout.reserve();
+    let blocks = directory.join("blocks");
+    let is_there = fs::metadata(&blocks).is_ok_and(|data| data.len() >= RESERVE_BYTES);
+    if !is_there && has_room(layout, 2 * RESERVE_BYTES) && fill_reserve(&directory, &blocks).is_err() {
         // Half a reserve, or a file system that cannot reserve.
-        drop(fs::remove_file(&path));
+        drop(fs::remove_dir_all(&directory));
     }
+}
+
+/// Blocks for what SQLite writes, and as many files as it makes.
+fn fill_reserve(directory: &Path, blocks: &Path) -> Result<()> {
+    let failed = |source| Error::file("reserve", blocks, source);
+    private_dir(directory)?;
+    File::create(directory.join("file")).map_err(failed)?;
+    let file = File::create(blocks).map_err(failed)?;
+    fallocate(&file, FallocateFlags::empty(), 0, RESERVE_BYTES).map_err(|errno| failed(errno.into()))
 }
 
 fn release_reserve_if_full(layout: &Layout) {
     if !has_room(layout, RESERVE_BYTES) {
         // It may have been given up before.
-        drop(fs::remove_file(layout.reserve()));
+        drop(fs::remove_dir_all(layout.reserve()));
     }
 }
 
 fn has_room(layout: &Layout, bytes: u64) -> bool {
-    // A file system that cannot say is taken for one with room.
-    statvfs(layout.root()).map_or(true, |data| data.f_bavail.saturating_mul(data.f_frsize) >= bytes)
+    // A file system that cannot say is taken for one with room, and so is one whose files need not be counted.
+    statvfs(layout.root()).map_or(true, |data| {
+        let has_files = data.f_files == 0 || data.f_favail >= RESERVE_FILES;
+        has_files && data.f_bavail.saturating_mul(data.f_frsize) >= bytes
+    })
 }
 
 /// Gives the WAL its blocks beyond its end. Where that cannot be done it grows as it is written.

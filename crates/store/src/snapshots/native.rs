@@ -5,14 +5,15 @@
 
 use std::collections::HashMap;
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Read};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, lchown, symlink};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use oci::mount::Mount;
-use rustix::fs::{AtFlags, CWD, FileType, Mode, Timespec, Timestamps};
-use rustix::fs::{lgetxattr, llistxattr, lsetxattr, mknodat, utimensat};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, SeekFrom, Timespec, Timestamps, XattrFlags};
+use rustix::fs::{ioctl_ficlone, lgetxattr, llistxattr, lsetxattr, mknodat, seek, utimensat};
+use rustix::io::Errno;
 
 use super::overlay::make_dir;
 use super::records::{Insert, Records, tree_usage};
@@ -161,8 +162,7 @@ fn copy_entry(from: &Path, to: &Path, links: &mut HashMap<(u64, u64), PathBuf>) 
     if kind.is_symlink() {
         symlink(fs::read_link(from)?, to)?;
     } else if kind.is_file() {
-        // The standard library shares blocks or copies inside the kernel where that is possible.
-        io::copy(&mut File::open(from)?, &mut File::create_new(to)?)?;
+        copy_bytes(&File::open(from)?, &File::create_new(to)?, data.len())?;
     } else {
         let file_type = match () {
             () if kind.is_char_device() => FileType::CharacterDevice,
@@ -176,6 +176,32 @@ fn copy_entry(from: &Path, to: &Path, links: &mut HashMap<(u64, u64), PathBuf>) 
     Ok(false)
 }
 
+/// Shares the blocks where the file system can; else copies inside the kernel, and leaves holes as holes.
+fn copy_bytes(from: &File, to: &File, length: u64) -> io::Result<()> {
+    if ioctl_ficlone(to, from).is_ok() {
+        return Ok(());
+    }
+    to.set_len(length)?;
+    let mut position = 0;
+    while position < length {
+        position = match seek(from, SeekFrom::Data(position)) {
+            // There is only a hole any more.
+            Err(Errno::NXIO) => return Ok(()),
+            start => start?,
+        };
+        let end = seek(from, SeekFrom::Hole(position))?;
+        seek(from, SeekFrom::Start(position))?;
+        seek(to, SeekFrom::Start(position))?;
+        // The standard library uses copy_file_range(2) where that is possible.
+        let copied = io::copy(&mut from.take(end - position), &mut &*to)?;
+        if copied < end - position {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        position = end;
+    }
+    Ok(())
+}
+
 fn copy_attributes(from: &Path, to: &Path) -> io::Result<()> {
     let data = fs::symlink_metadata(from)?;
     lchown(to, Some(data.uid()), Some(data.gid()))?;
@@ -183,16 +209,25 @@ fn copy_attributes(from: &Path, to: &Path) -> io::Result<()> {
         // After the owner, because changing the owner clears the setuid bits.
         fs::set_permissions(to, fs::Permissions::from_mode(data.mode() & 0o7777))?;
     }
-    let mut names = vec![0; XATTR_MAX];
-    let length = llistxattr(from, names.as_mut_slice())?;
-    for name in names[..length].split(|byte| *byte == 0).filter(|name| !name.is_empty()) {
-        let mut value = vec![0; XATTR_MAX];
-        let length = lgetxattr(from, name, value.as_mut_slice())?;
-        lsetxattr(to, name, &value[..length], rustix::fs::XattrFlags::empty())?;
-    }
+    copy_extended_attributes(from, to)?;
     let times = Timestamps {
         last_access: Timespec { tv_sec: data.atime(), tv_nsec: data.atime_nsec() },
         last_modification: Timespec { tv_sec: data.mtime(), tv_nsec: data.mtime_nsec() },
     };
     Ok(utimensat(CWD, to, &times, AtFlags::SYMLINK_NOFOLLOW)?)
+}
+
+fn copy_extended_attributes(from: &Path, to: &Path) -> io::Result<()> {
+    let mut names = vec![0; XATTR_MAX];
+    let length = match llistxattr(from, names.as_mut_slice()) {
+        // The file system has none.
+        Err(Errno::OPNOTSUPP) => return Ok(()),
+        length => length?,
+    };
+    for name in names[..length].split(|byte| *byte == 0).filter(|name| !name.is_empty()) {
+        let mut value = vec![0; XATTR_MAX];
+        let length = lgetxattr(from, name, value.as_mut_slice())?;
+        lsetxattr(to, name, &value[..length], XattrFlags::empty())?;
+    }
+    Ok(())
 }

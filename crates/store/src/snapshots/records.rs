@@ -89,7 +89,7 @@ impl Records {
         for entry in records.entries()? {
             let number = entry.trim_start_matches(REMOVED).trim_start_matches(LOST).parse().unwrap_or(0);
             highest = highest.max(number);
-            if !known.contains(&entry) && number.to_string() == entry {
+            if !known.contains(&entry) && !entry.starts_with(REMOVED) && !entry.starts_with(LOST) {
                 records.rename(&entry, if is_trusted { REMOVED } else { LOST })?;
             }
             found.insert(entry);
@@ -230,7 +230,7 @@ impl Records {
 
     /// Removes a row of which the files cannot be used, also below other snapshots: they have their place again when
     /// one of the same name is made.
-    pub(super) fn forget(&self, info: &Info) -> Result<()> {
+    pub(crate) fn forget(&self, info: &Info) -> Result<()> {
         let (snapshotter, number) = (self.name, info.number);
         self.db.write(Commit::Ordered, move |tx| delete(tx, snapshotter, number))?;
         self.set_aside(number)

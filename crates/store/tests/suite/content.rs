@@ -51,12 +51,43 @@ fn a_damaged_blob_does_not_verify() {
 }
 
 #[test]
+fn a_blob_that_lost_its_bytes_is_healed_by_storing_it_again() {
+    let root = tempfile::tempdir().unwrap();
+    let store = Store::open(root.path()).unwrap();
+    let (blob, _pin) = store.content().put(b"bytes").unwrap();
+    let path = root.path().join("content/blobs/sha256").join(blob.digest.hex());
+    fs::write(&path, b"").unwrap();
+    let (again, _pin) = store.content().put(b"bytes").unwrap();
+    assert_eq!(again, blob);
+    store.content().verify(&blob.digest).unwrap();
+    assert!(fs::metadata(&path).unwrap().permissions().readonly());
+}
+
+#[test]
+fn eight_writers_of_one_blob_agree() {
+    let root = tempfile::tempdir().unwrap();
+    let store = Store::open(root.path()).unwrap();
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                for number in 0..20u8 {
+                    let (blob, _pin) = store.content().put(&[number; 10_000]).unwrap();
+                    store.content().verify(&blob.digest).unwrap();
+                }
+            });
+        }
+    });
+    assert_eq!((store.content().list().unwrap().len(), ingests(root.path())), (20, 0));
+}
+
+#[test]
 fn what_a_dead_process_was_writing_is_removed_at_the_next_open() {
     let root = tempfile::tempdir().unwrap();
     drop(Store::open(root.path()).unwrap());
     let leftover = root.path().join("content/ingest/1-1");
     fs::create_dir(&leftover).unwrap();
     fs::write(leftover.join("data"), b"half").unwrap();
+    fs::write(root.path().join("content/ingest/stray"), b"a blob on its way out").unwrap();
     let _store = Store::open(root.path()).unwrap();
     assert_eq!(ingests(root.path()), 0);
 }

@@ -77,3 +77,75 @@ fn nothing_that_is_being_stored_is_collected() {
     collector.join().unwrap();
     assert_eq!(store.content().list().unwrap().len(), 100);
 }
+
+#[test]
+fn a_chain_that_is_being_unpacked_under_a_lease_is_not_collected() {
+    let root = tempfile::tempdir().unwrap();
+    let store = Store::open(root.path()).unwrap();
+    let overlay = store.snapshots("overlay").unwrap();
+    let is_done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !is_done.load(Ordering::Relaxed) {
+                store.gc().unwrap();
+            }
+        });
+        for round in 0..60 {
+            let names: Vec<String> = (0..4).map(|layer| format!("{round}-{layer}")).collect();
+            let leased = names.clone();
+            store
+                .write(Commit::Ordered, move |tx| {
+                    leased.iter().try_for_each(|name| leases::add(tx, "unpack", Held::Snapshot(name)))
+                })
+                .unwrap();
+            let mut parent: Option<&str> = None;
+            for name in &names {
+                overlay.prepare("work", parent, PrepareOptions::default()).unwrap();
+                overlay.commit(name, "work").unwrap();
+                parent = Some(name);
+            }
+            for name in &names {
+                assert!(overlay.directories(name).unwrap().upper.is_dir(), "{name}");
+            }
+            store.write(Commit::Ordered, |tx| leases::delete(tx, "unpack")).unwrap();
+        }
+        is_done.store(true, Ordering::Relaxed);
+    });
+    store.gc().unwrap();
+    assert!(overlay.list().unwrap().is_empty(), "without a lease all of it goes");
+    assert_eq!(std::fs::read_dir(root.path().join("snapshots/overlay")).unwrap().count(), 0);
+}
+
+#[test]
+fn what_a_container_stands_on_stays_with_every_snapshotter() {
+    let root = tempfile::tempdir().unwrap();
+    let store = Store::open(root.path()).unwrap();
+    for name in ["overlay", "native"] {
+        let snapshots = store.snapshots(name).unwrap();
+        for (layer, parent) in [("below", None), ("above", Some("below")), ("beside", Some("below"))] {
+            snapshots.prepare("work", parent, PrepareOptions::default()).unwrap();
+            snapshots.commit(layer, "work").unwrap();
+        }
+        snapshots.prepare("container", Some("above"), PrepareOptions::default()).unwrap();
+    }
+    assert_eq!(store.gc().unwrap().snapshots, ["beside", "beside"]);
+    for name in ["overlay", "native"] {
+        let snapshots = store.snapshots(name).unwrap();
+        assert!(snapshots.mounts("container").is_ok());
+        snapshots.remove("container").unwrap();
+    }
+    assert_eq!(store.gc().unwrap().snapshots, ["above", "below", "above", "below"]);
+}
+
+#[test]
+fn the_space_of_collected_content_is_free_at_once() {
+    let root = tempfile::tempdir().unwrap();
+    let store = Store::open(root.path()).unwrap();
+    let (blob, pin) = store.content().put(&[1; 100_000]).unwrap();
+    assert!(store.gc().unwrap().blobs.is_empty(), "it is pinned");
+    drop(pin);
+    assert_eq!(store.gc().unwrap().blobs, [blob.digest]);
+    for folder in ["content/blobs/sha256", "content/ingest"] {
+        assert_eq!(std::fs::read_dir(root.path().join(folder)).unwrap().count(), 0, "{folder}");
+    }
+}

@@ -85,3 +85,199 @@ fn the_root_of_a_snapshot_looks_like_the_one_below() {
     let data = fs::metadata(overlay.directories("top").unwrap().upper).unwrap();
     assert_eq!((data.uid(), data.gid(), data.mode() & 0o7777), (33, 44, 0o1711));
 }
+
+#[test]
+fn a_number_is_never_used_twice_also_not_by_another_process() {
+    let root = tempfile::tempdir().unwrap();
+    let mut seen = std::collections::BTreeSet::new();
+    for _ in 0..3 {
+        let store = Store::open(root.path()).unwrap();
+        let overlay = store.snapshots("overlay").unwrap();
+        overlay.prepare("only", None, PrepareOptions::default()).unwrap();
+        assert!(seen.insert(overlay.stat("only").unwrap().number), "{seen:?}");
+        overlay.remove("only").unwrap();
+        overlay.cleanup().unwrap();
+    }
+}
+
+#[test]
+fn directories_that_a_damaged_database_knew_are_kept() {
+    let root = tempfile::tempdir().unwrap();
+    let store = Store::open(root.path()).unwrap();
+    let overlay = store.snapshots("overlay").unwrap();
+    overlay.prepare("known", None, PrepareOptions::default()).unwrap();
+    overlay.prepare("removed later", None, PrepareOptions::default()).unwrap();
+    store.backup().unwrap();
+    overlay.prepare("newer", None, PrepareOptions::default()).unwrap();
+    let newer = overlay.directories("newer").unwrap().upper;
+    fs::write(newer.join("data"), "precious").unwrap();
+    overlay.remove("removed later").unwrap();
+    overlay.cleanup().unwrap();
+    let number = overlay.stat("newer").unwrap().number;
+    drop(store);
+    fs::write(root.path().join("metadata.db"), "damaged").unwrap();
+    for _ in 0..2 {
+        let store = Store::open(root.path()).unwrap();
+        let overlay = store.snapshots("overlay").unwrap();
+        let names: Vec<String> = overlay.list().unwrap().into_iter().map(|info| info.name).collect();
+        assert_eq!(names, ["known"], "its row came back; the other row has no directory any more");
+        overlay.cleanup().unwrap();
+        store.gc().unwrap();
+        let kept = root.path().join(format!("snapshots/overlay/lost-{number}/fs/data"));
+        assert_eq!(fs::read_to_string(kept).unwrap(), "precious");
+        overlay.prepare("next", None, PrepareOptions::default()).unwrap();
+        assert!(overlay.stat("next").unwrap().number > number);
+        overlay.remove("next").unwrap();
+    }
+}
+
+#[test]
+fn a_row_without_its_directory_is_removed_and_told() {
+    let root = tempfile::tempdir().unwrap();
+    let store = Store::open(root.path()).unwrap();
+    let overlay = store.snapshots("overlay").unwrap();
+    overlay.prepare("gone", None, PrepareOptions::default()).unwrap();
+    overlay.prepare("there", None, PrepareOptions::default()).unwrap();
+    let upper = overlay.directories("gone").unwrap().upper;
+    fs::remove_dir_all(upper.parent().unwrap()).unwrap();
+    drop(store);
+    let store = Store::open(root.path()).unwrap();
+    assert_eq!(store.recovery().lost_snapshots, ["gone"]);
+    let overlay = store.snapshots("overlay").unwrap();
+    assert!(overlay.stat("there").is_ok() && overlay.stat("gone").is_err());
+    overlay.prepare("gone", None, PrepareOptions::default()).unwrap();
+}
+
+/// Makes the store believe that the machine was started again since it was last open.
+fn reboot(root: &Path) {
+    let connection = rusqlite::Connection::open(root.join("metadata.db")).unwrap();
+    connection.execute("UPDATE facts SET value = 'the last boot' WHERE name = 'boot'", []).unwrap();
+}
+
+#[test]
+fn layers_that_were_not_synced_are_dropped_after_a_reboot_and_come_back_when_unpacked_again() {
+    let root = tempfile::tempdir().unwrap();
+    let layer = |store: &Store, name: &str, parent: Option<&str>| {
+        let overlay = store.snapshots("overlay").unwrap();
+        overlay.prepare("work", parent, PrepareOptions::default()).unwrap();
+        overlay.commit(name, "work").unwrap();
+    };
+    {
+        let store = Store::open(root.path()).unwrap();
+        layer(&store, "synced", None);
+        store.sync_layers().unwrap();
+        layer(&store, "fresh", Some("synced"));
+        let overlay = store.snapshots("overlay").unwrap();
+        overlay.prepare("container", Some("fresh"), PrepareOptions::default()).unwrap();
+    }
+    {
+        let store = Store::open(root.path()).unwrap();
+        let recovery = store.recovery();
+        assert!(recovery.dropped_layers.is_empty(), "a restart of the process loses nothing: {recovery:?}");
+        assert!(store.snapshots("overlay").unwrap().mounts("container").is_ok());
+    }
+    reboot(root.path());
+    let store = Store::open(root.path()).unwrap();
+    assert_eq!(store.recovery().dropped_layers, ["fresh"]);
+    let overlay = store.snapshots("overlay").unwrap();
+    assert!(overlay.stat("synced").unwrap().synced);
+    let error = overlay.mounts("container").unwrap_err();
+    assert!(error.to_string().contains("`fresh`"), "it says what is missing: {error}");
+    layer(&store, "fresh", Some("synced"));
+    assert!(overlay.mounts("container").is_ok(), "the same layer is below it again");
+    drop(store);
+    assert!(Store::open(root.path()).unwrap().recovery().dropped_layers.is_empty(), "once for each boot");
+}
+
+#[test]
+fn syncing_trusts_what_was_synced_and_not_what_came_after_under_the_same_name() {
+    let root = tempfile::tempdir().unwrap();
+    let store = Store::open(root.path()).unwrap();
+    let overlay = store.snapshots("overlay").unwrap();
+    for _ in 0..2 {
+        overlay.prepare("work", None, PrepareOptions::default()).unwrap();
+        overlay.commit("layer", "work").unwrap();
+        assert!(!overlay.stat("layer").unwrap().synced);
+        store.sync_layers().unwrap();
+        assert!(overlay.stat("layer").unwrap().synced);
+        overlay.remove("layer").unwrap();
+    }
+}
+
+#[test]
+fn a_native_snapshot_is_a_faithful_copy() {
+    use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+    let root = tempfile::tempdir().unwrap();
+    let store = Store::open(root.path()).unwrap();
+    let native = store.snapshots("native").unwrap();
+    native.prepare("work", None, PrepareOptions::default()).unwrap();
+    let from = native.directories("work").unwrap().upper;
+    fs::create_dir_all(from.join("folder/inner")).unwrap();
+    fs::write(from.join("folder/file"), "bytes").unwrap();
+    fs::hard_link(from.join("folder/file"), from.join("linked")).unwrap();
+    std::os::unix::fs::symlink("/etc/passwd", from.join("symbolic")).unwrap();
+    std::os::unix::fs::lchown(from.join("symbolic"), Some(7), Some(8)).unwrap();
+    let sparse = fs::File::create(from.join("sparse")).unwrap();
+    std::os::unix::fs::FileExt::write_all_at(&sparse, b"end", 1 << 30).unwrap();
+    sparse.set_len((1 << 30) + 8192).unwrap();
+    program("mknod", &[text(&from.join("device")), "c", "1", "3"]);
+    program("mkfifo", &[text(&from.join("fifo"))]);
+    std::os::unix::fs::chown(from.join("folder/file"), Some(5), Some(6)).unwrap();
+    fs::set_permissions(from.join("folder/file"), fs::Permissions::from_mode(0o4755)).unwrap();
+    rustix::fs::setxattr(from.join("folder/file"), "user.test", b"value", rustix::fs::XattrFlags::empty())
+        .unwrap();
+    program(
+        "touch",
+        &["-d", "2001-02-03 04:05:06.789", text(&from.join("folder/inner")), text(&from.join("folder"))],
+    );
+    native.commit("base", "work").unwrap();
+    native.prepare("copy", Some("base"), PrepareOptions::default()).unwrap();
+    let to = native.directories("copy").unwrap().upper;
+    for name in
+        ["folder", "folder/inner", "folder/file", "linked", "symbolic", "sparse", "device", "fifo", ""]
+    {
+        let (a, b) =
+            (fs::symlink_metadata(from.join(name)).unwrap(), fs::symlink_metadata(to.join(name)).unwrap());
+        let what = |data: &fs::Metadata| {
+            (
+                data.mode(),
+                data.uid(),
+                data.gid(),
+                data.size(),
+                data.rdev(),
+                data.nlink(),
+                data.mtime(),
+                data.mtime_nsec(),
+            )
+        };
+        assert_eq!(what(&a), what(&b), "{name}");
+    }
+    assert_eq!(
+        fs::metadata(to.join("linked")).unwrap().ino(),
+        fs::metadata(to.join("folder/file")).unwrap().ino()
+    );
+    assert_ne!(
+        fs::metadata(to.join("linked")).unwrap().ino(),
+        fs::metadata(from.join("linked")).unwrap().ino()
+    );
+    assert_eq!(fs::read_link(to.join("symbolic")).unwrap(), Path::new("/etc/passwd"));
+    assert!(fs::metadata(to.join("sparse")).unwrap().blocks() < 1000, "a hole stays a hole");
+    let mut end = [0; 3];
+    let copied = fs::File::open(to.join("sparse")).unwrap();
+    std::os::unix::fs::FileExt::read_exact_at(&copied, &mut end, 1 << 30).unwrap();
+    assert_eq!(&end, b"end");
+    let mut value = [0; 16];
+    let length = rustix::fs::getxattr(to.join("folder/file"), "user.test", &mut value).unwrap();
+    assert_eq!(&value[..length], b"value");
+}
+
+#[test]
+fn a_root_that_overlayfs_cannot_be_given_is_refused() {
+    let root = tempfile::tempdir().unwrap();
+    for name in ["a:b", "a,b", "a\\b"] {
+        let error = Store::open(&root.path().join(name)).unwrap_err();
+        assert_eq!(error.code(), api::code::Code::InvalidArgument, "{error}");
+    }
+    assert_eq!(Store::open(Path::new("relative")).unwrap_err().code(), api::code::Code::InvalidArgument);
+    assert_eq!(fs::read_dir(root.path()).unwrap().count(), 0);
+}
