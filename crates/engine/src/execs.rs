@@ -16,6 +16,7 @@ use oci::runtime_spec::{ConsoleSize, Process};
 
 use crate::clock;
 use crate::containers::record::Record;
+use crate::containers::start::open_files_max;
 use crate::containers::state::State;
 use crate::containers::{AttachOptions, AttachStream, merge, plan};
 use crate::engine::Engine;
@@ -286,7 +287,7 @@ fn options(entry: &Entry, size: Option<(u16, u16)>) -> Result<ExecOptions> {
         env: plan::environment(&env, spec.terminal, &of.hostname),
         cwd: working_dir.map_or("/".to_owned(), |path| merge::clean_path(path)),
         capabilities: Some(plan::capability_sets(capabilities)),
-        rlimits: plan::rlimits(&of.ulimits),
+        rlimits: plan::rlimits(&of.ulimits, open_files_max()),
         no_new_privileges: of.no_new_privileges,
         oom_score_adj: of.resources.oom_score_adj,
         ..Process::default()

@@ -55,6 +55,8 @@ pub(crate) struct Surroundings {
     /// `--device`, or every device of the host for a privileged container.
     pub(crate) devices: Vec<Device>,
     pub(crate) device_rules: Vec<DeviceRule>,
+    /// The most open files that the kernel lets us give; without CAP_SYS_RESOURCE nobody can raise it.
+    pub(crate) open_files_max: u64,
 }
 
 /// Paths on the host.
@@ -118,7 +120,7 @@ fn process(spec: &ContainerSpec, around: &Surroundings, capabilities: Vec<String
         env: environment(&spec.env, spec.terminal, &around.hostname),
         cwd: if spec.working_dir.is_empty() { "/".into() } else { clean_path(&spec.working_dir) },
         capabilities: Some(capability_sets(capabilities)),
-        rlimits: rlimits(&spec.ulimits),
+        rlimits: rlimits(&spec.ulimits, around.open_files_max),
         no_new_privileges: spec.no_new_privileges,
         oom_score_adj: spec.resources.oom_score_adj,
         ..Process::default()
@@ -147,8 +149,8 @@ fn seccomp(spec: &ContainerSpec, capabilities: &[String]) -> Result<Option<Secco
     }
 }
 
-/// The limits of a container's processes.
-pub(crate) fn rlimits(ulimits: &[Ulimit]) -> Vec<Rlimit> {
+/// The limits of a container's processes; the default of open files is lowered to `open_files_max`.
+pub(crate) fn rlimits(ulimits: &[Ulimit], open_files_max: u64) -> Vec<Rlimit> {
     // -1 is the kernel's own word for "without limit".
     let value = |number: i64| u64::from_ne_bytes(number.to_ne_bytes());
     let mut limits: Vec<Rlimit> = ulimits
@@ -160,6 +162,7 @@ pub(crate) fn rlimits(ulimits: &[Ulimit]) -> Vec<Rlimit> {
         .collect();
     if !limits.iter().any(|limit| limit.kind == "RLIMIT_NOFILE") {
         let (soft, hard) = DEFAULT_NOFILE;
+        let (soft, hard) = (soft.min(open_files_max), hard.min(open_files_max));
         limits.push(Rlimit { kind: "RLIMIT_NOFILE".into(), soft, hard });
     }
     limits

@@ -229,6 +229,7 @@ impl Engine {
             ipc_pid: shared.ipc_pid,
             devices,
             device_rules,
+            open_files_max: open_files_max(),
         };
         let document =
             serde_json::to_vec(&plan::runtime_spec(spec, &around)?).expect("a specification is JSON");
@@ -326,6 +327,11 @@ ff00::\tip6-mcastprefix
 ff02::1\tip6-allnodes
 ff02::2\tip6-allrouters
 ";
+
+/// Our own hard limit; the shims have it from us.
+pub(crate) fn open_files_max() -> u64 {
+    rustix::process::getrlimit(rustix::process::Resource::Nofile).maximum.unwrap_or(u64::MAX)
+}
 
 fn hostname(spec: &ContainerSpec, shared: &Shared) -> String {
     let of_host = || rustix::system::uname().nodename().to_string_lossy().into_owned();

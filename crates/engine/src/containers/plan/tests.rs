@@ -16,6 +16,7 @@ fn around() -> Surroundings {
         network_pid: Some(11),
         pid_pid: Some(12),
         ipc_pid: Some(13),
+        open_files_max: 4096,
         ..Surroundings::default()
     }
 }
@@ -79,7 +80,7 @@ fn a_container_that_asks_for_nothing_gets_dockers_defaults() {
     }
     assert_eq!(linux(&plan).resources.as_ref().unwrap().memory, None);
     let [limit] = process(&plan).rlimits.as_slice() else { panic!("{:?}", process(&plan).rlimits) };
-    assert_eq!((limit.kind.as_str(), limit.soft, limit.hard), ("RLIMIT_NOFILE", 1024, 524_288));
+    assert_eq!((limit.kind.as_str(), limit.soft, limit.hard), ("RLIMIT_NOFILE", 1024, 4096));
 }
 
 #[test]
