@@ -11,7 +11,7 @@ use oci::reference::Reference;
 const MAX_CONTENT: u64 = 1 << 20;
 
 /// Reads a tar archive. How the bytes arrive must not matter, and no entry exceeds the bounds.
-pub fn tar(data: &[u8]) {
+pub(crate) fn tar(data: &[u8]) {
     let whole = read_all(data);
     let pieces = read_all(BufReader::with_capacity(7, Pieces(data)));
     assert_eq!(whole, pieces);
@@ -68,7 +68,7 @@ impl Read for Pieces<'_> {
 }
 
 /// Parses manifests, indexes and image configurations. What is accepted survives being written and read again.
-pub fn documents(data: &[u8]) {
+pub(crate) fn documents(data: &[u8]) {
     match Document::parse(data, "") {
         Ok(Document::Manifest(manifest)) => {
             assert!(manifest.layers.len() <= MAX_ENTRIES);
@@ -85,7 +85,7 @@ pub fn documents(data: &[u8]) {
 }
 
 /// Parses image names. The familiar and the whole form mean the same name.
-pub fn reference(data: &[u8]) {
+pub(crate) fn reference(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
     if let Ok(reference) = Reference::parse_normalized(text) {
         for form in [reference.to_string(), reference.familiar()] {
@@ -99,7 +99,7 @@ pub fn reference(data: &[u8]) {
 }
 
 /// Parses the lists of images that archives carry.
-pub fn archive_index(data: &[u8]) {
+pub(crate) fn archive_index(data: &[u8]) {
     if let Ok(images) = oci::docker_archive::parse(data) {
         assert!(!images.is_empty() && images.len() <= MAX_ENTRIES);
     }

@@ -1,4 +1,4 @@
-//! Loads an archive from standard input into a store: `load ROOT WORKER`. For tests that kill it.
+//! Loads an archive from standard input into a store: `load ROOT WORKER [MARK …]`. For tests that kill it.
 
 use std::error::Error;
 use std::os::fd::AsFd;
@@ -13,7 +13,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let root = arguments.next().ok_or("the first argument is the store's root")?;
     let worker = arguments.next().ok_or("the second argument is the worker")?;
     let store = Arc::new(Store::open(Path::new(&root))?);
-    let images = Images::new(store, WorkerCommand { program: worker.into(), arguments: Vec::new() })?;
+    let marks = arguments.map(Into::into).collect();
+    let images = Images::new(store, WorkerCommand { program: worker.into(), arguments: marks })?;
     images.load("default", std::io::stdin().as_fd().try_clone_to_owned()?, &mut |_| {})?;
     Ok(())
 }

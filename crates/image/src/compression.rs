@@ -85,7 +85,7 @@ pub(crate) struct Decoder<R: Read> {
 
 enum Stage<S: Read> {
     None(BufReader<S>),
-    Gzip(MultiGzDecoder<BufReader<S>>),
+    Gzip(Box<MultiGzDecoder<BufReader<S>>>),
     Zstd(zstd::stream::read::Decoder<'static, BufReader<S>>),
 }
 
@@ -127,7 +127,7 @@ impl<R: Read> Decoder<R> {
         let input = BufReader::with_capacity(BUFFER_SIZE, source);
         let stage = match compression {
             Compression::None => Stage::None(input),
-            Compression::Gzip => Stage::Gzip(MultiGzDecoder::new(input)),
+            Compression::Gzip => Stage::Gzip(Box::new(MultiGzDecoder::new(input))),
             Compression::Zstd => {
                 let mut decoder = zstd::stream::read::Decoder::with_buffer(input)?;
                 decoder.window_log_max(ZSTD_WINDOW_LOG_MAX)?;

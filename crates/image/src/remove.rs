@@ -184,7 +184,8 @@ mod tests {
         let nobody = Vec::new();
         let (running, stopped) = (user(true), user(false));
         // image, by name, forced, users; number of names that go, whether the image goes; or the conflict.
-        let cases: [(&Image, Option<&str>, bool, &[User], Result<(usize, bool), &str>); 16] = [
+        type Case<'a> = (&'a Image, Option<&'a str>, bool, &'a [User], Result<(usize, bool), &'a str>);
+        let cases: [Case<'_>; 16] = [
             (&one, Some("a:1"), false, &nobody, Ok((1, true))),
             (&one, Some("a:1"), false, &stopped, Err("must force")),
             (&one, Some("a:1"), false, &running, Err("must force")),

@@ -1,4 +1,10 @@
 //! Images on the real kernel: archives of every kind, hostile ones, layers over layers, kills. Needs root.
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    clippy::too_many_lines,
+    reason = "helpers of tests may do what tests may; a table of cases is as long as it is"
+)]
 
 #[path = "suite/archives.rs"]
 mod archives;

@@ -1,7 +1,7 @@
 //! Owner, mode, extended attributes and times of what was made.
 
 use std::ffi::OsStr;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
 
 use rustix::fs::{AtFlags, FileType, Gid, Mode, Stat, Timespec, Timestamps, UTIME_OMIT, Uid, XattrFlags};
@@ -64,8 +64,8 @@ impl<'a> Attributes<'a> {
         let mut skipped = 0;
         for xattr in self.xattrs {
             // There is no fsetxattrat; the magic link pins the parent, and the last component is not followed.
-            let mut path = format!("/proc/self/fd/{}/", parent.as_raw_fd()).into_bytes();
-            path.extend_from_slice(name);
+            let number = rustix::path::DecInt::from_fd(parent);
+            let path = [b"/proc/self/fd/", number.as_bytes(), b"/", name].concat();
             let attribute = OsStr::from_bytes(&xattr.name);
             match rustix::fs::lsetxattr(path, attribute, &xattr.value, XattrFlags::empty()) {
                 // `user.` attributes are not permitted on anything but files and directories.

@@ -132,7 +132,7 @@ mod tests {
         let ours = entry(&host.os, &host.architecture);
         let (foreign, attestation) = (entry("plan9", "z80"), entry("unknown", "unknown"));
         let all = vec![foreign.clone(), attestation.clone(), ours.clone()];
-        assert_eq!(for_this_machine(all.clone(), |_| true), [ours.clone()]);
+        assert_eq!(for_this_machine(all.clone(), |_| true), std::slice::from_ref(&ours));
         assert_eq!(for_this_machine(all, |entry| *entry != ours), [foreign]);
         assert_eq!(for_this_machine(vec![attestation], |_| true), []);
     }

@@ -48,6 +48,11 @@ pub(super) fn confine(task: Task, target: &Target) -> Result<(), confinement::Er
     limit(Resource::Nofile, MAX_DESCRIPTORS)?;
     linux::process::forbid_dumps()?;
     rustix::process::umask(rustix::fs::Mode::empty());
+    confine_thread(task, target)
+}
+
+/// What concerns the calling thread, and those that it makes.
+fn confine_thread(task: Task, target: &Target) -> Result<(), confinement::Error> {
     linux::unshare::network()?;
     rustix::thread::set_no_new_privs(true)?;
     restrict_files(target)?;
@@ -79,4 +84,85 @@ fn restrict_files(target: &Target) -> Result<(), RulesetError> {
         rules = rules.add_rule(PathBeneath::new(lower, read))?;
     }
     rules.restrict_self().map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{self, File};
+    use std::io::ErrorKind;
+    use std::net::{TcpListener, TcpStream};
+    use std::process::Command;
+
+    use rustix::fs::{Mode, OFlags};
+
+    use super::*;
+
+    fn open(path: &std::path::Path) -> std::os::fd::OwnedFd {
+        rustix::fs::open(path, OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).unwrap()
+    }
+
+    /// Runs `claims` in a thread that is confined; all but the limits of the process concern only the thread.
+    fn confined(task: Task, claims: impl FnOnce(&Target, &std::path::Path) + Send) {
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["upper", "lower", "other"] {
+            fs::create_dir(folder.path().join(name)).unwrap();
+            fs::write(folder.path().join(name).join("file"), "x").unwrap();
+        }
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let upper = open(&folder.path().join("upper"));
+                let target = Target { upper, lowers: vec![open(&folder.path().join("lower"))] };
+                confine_thread(task, &target).unwrap();
+                claims(&target, folder.path());
+            });
+        });
+    }
+
+    fn kind<T>(result: std::io::Result<T>) -> Option<ErrorKind> {
+        result.err().map(|error| error.kind())
+    }
+
+    #[test]
+    fn a_confined_thread_reaches_only_its_directories() {
+        const DENIED: Option<ErrorKind> = Some(ErrorKind::PermissionDenied);
+        confined(Task::Unpack, |target, folder| {
+            assert_eq!(kind(File::create(folder.join("upper/new"))), None);
+            assert_eq!(kind(File::open(folder.join("lower/file"))), None);
+            assert_eq!(kind(File::create(folder.join("lower/new"))), DENIED);
+            assert_eq!(kind(fs::remove_file(folder.join("lower/file"))), DENIED);
+            for path in ["/etc/passwd", "/proc/self/status", "/dev/null"] {
+                assert_eq!(kind(File::open(path)), DENIED, "{path}");
+            }
+            assert_eq!(kind(File::open(folder.join("other/file"))), DENIED);
+            std::os::unix::fs::symlink("../other/file", folder.join("upper/link")).unwrap();
+            assert_eq!(kind(File::open(folder.join("upper/link"))), DENIED);
+            let other = rustix::fs::openat(&target.upper, "../other/file", OFlags::RDONLY, Mode::empty());
+            assert_eq!(other.err(), Some(rustix::io::Errno::ACCESS));
+            let moved = fs::rename(folder.join("upper/new"), folder.join("other/new"));
+            assert!(moved.is_err(), "nothing leaves the target");
+        });
+    }
+
+    #[test]
+    fn a_confined_thread_has_no_network_programs_or_mounts() {
+        confined(Task::Unpack, |_, folder| {
+            assert!(TcpStream::connect("127.0.0.1:1").is_err() && TcpListener::bind("127.0.0.1:0").is_err());
+            assert!(Command::new("/bin/true").spawn().is_err());
+            let mounted = rustix::mount::mount_bind(folder.join("lower"), folder.join("upper"));
+            assert_eq!(mounted.err(), Some(rustix::io::Errno::PERM));
+        });
+    }
+
+    #[test]
+    fn extracting_keeps_no_capability_and_unpacking_seven() {
+        for (task, expected) in [(Task::Extract, 0), (Task::Unpack, 7)] {
+            confined(task, |_, _| {
+                let sets = rustix::thread::capabilities(None).unwrap();
+                assert_eq!(sets.permitted, sets.effective);
+                assert_eq!((sets.effective.bits().count_ones(), sets.inheritable.bits()), (expected, 0));
+                assert_eq!(capability::grantable().unwrap().count_ones(), expected);
+                assert!(rustix::thread::no_new_privs().unwrap());
+            });
+        }
+    }
 }

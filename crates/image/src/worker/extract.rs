@@ -111,7 +111,9 @@ fn extract_members(
         let content = match entry.kind {
             Kind::File => {
                 let file = members.len();
-                write_member(scratch, file, &name, &entry, &mut reader, &mut report)?;
+                let output = create(scratch, &file.to_string())
+                    .map_err(|source| ExtractError::Write { name: name.clone(), source })?;
+                write_member(output, &name, &entry, &mut reader, &mut report)?;
                 size_bytes += entry.size;
                 MemberContent::File { file, size: entry.size }
             }
@@ -187,8 +189,7 @@ fn resolve_link(name: &str, entry: &Entry) -> Result<String, ExtractError> {
 }
 
 fn write_member<R: io::BufRead>(
-    scratch: &OwnedFd,
-    file: usize,
+    mut output: File,
     name: &str,
     entry: &Entry,
     reader: &mut Reader<R>,
@@ -198,7 +199,6 @@ fn write_member<R: io::BufRead>(
         return Err(ExtractError::Sparse(entry.path.clone()));
     }
     let failed = |source| ExtractError::Write { name: name.to_owned(), source };
-    let mut output = create(scratch, &file.to_string()).map_err(failed)?;
     loop {
         let bytes = reader.content().map_err(ExtractError::Tar)?;
         if bytes.is_empty() {

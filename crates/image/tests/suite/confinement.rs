@@ -19,16 +19,20 @@ pub(crate) fn marked(marker: &str) -> WorkerCommand {
 pub(crate) fn waiting(command: &WorkerCommand) -> u32 {
     let marker = command.arguments[0].to_str().unwrap();
     loop {
-        let processes = fs::read_dir("/proc").unwrap().flatten();
-        for pid in processes.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok()) {
-            let cmdline = fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-            // The example's own name must be there, too: a process that is about to execute it has ours.
-            if cmdline.split('\0').any(|word| word == marker) && waits_in_a_pipe(pid) {
-                return pid;
-            }
+        match process_with(marker) {
+            Some(pid) if waits_in_a_pipe(pid) => return pid,
+            _ => std::thread::yield_now(),
         }
-        std::thread::yield_now();
     }
+}
+
+/// A process with that word among its arguments.
+pub(crate) fn process_with(word: &str) -> Option<u32> {
+    let processes = fs::read_dir("/proc").unwrap().flatten();
+    processes.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok()).find(|pid| {
+        let cmdline = fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        cmdline.split('\0').any(|argument| argument == word)
+    })
 }
 
 fn waits_in_a_pipe(pid: u32) -> bool {

@@ -11,7 +11,7 @@ use image::{Images, WorkerCommand, WorkerError};
 use oci::digest::Digest;
 use store::Store;
 
-use crate::confinement::{marked, waiting};
+use crate::confinement::{marked, process_with, waiting};
 use crate::sandbox::{NAMESPACE, Sandbox, example, worker_command};
 use crate::tarball::{Header, Tarball, docker_archive};
 
@@ -74,6 +74,7 @@ fn a_killed_load_leaves_the_image_whole_or_nothing() {
     let path = sandbox.path().join("archive");
     std::fs::write(&path, &archive).unwrap();
     let root = sandbox.path().join("other");
+    let mark = format!("--orphan-{}", std::process::id());
     let seed: u64 = std::env::var("CORTEN_TEST_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(1);
     let rounds = if std::env::var("CORTEN_TEST_FULL").is_ok_and(|full| full == "1") { 200 } else { 24 };
     println!("CORTEN_TEST_SEED={seed}");
@@ -84,6 +85,7 @@ fn a_killed_load_leaves_the_image_whole_or_nothing() {
         let mut child = Command::new(example("load"))
             .arg(&root)
             .arg(example("worker"))
+            .arg(&mark)
             .stdin(std::fs::File::open(&path).unwrap())
             .stderr(Stdio::null())
             .spawn()
@@ -93,6 +95,10 @@ fn a_killed_load_leaves_the_image_whole_or_nothing() {
         let was_done = child.try_wait().unwrap().is_some_and(|status| status.success());
         child.kill().unwrap();
         child.wait().unwrap();
+        // A worker dies with whom it works for; one that does not would be waited for here for ever.
+        while process_with(&mark).is_some() {
+            std::thread::yield_now();
+        }
         loaded += usize::from(check_after_kill(&root, was_done));
     }
     println!("{loaded} of {rounds} loads were done before they were killed");

@@ -221,7 +221,8 @@ fn every_compression_gives_the_same_snapshots() {
     let layers: Vec<Vec<u8>> =
         (0..3).map(|n| Tarball::new().file(format!("f{n}"), &"x".repeat(n * 1000)).finish()).collect();
     let mut chains = Vec::new();
-    let packers: [(&str, fn(&[u8]) -> Vec<u8>); 4] = [
+    type Packer = fn(&[u8]) -> Vec<u8>;
+    let packers: [(&str, Packer); 4] = [
         (PLAIN, |bytes| bytes.to_vec()),
         (GZIP, gzip),
         (ZSTD, zstd),

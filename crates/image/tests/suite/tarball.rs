@@ -98,10 +98,6 @@ impl Tarball {
         self.add(&Header::new(b'0', name), content.as_bytes())
     }
 
-    pub(crate) fn mode(self, name: impl AsRef<[u8]>, mode: u32, content: &str) -> Tarball {
-        self.add(&Header { mode, ..Header::new(b'0', name) }, content.as_bytes())
-    }
-
     pub(crate) fn directory(self, name: impl AsRef<[u8]>) -> Tarball {
         self.add(&Header::new(b'5', name), b"")
     }
