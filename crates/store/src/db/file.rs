@@ -136,7 +136,7 @@ fn keep_free_pages(connection: &Connection) -> Result<()> {
         return Ok(());
     }
     let filled = connection
-        .execute("INSERT INTO facts VALUES ('reserve', hex(zeroblob(?1)))", [FREE_PAGES * 2048])
+        .execute("INSERT OR REPLACE INTO facts VALUES ('reserve', hex(zeroblob(?1)))", [FREE_PAGES * 2048])
         .and_then(|_| connection.execute("DELETE FROM facts WHERE name = 'reserve'", []));
     match filled.map_err(Error::from) {
         Ok(_) | Err(Error::DatabaseFull) => Ok(()),
