@@ -98,7 +98,7 @@ pub(crate) async fn remove(request: &Request, id: &str) -> Answer {
 
 pub(crate) async fn prune(request: &Request) -> Answer {
     let mut filters = request.filters(&["label"])?;
-    let labels = labels(&filters.remove("label").unwrap_or_default()).into_iter().collect();
+    let labels = labels(&filters.remove("label").unwrap_or_default());
     let (ids, bytes) = request.engine.containers().prune(&labels).await?;
     answer::ok(&ContainersPruneReport {
         containers_deleted: (!ids.is_empty()).then_some(ids),

@@ -72,7 +72,7 @@ pub(crate) async fn inspect(request: &Request, id: &str) -> Answer {
         open_stdout: exec.spec.attach.stdout,
         can_remove: !exec.running && exec.exit_code.is_some(),
         container_id: exec.container_id,
-        detach_keys: exec.spec.detach_keys.clone().into_bytes(),
+        detach_keys: exec.spec.detach_keys.clone(),
         pid: i64::from(exec.pid),
     })
 }

@@ -1,9 +1,7 @@
 //! `/images`.
 
-use std::collections::BTreeMap;
-
 use api::docker::image::{
-    GraphDriver, ImageDeleteItem, ImageHistoryItem, ImageInspect, ImageMetadata, ImageSummary,
+    GraphDriver, ImageDeleteItem, ImageInspect, ImageMetadata, ImageSummary,
     ImagesPruneReport, RootFs,
 };
 use api::docker::{ErrorDetail, Progress, ProgressDetail};
@@ -41,10 +39,10 @@ pub(crate) async fn inspect(request: &Request, name: &str) -> Answer {
         id: image.id,
         repo_tags: image.tags,
         repo_digests: image.digests,
-        comment: image.comment,
+        comment: image.config.comment.clone(),
         created: when::short(image.created_ns),
         author: image.author,
-        config: Some(crate::containers::show::image_config(&image.config)),
+        config: Some(crate::containers::show::image_config(&image.config.config)),
         architecture: image.architecture,
         variant: image.variant,
         os: image.os,
@@ -52,31 +50,9 @@ pub(crate) async fn inspect(request: &Request, name: &str) -> Answer {
         virtual_size: (request.version < (1, 44)).then_some(size),
         graph_driver: GraphDriver { data: None, name: "overlay".into() },
         root_fs: RootFs { kind: "layers".into(), layers: Some(image.layers) },
-        metadata: ImageMetadata { last_tag_time: when::short(image.tagged_ns) },
+        metadata: ImageMetadata { last_tag_time: when::short(None) },
         ..ImageInspect::default()
     })
-}
-
-pub(crate) async fn history(request: &Request, name: &str) -> Answer {
-    let image = request.engine.images().inspect(name).await?;
-    let mut items: Vec<ImageHistoryItem> = image
-        .history
-        .iter()
-        .map(|step| ImageHistoryItem {
-            id: "<missing>".into(),
-            created: step.created_ns.unwrap_or_default() / 1_000_000_000,
-            created_by: step.created_by.clone(),
-            tags: None,
-            size: size(step.size_bytes),
-            comment: step.comment.clone(),
-        })
-        .collect();
-    items.reverse();
-    if let Some(newest) = items.first_mut() {
-        newest.id = image.id;
-        newest.tags = Some(image.tags);
-    }
-    answer::ok(&items)
 }
 
 pub(crate) async fn load(request: Request) -> Answer {
@@ -160,7 +136,7 @@ pub(crate) async fn remove(request: &Request, name: &str) -> Answer {
 pub(crate) async fn prune(request: &Request) -> Answer {
     let mut filters = request.filters(&["dangling", "label"])?;
     let all = dangling(&filters.remove("dangling").unwrap_or_default())? == Some(false);
-    let labels: BTreeMap<_, _> = labels(&filters.remove("label").unwrap_or_default()).into_iter().collect();
+    let labels = labels(&filters.remove("label").unwrap_or_default());
     let pruned = request.engine.images().prune(all, &labels).await?;
     let items: Vec<ImageDeleteItem> = pruned.removed.into_iter().map(delete_item).collect();
     answer::ok(&ImagesPruneReport {
@@ -175,7 +151,7 @@ fn summary(image: Image, has_virtual_size: bool) -> ImageSummary {
         containers: -1,
         created: image.created_ns.unwrap_or_default() / 1_000_000_000,
         id: image.id,
-        labels: (!image.config.labels.is_empty()).then(|| image.config.labels.clone()),
+        labels: (!image.config.config.labels.is_empty()).then(|| image.config.config.labels.clone()),
         parent_id: String::new(),
         repo_digests: image.digests,
         repo_tags: image.tags,

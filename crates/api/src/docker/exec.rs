@@ -41,7 +41,7 @@ wire! {
         pub can_remove: bool,
         #[serde(rename = "ContainerID")]
         pub container_id: String,
-        pub detach_keys: Vec<u8>,
+        pub detach_keys: String,
         pub pid: i64,
     }
 
