@@ -67,7 +67,8 @@ pub struct Join {
 impl Cgroup {
     /// Makes the groups and sets the limits; on failure nothing is left behind.
     ///
-    /// An empty group of this path, left by a crash, is replaced by a fresh one; one in use is refused.
+    /// An empty group of this path, left by a crash, is replaced by a fresh one; one in use is refused: one with
+    /// processes, or whose creator still holds it.
     pub fn create(path: &str, resources: Option<&Resources>) -> Result<Cgroup> {
         Cgroup::create_in(Hierarchies::mounted()?, path, resources)
     }

@@ -1,9 +1,12 @@
-//! Making a container's groups, whole or not at all.
+//! Making a container's groups, whole or not at all, and by one creator at a time.
+//!
+//! The group in the first hierarchy is locked (flock(2)) by its creator for as long as the creator holds the groups.
+//! So one that exists, is not locked and has no processes was left by a crash, and nobody misses it.
 
 use std::sync::Arc;
 
 use oci::runtime_spec::Resources;
-use rustix::fs::AtFlags;
+use rustix::fs::{AtFlags, FlockOperation};
 use rustix::io::Errno;
 
 use super::directory::Directory;
@@ -23,10 +26,10 @@ pub(super) fn create(
     resources: Option<&Resources>,
 ) -> Result<Cgroup> {
     let mut made = Made::default();
-    let mut directories = Vec::new();
+    let mut directories: Vec<Directory> = Vec::new();
     for hierarchy in hierarchies.iter() {
-        make(hierarchy, &path, &mut made)?;
-        let directory = Directory::open(hierarchy, &path)?;
+        let first = directories.is_empty();
+        let directory = make(hierarchy, &path, &mut made, if first { claim } else { |_| Ok(true) })?;
         match hierarchy.version() {
             Version::V1 if hierarchy.has("cpuset") => inherit_cpuset(hierarchy, &path)?,
             Version::V1 => {}
@@ -55,40 +58,77 @@ impl Drop for Made {
     }
 }
 
-/// Makes a fresh group and the missing ones above it.
-fn make(hierarchy: &Arc<Hierarchy>, path: &CgroupPath, made: &mut Made) -> Result<()> {
+/// Makes a fresh group and the missing ones above it. `claim` tells whether a group is now ours alone.
+fn make(
+    hierarchy: &Arc<Hierarchy>,
+    path: &CgroupPath,
+    made: &mut Made,
+    claim: fn(&Directory) -> Result<bool>,
+) -> Result<Directory> {
     let name = path.relative();
     let failed =
         |source| Error::Create { path: hierarchy.mount_point().join(name), help: help(source), source };
     for _ in 0..MAX_RACES {
-        match rustix::fs::mkdirat(hierarchy.root(), name, DIRECTORY_MODE) {
-            Ok(()) => {
-                made.0.push((Arc::clone(hierarchy), name.to_owned()));
-                return Ok(());
-            }
+        let fresh = match rustix::fs::mkdirat(hierarchy.root(), name, DIRECTORY_MODE) {
+            Ok(()) => true,
+            Err(Errno::EXIST) => false,
             Err(Errno::NOENT) => {
-                for parent in path.parents() {
-                    match rustix::fs::mkdirat(hierarchy.root(), parent, DIRECTORY_MODE) {
-                        Ok(()) => made.0.push((Arc::clone(hierarchy), parent.to_owned())),
-                        Err(Errno::EXIST) => {}
-                        // Its own parent was removed meanwhile.
-                        Err(Errno::NOENT) => break,
-                        Err(source) => return Err(failed(source)),
-                    }
-                }
+                make_parents(hierarchy, path, made).map_err(failed)?;
+                continue;
             }
-            // Left by a crash, then it is empty; its limits and counters are not ours.
-            Err(Errno::EXIST) => match remove::tree(&Directory::open(hierarchy, path)?) {
-                Ok(()) | Err(Errno::NOENT) => {}
-                Err(Errno::BUSY | Errno::NOTEMPTY) => {
-                    return Err(Error::Occupied { path: hierarchy.mount_point().join(name) });
-                }
-                Err(source) => return Err(failed(source)),
-            },
+            Err(source) => return Err(failed(source)),
+        };
+        let directory = match Directory::open(hierarchy, path) {
+            Ok(directory) => directory,
+            Err(Error::NotFound { .. }) => continue,
+            Err(error) => return Err(error),
+        };
+        if !claim(&directory)? {
+            continue;
+        }
+        if fresh {
+            made.0.push((Arc::clone(hierarchy), name.to_owned()));
+            return Ok(directory);
+        }
+        // Left by a crash, if it is empty; its limits and counters are not ours, so it is not used again.
+        match remove::tree(&directory) {
+            Ok(()) | Err(Errno::NOENT) => {}
+            Err(Errno::BUSY | Errno::NOTEMPTY) => {
+                return Err(Error::Occupied { path: directory.host_path() });
+            }
             Err(source) => return Err(failed(source)),
         }
     }
     Err(failed(Errno::AGAIN))
+}
+
+fn make_parents(hierarchy: &Arc<Hierarchy>, path: &CgroupPath, made: &mut Made) -> Result<(), Errno> {
+    for parent in path.parents() {
+        match rustix::fs::mkdirat(hierarchy.root(), parent, DIRECTORY_MODE) {
+            Ok(()) => made.0.push((Arc::clone(hierarchy), parent.to_owned())),
+            Err(Errno::EXIST) => {}
+            // Its own parent was removed meanwhile: from the beginning.
+            Err(Errno::NOENT) => break,
+            Err(errno) => return Err(errno),
+        }
+    }
+    Ok(())
+}
+
+/// Locks a group until its descriptor is closed; false when it was removed before that.
+fn claim(directory: &Directory) -> Result<bool> {
+    let failed = |source: Errno| Error::Open { path: directory.host_path(), source };
+    match rustix::fs::flock(directory.fd(), FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => {}
+        Err(Errno::WOULDBLOCK) => return Err(Error::Occupied { path: directory.host_path() }),
+        Err(source) => return Err(failed(source)),
+    }
+    let ours = rustix::fs::fstat(directory.fd()).map_err(failed)?;
+    match rustix::fs::statat(directory.hierarchy().root(), directory.relative(), AtFlags::SYMLINK_NOFOLLOW) {
+        Ok(named) => Ok((named.st_dev, named.st_ino) == (ours.st_dev, ours.st_ino)),
+        Err(Errno::NOENT) => Ok(false),
+        Err(source) => Err(failed(source)),
+    }
 }
 
 /// A v1 cpuset starts without processors and memory, and nothing can run in it: takes those of the nearest group

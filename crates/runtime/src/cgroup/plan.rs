@@ -83,7 +83,7 @@ pub(super) fn plan(resources: &Resources, machine: &dyn Machine) -> Result<Vec<S
     if !resources.devices.is_empty() {
         let policy = devices::Policy::read(&resources.devices)?;
         if is_v1("devices") {
-            steps.extend(policy.settings().into_iter().map(Step::Write));
+            steps.extend(policy.settings()?.into_iter().map(Step::Write));
         } else {
             steps.push(Step::FilterDevices(policy.program()));
         }
