@@ -13,6 +13,10 @@ where
 {
     match tokio::task::spawn_blocking(work).await {
         Ok(value) => value,
-        Err(failure) => std::panic::resume_unwind(failure.into_panic()),
+        Err(failure) => match failure.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            // The runtime is going down and did not begin the work; the caller goes with it.
+            Err(_cancelled) => std::future::pending().await,
+        },
     }
 }

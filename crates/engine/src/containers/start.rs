@@ -69,9 +69,10 @@ impl Engine {
                 record.live.send_modify(|live| (live.restart_count, live.was_stopped) = (0, false));
             }
         }
+        let started_ns = clock::now_ns();
         match self.launch(record).await {
             Ok(launched) => {
-                self.began(record, launched).await;
+                self.began(record, launched, started_ns).await;
                 Ok(true)
             }
             Err(error) => {
@@ -109,10 +110,10 @@ impl Engine {
     }
 
     /// The container runs: says so everywhere and begins to wait for its end.
-    async fn began(self: &Arc<Self>, record: &Arc<Record>, launched: Launched) {
+    async fn began(self: &Arc<Self>, record: &Arc<Record>, launched: Launched, started_ns: i64) {
         let Launched { task, pid, exit } = launched;
         let task = Arc::new(task);
-        let run = Run { pid, started_ns: clock::now_ns() };
+        let run = Run { pid, started_ns };
         record.log_open.send_replace(true);
         record.live.send_modify(|live| {
             live.state = State::Running(run);

@@ -98,7 +98,7 @@ impl Reader {
         let failed = file_error("read the log in", &self.directory);
         for _ in 0..ROTATION_RACES_MAX {
             let newer = self.open_newer().map_err(&failed)?;
-            // A rotation between two of our opens moves files under our feet; then we saw no consistent chain.
+            // A newer file that came meanwhile may have been met among the older ones.
             let is_consistent = match newer.first() {
                 Some(newest) => self.current_inode().map_err(&failed)? == Some(newest.inode),
                 None => true,
@@ -112,22 +112,31 @@ impl Reader {
     }
 
     /// The files that came after the last one that is open, newest first.
+    ///
+    /// A rotation moves files to higher numbers, from the oldest on. Looking from the lowest number up, one may therefore
+    /// meet a file twice, or one number that is just free, but never miss a file.
     fn open_newer(&self) -> io::Result<Vec<Source>> {
         let last = self.files.back().map(|source| source.inode);
-        let mut newer = Vec::new();
+        let mut newer: Vec<Source> = Vec::new();
+        let mut was_missing = false;
         for number in 0..FILES_MAX {
             let file = match File::open(self.directory.join(file_name(number))) {
                 Ok(file) => file,
-                // In the middle of a rotation there is no current file for a moment.
-                Err(error) if error.kind() == io::ErrorKind::NotFound && number == 0 => continue,
-                Err(error) if error.kind() == io::ErrorKind::NotFound => break,
+                Err(error) if error.kind() == io::ErrorKind::NotFound && was_missing => break,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    was_missing = true;
+                    continue;
+                }
                 Err(error) => return Err(error),
             };
+            was_missing = false;
             let inode = file.metadata()?.ino();
             if last == Some(inode) {
                 break;
             }
-            newer.push(Source { file, inode, offset: 0 });
+            if !newer.iter().any(|source| source.inode == inode) {
+                newer.push(Source { file, inode, offset: 0 });
+            }
         }
         Ok(newer)
     }

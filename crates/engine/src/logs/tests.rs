@@ -128,3 +128,25 @@ async fn a_slow_follower_keeps_files_that_are_rotated_away() {
     }
     assert_eq!(expected, 6000);
 }
+
+#[test]
+fn a_reader_that_looks_in_the_middle_of_a_rotation_misses_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = |number: u32| {
+        directory.path().join(if number == 0 { "log.json".into() } else { format!("log.json.{number}") })
+    };
+    let mut writer = Writer::new(directory.path(), 4, 9);
+    (0..4).for_each(|number| writer.write(number));
+    let mut reader = Reader::open(directory.path().to_owned(), BOTH).unwrap();
+    (4..14).for_each(|number| writer.write(number));
+    // The files before the current one have moved; the current one has not yet.
+    for number in (1..4).rev() {
+        drop(fs::rename(path(number), path(number + 1)));
+    }
+    reader.track().unwrap();
+    let mut entries = Vec::new();
+    while let Some(batch) = reader.read().unwrap() {
+        entries.extend(batch);
+    }
+    assert_eq!(numbers(&entries), (0..14).collect::<Vec<_>>());
+}
