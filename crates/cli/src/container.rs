@@ -26,6 +26,8 @@ use clap::Arg;
 use serde::Deserialize;
 
 use crate::client::{Client, Path};
+use crate::command::Cli;
+use crate::each::each;
 use crate::error::Error;
 use crate::flags::{Given, value};
 
@@ -38,12 +40,16 @@ fn stop_flags() -> Vec<Arg> {
     ]
 }
 
-/// Those flags in a request.
-fn stop_path(given: &Given, name: &str, verb: &str) -> Result<Path, Error> {
+/// Stops every operand, and perhaps starts it again: `verb` is `/stop` or `/restart`.
+fn stop_each(cli: &Cli, given: &Given, verb: &str) -> Result<u8, Error> {
     let timeout = given.integer("timeout")?.map(|seconds| seconds.to_string());
-    Ok(Path::of("containers", name, verb)
-        .query_if("t", timeout.as_deref())
-        .query_if("signal", given.text("signal")))
+    each(cli, given, async |client, name| {
+        let path = Path::of("containers", name, verb)
+            .query_if("t", timeout.as_deref())
+            .query_if("signal", given.text("signal"));
+        client.post(path).await?;
+        Ok(name.to_owned())
+    })
 }
 
 /// What of a container's inspect the commands look at. Not the whole of it, so that a daemon may spell the rest as it

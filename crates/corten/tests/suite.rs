@@ -1,0 +1,164 @@
+//! The executable as a user meets it: its arguments, messages and exit codes. No daemon is needed.
+
+use std::io::Write;
+use std::process::{Command, Output, Stdio};
+
+/// Runs the program with a daemon that does not exist.
+fn corten(words: &[&str]) -> Output {
+    corten_reading(words, b"")
+}
+
+fn corten_reading(words: &[&str], input: &[u8]) -> Output {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_corten"))
+        .args(words)
+        .env("DOCKER_HOST", "unix:///nonexistent/docker.sock")
+        .env_remove("CORTEN_STATE")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the program was built");
+    // It may end without reading.
+    let _ = child.stdin.take().expect("it is a pipe").write_all(input);
+    child.wait_with_output().expect("it ends")
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).expect("messages are UTF-8")
+}
+
+/// The words fail with the code, and with a line that begins with the message.
+fn assert_fails(words: &[&str], code: i32, message: &str) {
+    let output = corten(words);
+    let stderr = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(code), "{words:?}: {stderr}");
+    let line = stderr.lines().next().unwrap_or_default();
+    assert_eq!(line, format!("corten: {message}"), "{words:?}");
+    assert!(output.stdout.is_empty(), "{words:?} prints data");
+}
+
+#[test]
+fn misuse_is_told_in_dockers_words_with_dockers_codes() {
+    let cases: [(&[&str], i32, &str); 22] = [
+        (&["run"], 1, "'corten run' requires at least 1 argument"),
+        (&["run", "--foo", "x"], 125, "unknown flag: --foo"),
+        (&["run", "-zq", "x"], 125, "unknown shorthand flag: 'z' in -zq"),
+        (&["run", "--name"], 125, "flag needs an argument: --name"),
+        (
+            &["run", "-m", "abc", "x"],
+            125,
+            "invalid argument \"abc\" for \"-m, --memory\" flag: invalid size: 'abc'",
+        ),
+        (&["run", "-p", "80:80", "x"], 125, "flag --publish of `corten run` is not there yet"),
+        (&["run", "--dns", "1.1.1.1", "x"], 125, "flag --dns of `corten run` is not there yet"),
+        (
+            &["run", "--rm", "--restart=always", "x"],
+            125,
+            "conflicting options: cannot specify both --restart and --rm",
+        ),
+        (
+            &["run", "--mount", "type=foo,target=/x", "x"],
+            125,
+            "invalid argument \"type=foo,target=/x\" for \"--mount\" flag: mount type unknown: 'foo'",
+        ),
+        (&["run", "--env-file", "/nonexistent", "x"], 125, "open /nonexistent: No such file or directory"),
+        (
+            &["run", "--security-opt", "seccomp=/nonexistent", "x"],
+            125,
+            "opening seccomp profile (/nonexistent) failed: No such file or directory",
+        ),
+        (&["run", "-it", "x"], 1, "the input device is not a TTY"),
+        (&["exec", "a"], 1, "'corten exec' requires at least 2 arguments"),
+        (&["container", "exec", "-it", "a", "sh"], 1, "the input device is not a TTY"),
+        (&["ps", "extra"], 1, "'corten ps' accepts no arguments"),
+        (
+            &["ps", "--filter", "x"],
+            125,
+            "invalid argument \"x\" for \"-f, --filter\" flag: bad format of filter (expected name=value)",
+        ),
+        (
+            &["stop", "-t", "x", "y"],
+            125,
+            "invalid argument \"x\" for \"-t, --timeout\" flag: strconv.ParseInt: parsing \"x\": invalid syntax",
+        ),
+        (&["tag", "a"], 1, "'corten tag' requires 2 arguments"),
+        (&["foo"], 1, "unknown command: corten foo"),
+        (&["volume", "foo"], 1, "unknown command: corten volume foo"),
+        (&["pull", "busybox"], 1, "`corten pull` is not there yet"),
+        (&["--tlsverify", "ps"], 125, "flag --tlsverify of `corten` is not there yet"),
+    ];
+    for (words, code, message) in cases {
+        assert_fails(words, code, message);
+    }
+}
+
+#[test]
+fn a_daemon_that_is_not_there_is_named() {
+    let missing =
+        "cannot connect to the daemon at unix:///nonexistent/docker.sock: No such file or directory";
+    for (words, code) in [
+        (&["run", "x"][..], 125),
+        (&["create", "x"], 125),
+        (&["ps"], 1),
+        (&["rm", "x"], 1),
+        (&["logs", "-f", "x"], 1),
+        (&["exec", "x", "true"], 1),
+        (&["volume", "ls"], 1),
+        (&["info"], 1),
+        (&["events"], 1),
+    ] {
+        assert_fails(words, code, missing);
+    }
+    assert_fails(&["load", "-i", "/nonexistent"], 1, "open /nonexistent: No such file or directory");
+    let load = corten_reading(&["load"], b"anything");
+    assert_eq!((load.status.code(), text(&load.stderr)), (Some(1), format!("corten: {missing}\n")));
+    assert_fails(
+        &["--host", "nonsense", "ps"],
+        1,
+        "unable to parse docker host `nonsense`: it is unix://PATH or tcp://HOST:PORT",
+    );
+    assert_fails(
+        &["--host", "unix:///a", "--state", "/b", "ps"],
+        1,
+        "conflicting options: cannot specify both --host and --state",
+    );
+}
+
+#[test]
+fn what_needs_no_daemon_works_without_one() {
+    for (words, part) in [
+        (&["--help"][..], "\nCommon Commands:\n  run "),
+        (&[], "\nCommon Commands:\n  run "),
+        (&["run", "--help"], "Usage:  corten run [OPTIONS] IMAGE [COMMAND] [ARG...]\n"),
+        (
+            &["ps", "-h"],
+            "Aliases:\n  corten container ls, corten container list, corten container ps, corten ps\n",
+        ),
+        (&["volume"], "Usage:  corten volume COMMAND\n"),
+        (&["completion", "bash"], "complete -F _corten"),
+        (&["config", "default"], "root = "),
+        (&["--version"], "Corten version "),
+    ] {
+        let output = corten(words);
+        assert!(output.status.success(), "{words:?}: {}", text(&output.stderr));
+        assert!(text(&output.stdout).contains(part), "{words:?}: {}", text(&output.stdout));
+    }
+    let version = corten(&["version"]);
+    assert_eq!(version.status.code(), Some(1));
+    assert!(text(&version.stdout).starts_with("Client: Corten\n Version: "));
+}
+
+#[test]
+fn a_cid_file_that_exists_is_left_alone_and_an_empty_one_does_not_stay() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("cid");
+    let name = path.to_str().expect("a plain path");
+    std::fs::write(&path, "mine").expect("a file");
+    let message =
+        format!("container ID file found, make sure the other container isn't running or delete {name}");
+    assert_fails(&["run", "--cidfile", name, "x"], 125, &message);
+    assert_eq!(std::fs::read(&path).expect("it stays"), b"mine");
+    std::fs::remove_file(&path).expect("it is ours");
+    assert_eq!(corten(&["run", "--cidfile", name, "x"]).status.code(), Some(125));
+    assert!(!path.exists());
+}
