@@ -1,167 +1,122 @@
-//! `/containers`.
+//! Containers: the requests that change one, and the wait for its end.
 
-mod create;
-mod list;
-mod logs;
-pub(crate) mod show;
-mod summary;
+pub(crate) mod create;
+pub(crate) mod host;
+pub(crate) mod inspect;
+pub(crate) mod list;
+pub(crate) mod mounts;
+pub(crate) mod streams;
 
-use api::docker::container::{ContainersPruneReport, CreateResponse, WaitError, WaitResponse};
-use engine::containers::{AttachOptions, RemoveOptions, WaitCondition};
+use api::docker::container::{ContainersPruneReport, WaitError, WaitResponse};
+use engine::containers::{RemoveOptions, WaitCondition};
+use futures_util::stream;
 use hyper::StatusCode;
 
-pub(crate) use list::list;
-pub(crate) use logs::logs;
+use crate::call::Call;
+use crate::error::{Error, Result};
+use crate::filters::Filters;
+use crate::reply::{self, Reply};
 
-use crate::answer::{self, Answer, Failure};
-use crate::detach::DetachKeys;
-use crate::hijack::Hijack;
-use crate::request::{Request, labels};
-
-/// Terminals have at most so many rows and columns (`struct winsize`).
-const MAX_SIZE: u32 = u16::MAX as u32;
-
-pub(crate) async fn create(mut request: Request) -> Answer {
-    let body = request.json().await?;
-    let name = request.query("name").map(str::to_owned);
-    if let Some(platform) = request.query("platform")
-        && platform != create::own_platform()
+pub(crate) async fn start(mut call: Call) -> Result<Reply> {
+    call.query.refuse(&["checkpoint", "checkpoint-dir"])?;
+    // Clients of old send a `HostConfig` here; dockerd refuses it since API 1.24.
+    if let Some(body) = call.optional_body::<serde_json::Value>().await?
+        && body.as_object().is_none_or(|object| !object.is_empty())
     {
-        return Err(Failure::not_there_yet(&format!("platform {platform} on this machine")));
+        return Err(Error::invalid(
+            "starting container with non-empty request body was deprecated since API v1.22 and removed in v1.24",
+        ));
     }
-    let (spec, mut warnings) = create::spec(body)?;
-    let created = request.engine.containers().create(name.as_deref(), spec).await?;
-    warnings.extend(created.warnings);
-    Ok(answer::json(StatusCode::CREATED, &CreateResponse { id: created.id, warnings }))
+    let started = call.engine.containers().start(&call.name).await?;
+    Ok(reply::empty(if started { StatusCode::NO_CONTENT } else { StatusCode::NOT_MODIFIED }))
 }
 
-pub(crate) async fn inspect(request: &Request, id: &str) -> Answer {
-    let containers = request.engine.containers();
-    let container = containers.inspect(id).await?;
-    let usage = if request.flag("size") { Some(containers.usage(id).await?) } else { None };
-    answer::ok(&show::inspect(container, usage))
+pub(crate) async fn stop(call: Call) -> Result<Reply> {
+    let (timeout_s, signal) = (call.query.number("t")?, call.query.text("signal"));
+    let stopped = call.engine.containers().stop(&call.name, timeout_s, signal).await?;
+    Ok(reply::empty(if stopped { StatusCode::NO_CONTENT } else { StatusCode::NOT_MODIFIED }))
 }
 
-pub(crate) async fn start(request: &Request, id: &str) -> Answer {
-    if request.query("checkpoint").is_some() {
-        return Err(Failure::not_there_yet("starting from a checkpoint"));
-    }
-    answer::done(request.engine.containers().start(id).await?)
+pub(crate) async fn restart(call: Call) -> Result<Reply> {
+    let (timeout_s, signal) = (call.query.number("t")?, call.query.text("signal"));
+    call.engine.containers().restart(&call.name, timeout_s, signal).await?;
+    Ok(reply::empty(StatusCode::NO_CONTENT))
 }
 
-pub(crate) async fn stop(request: &Request, id: &str) -> Answer {
-    let timeout = request.number("t")?;
-    answer::done(request.engine.containers().stop(id, timeout, request.query("signal")).await?)
+pub(crate) async fn kill(call: Call) -> Result<Reply> {
+    call.engine.containers().kill(&call.name, call.query.text("signal").unwrap_or_default()).await?;
+    Ok(reply::empty(StatusCode::NO_CONTENT))
 }
 
-pub(crate) async fn restart(request: &Request, id: &str) -> Answer {
-    let timeout = request.number("t")?;
-    request.engine.containers().restart(id, timeout, request.query("signal")).await?;
-    answer::done(true)
+pub(crate) async fn pause(call: Call) -> Result<Reply> {
+    call.engine.containers().pause(&call.name).await?;
+    Ok(reply::empty(StatusCode::NO_CONTENT))
 }
 
-pub(crate) async fn kill(request: &Request, id: &str) -> Answer {
-    request.engine.containers().kill(id, request.query("signal").unwrap_or_default()).await?;
-    answer::done(true)
+pub(crate) async fn unpause(call: Call) -> Result<Reply> {
+    call.engine.containers().unpause(&call.name).await?;
+    Ok(reply::empty(StatusCode::NO_CONTENT))
 }
 
-pub(crate) async fn pause(request: &Request, id: &str) -> Answer {
-    request.engine.containers().pause(id).await?;
-    answer::done(true)
+pub(crate) async fn rename(call: Call) -> Result<Reply> {
+    let name =
+        call.query.text("name").ok_or_else(|| Error::invalid("Neither old nor new names may be empty"))?;
+    call.engine.containers().rename(&call.name, name.strip_prefix('/').unwrap_or(name)).await?;
+    Ok(reply::empty(StatusCode::NO_CONTENT))
 }
 
-pub(crate) async fn unpause(request: &Request, id: &str) -> Answer {
-    request.engine.containers().unpause(id).await?;
-    answer::done(true)
+pub(crate) async fn resize(call: Call) -> Result<Reply> {
+    let (height, width) = terminal_size(&call)?;
+    call.engine.containers().resize(&call.name, height, width).await?;
+    Ok(reply::empty(StatusCode::OK))
 }
 
-pub(crate) async fn rename(request: &Request, id: &str) -> Answer {
-    let name = request.query("name").ok_or_else(|| Failure::bad("Neither old nor new names may be empty"))?;
-    request.engine.containers().rename(id, name).await?;
-    answer::done(true)
-}
-
-pub(crate) async fn resize(request: &Request, id: &str) -> Answer {
-    let (height, width) = size(request)?;
-    request.engine.containers().resize(id, height, width).await?;
-    Ok(answer::empty(StatusCode::OK))
-}
-
-pub(crate) async fn remove(request: &Request, id: &str) -> Answer {
-    if request.flag("link") {
-        return Err(Failure::not_there_yet("links"));
-    }
-    let options = RemoveOptions { force: request.flag("force"), volumes: request.flag("v") };
-    request.engine.containers().remove(id, options).await?;
-    answer::done(true)
-}
-
-pub(crate) async fn prune(request: &Request) -> Answer {
-    let mut filters = request.filters(&["label"])?;
-    let labels = labels(&filters.remove("label").unwrap_or_default());
-    let (ids, bytes) = request.engine.containers().prune(&labels).await?;
-    answer::ok(&ContainersPruneReport {
-        containers_deleted: (!ids.is_empty()).then_some(ids),
-        space_reclaimed: i64::try_from(bytes).unwrap_or(i64::MAX),
-    })
-}
-
-/// The head goes out at once: the client knows then that an exit that comes after it will not be missed.
-pub(crate) async fn wait(request: &Request, id: &str) -> Answer {
-    let condition = match request.query("condition").unwrap_or("not-running") {
-        "not-running" => WaitCondition::NotRunning,
-        "next-exit" => WaitCondition::NextExit,
-        "removed" => WaitCondition::Removed,
-        other => return Err(Failure::bad(format!("invalid condition: \"{other}\""))),
+/// `h` and `w`, which a resize must have.
+pub(crate) fn terminal_size(call: &Call) -> Result<(u16, u16)> {
+    let size = |name| {
+        call.query
+            .number(name)?
+            .ok_or_else(|| Error::invalid(format!("invalid resize: the parameter `{name}` is missing")))
     };
-    let exit = request.engine.containers().wait(id, condition).await?;
-    let (sender, response) = answer::stream("application/json");
-    tokio::spawn(async move {
-        let exit = tokio::select! {
-            exit = exit => exit,
-            () = sender.closed() => return,
-        };
-        let document = WaitResponse {
-            status_code: i64::from(exit.code),
-            error: exit.error.map(|message| WaitError { message }),
-        };
-        // A client that has gone does not need to know.
-        drop(sender.send(answer::line(&document)).await);
-    });
-    Ok(response)
+    Ok((size("h")?, size("w")?))
 }
 
-pub(crate) async fn attach(request: Request, id: &str) -> Answer {
-    let detach_keys = DetachKeys::parse(request.query("detachKeys").unwrap_or_default())?;
-    let containers = request.engine.containers();
-    let container = containers.inspect(id).await?;
-    let is_raw = container.spec.terminal;
-    let options = AttachOptions {
-        stdin: request.flag("stdin"),
-        stdout: request.flag("stdout"),
-        stderr: request.flag("stderr"),
-    };
-    let stream = containers.attach(id, options).await?;
-    let head =
-        if request.flag("logs") { logs::so_far(&request, id, is_raw, options).await? } else { Vec::new() };
-    let detach = is_raw.then_some(detach_keys);
-    Hijack { stream, stdin: options.stdin, detach, head, is_raw }.answer(request)
-}
-
-/// The size of a terminal in the query: height and width.
-pub(crate) fn size(request: &Request) -> Result<(u16, u16), Failure> {
-    let side = |name: &str| -> Result<u16, Failure> {
-        request.number(name)?.ok_or_else(|| Failure::bad(format!("`{name}` is missing")))
-    };
-    Ok((side("h")?, side("w")?))
-}
-
-/// The size of a terminal in a document; zero by zero is none.
-pub(crate) fn console_size(size: Option<[u32; 2]>) -> Result<Option<(u16, u16)>, Failure> {
-    let Some([height, width]) = size.filter(|size| *size != [0, 0]) else { return Ok(None) };
-    if height > MAX_SIZE || width > MAX_SIZE {
-        return Err(Failure::bad(format!("invalid console size: {height} by {width}")));
+pub(crate) async fn remove(call: Call) -> Result<Reply> {
+    if call.query.flag("link") {
+        return Err(Error::not_there_yet("removing links (`--link`)"));
     }
-    let narrow = |side: u32| u16::try_from(side).expect("it is bounded above");
-    Ok(Some((narrow(height), narrow(width))))
+    let options = RemoveOptions { force: call.query.flag("force"), volumes: call.query.flag("v") };
+    call.engine.containers().remove(&call.name, options).await?;
+    Ok(reply::empty(StatusCode::NO_CONTENT))
+}
+
+pub(crate) async fn prune(call: Call) -> Result<Reply> {
+    let filters = Filters::parse(&call.query, &["label", "label!", "until"])?;
+    filters.refuse(&["label!", "until"])?;
+    let (removed, reclaimed_bytes) = call.engine.containers().prune(&filters.labels()).await?;
+    Ok(reply::ok(&ContainersPruneReport {
+        containers_deleted: Some(removed).filter(|ids| !ids.is_empty()),
+        space_reclaimed: i64::try_from(reclaimed_bytes).unwrap_or(i64::MAX),
+    }))
+}
+
+/// The headers go out when the wait has begun, so a client may start the container then and misses nothing.
+pub(crate) async fn wait(call: Call) -> Result<Reply> {
+    let condition = match call.query.text("condition") {
+        None | Some("not-running") => WaitCondition::NotRunning,
+        Some("next-exit") => WaitCondition::NextExit,
+        Some("removed") => WaitCondition::Removed,
+        Some(other) => return Err(Error::invalid(format!("invalid condition: {other:?}"))),
+    };
+    let exit = call.engine.containers().wait(&call.name, condition).await?;
+    let peer = call.peer;
+    Ok(reply::json_stream(stream::once(async move {
+        tokio::select! {
+            exit = exit => reply::line(&WaitResponse {
+                status_code: exit.code.into(),
+                error: exit.error.map(|message| WaitError { message }),
+            }),
+            () = peer.gone() => bytes::Bytes::new(),
+        }
+    })))
 }

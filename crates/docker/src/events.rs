@@ -1,64 +1,88 @@
-//! `/events`: one JSON object per line, for as long as the client listens.
+//! `GET /events`: what happened since a moment, then what happens, one JSON object per line.
 
 use api::docker::event::{Actor, Event};
-use engine::events::{EventFilter, Kind};
+use engine::events::{EventFilter, EventStream, Kind};
+use futures_util::stream::unfold;
 
-use crate::answer::{self, Answer, Failure};
-use crate::request::{Request, labels};
-use crate::when;
+use crate::call::Call;
+use crate::error::Result;
+use crate::filters::Filters;
+use crate::reply::{self, Reply};
+use crate::time;
 
-const FILTERS: [&str; 6] = ["type", "event", "container", "image", "volume", "label"];
+const FILTERS: [&str; 14] = [
+    "config",
+    "container",
+    "daemon",
+    "event",
+    "image",
+    "label",
+    "network",
+    "node",
+    "plugin",
+    "scope",
+    "secret",
+    "service",
+    "type",
+    "volume",
+];
 
-pub(crate) fn events(request: &Request) -> Answer {
-    let time = |name: &str| request.query(name).map(when::parse).transpose();
-    let mut filters = request.filters(&FILTERS)?;
-    let mut take = |name: &str| filters.remove(name).unwrap_or_default();
+pub(crate) async fn stream(call: Call) -> Result<Reply> {
+    let filters = Filters::parse(&call.query, &FILTERS)?;
+    filters.refuse(&["config", "daemon", "network", "node", "plugin", "secret", "service"])?;
+    let (since, until) =
+        (time::parse("since", call.query.text("since"))?, time::parse("until", call.query.text("until"))?);
     let filter = EventFilter {
-        kinds: kinds(&take("type"))?,
-        actions: take("event"),
-        containers: take("container"),
-        images: take("image"),
-        volumes: take("volume"),
-        labels: labels(&take("label")),
+        kinds: Vec::new(),
+        actions: filters.values("event").to_vec(),
+        containers: filters.values("container").to_vec(),
+        images: filters.values("image").to_vec(),
+        volumes: filters.values("volume").to_vec(),
+        labels: filters.labels(),
     };
-    let mut stream = request.engine.events(time("since")?, time("until")?, filter);
-    let (sender, response) = answer::stream("application/json");
-    tokio::spawn(async move {
-        loop {
+    let events = call.engine.events(since, until, filter);
+    // Here and not in the engine: Docker has kinds that never happen here, and they are no reason to show all others.
+    let kinds = filters.values("type").to_vec();
+    let scopes = filters.values("scope");
+    let local = scopes.is_empty() || scopes.iter().any(|scope| scope == "local");
+    let fits = move |event: &engine::events::Event| {
+        local && (kinds.is_empty() || kinds.iter().any(|kind| kind == event.kind.as_str()))
+    };
+    let peer = call.peer;
+    Ok(reply::json_stream(unfold((events, fits), move |(mut events, fits)| {
+        let peer = peer.clone();
+        async move {
             let event = tokio::select! {
-                event = stream.next() => event,
-                () = sender.closed() => return,
+                event = next(&mut events, &fits) => event?,
+                () = peer.gone() => return None,
             };
-            let Some(event) = event else { return };
-            if sender.send(answer::line(&wire(event))).await.is_err() {
-                return;
-            }
+            Some((reply::line(&describe(event)), (events, fits)))
         }
-    });
-    Ok(response)
+    })))
 }
 
-fn kinds(names: &[String]) -> Result<Vec<Kind>, Failure> {
-    names
-        .iter()
-        .map(|name| match name.as_str() {
-            "container" => Ok(Kind::Container),
-            "image" => Ok(Kind::Image),
-            "volume" => Ok(Kind::Volume),
-            _ => Err(Failure::bad(format!("invalid filter 'type={name}'"))),
-        })
-        .collect()
+async fn next(
+    events: &mut EventStream,
+    fits: &impl Fn(&engine::events::Event) -> bool,
+) -> Option<engine::events::Event> {
+    loop {
+        let event = events.next().await?;
+        if fits(&event) {
+            return Some(event);
+        }
+    }
 }
 
-fn wire(event: engine::events::Event) -> Event {
-    let is_container = event.kind == Kind::Container;
-    // The fields of old clients: volumes never had them.
-    let (status, id) = match event.kind {
-        Kind::Volume => (String::new(), String::new()),
-        Kind::Container | Kind::Image => (event.action.clone(), event.id.clone()),
+fn describe(event: engine::events::Event) -> Event {
+    let (status, id, from) = match event.kind {
+        Kind::Container => (
+            event.action.clone(),
+            event.id.clone(),
+            event.attributes.get("image").cloned().unwrap_or_default(),
+        ),
+        Kind::Image => (event.action.clone(), event.id.clone(), String::new()),
+        Kind::Volume => Default::default(),
     };
-    let from =
-        if is_container { event.attributes.get("image").cloned().unwrap_or_default() } else { String::new() };
     Event {
         status,
         id,
@@ -67,7 +91,7 @@ fn wire(event: engine::events::Event) -> Event {
         action: event.action,
         actor: Actor { id: event.id, attributes: event.attributes },
         scope: "local".into(),
-        time: event.time_ns / 1_000_000_000,
+        time: time::seconds(event.time_ns),
         time_nano: event.time_ns,
     }
 }

@@ -1,192 +1,314 @@
-//! `/images`.
+//! Images.
 
+use std::os::fd::OwnedFd;
+
+use api::docker::container::Config;
 use api::docker::image::{
-    GraphDriver, ImageDeleteItem, ImageInspect, ImageMetadata, ImageSummary,
+    GraphDriver, ImageDeleteItem, ImageHistoryItem, ImageInspect, ImageMetadata, ImageSummary,
     ImagesPruneReport, RootFs,
 };
-use api::docker::{ErrorDetail, Progress, ProgressDetail};
-use engine::images::{Image, ImageFilter, ImportOptions, LoadProgress, Removed};
+use api::docker::{Command, ErrorDetail, Present, Progress, ProgressDetail};
+use bytes::Bytes;
+use engine::images::{Image, ImageFilter, ImportOptions, LoadProgress, Loaded, Removed};
+use futures_util::stream;
+use http_body_util::BodyExt;
 use hyper::StatusCode;
+use hyper::body::Incoming;
+use oci::image_config::{Healthcheck, ImageConfig};
+use tokio::io::AsyncWriteExt;
+use tokio::net::unix::pipe;
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 
-use crate::answer::{self, Answer, Failure};
-use crate::request::{Request, labels};
-use crate::upload::Upload;
-use crate::volumes::dangling;
-use crate::when;
+use crate::call::{ApiVersion, Call};
+use crate::error::{Error, Result};
+use crate::filters::Filters;
+use crate::reply::{self, Reply};
+use crate::time;
 
-pub(crate) async fn list(request: &Request) -> Answer {
-    let mut filters = request.filters(&["reference", "label", "dangling", "before", "since"])?;
-    let mut take = |name: &str| filters.remove(name).unwrap_or_default();
+/// Until here an image without a name has `<none>:<none>`.
+const EMPTY_TAGS_SINCE: ApiVersion = ApiVersion::new(1, 43);
+/// Until here `VirtualSize` repeats `Size`.
+const NO_VIRTUAL_SIZE_SINCE: ApiVersion = ApiVersion::new(1, 44);
+
+pub(crate) async fn list(call: Call) -> Result<Reply> {
+    let filters =
+        Filters::parse(&call.query, &["before", "dangling", "label", "reference", "since", "until"])?;
+    filters.refuse(&["until"])?;
     let filter = ImageFilter {
-        references: take("reference"),
-        labels: labels(&take("label")),
-        dangling: dangling(&take("dangling"))?,
-        before: take("before").pop(),
-        since: take("since").pop(),
+        references: filters.values("reference").to_vec(),
+        labels: filters.labels(),
+        dangling: filters.flag("dangling")?,
+        before: filters.single("before")?,
+        since: filters.single("since")?,
     };
-    let images = request.engine.images().list(&filter).await?;
-    let has_virtual_size = request.version < (1, 44);
-    let summaries: Vec<ImageSummary> =
-        images.into_iter().map(|image| summary(image, has_virtual_size)).collect();
-    answer::ok(&summaries)
+    let images = call.engine.images().list(&filter).await?;
+    let summaries: Vec<ImageSummary> = images.iter().map(|image| summarize(image, call.version)).collect();
+    Ok(reply::ok(&summaries))
 }
 
-pub(crate) async fn inspect(request: &Request, name: &str) -> Answer {
-    let image = request.engine.images().inspect(name).await?;
-    let size = size(image.size_bytes);
-    answer::ok(&ImageInspect {
-        id: image.id,
-        repo_tags: image.tags,
-        repo_digests: image.digests,
-        comment: image.config.comment.clone(),
-        created: when::short(image.created_ns),
-        author: image.author,
-        config: Some(crate::containers::show::image_config(&image.config.config)),
-        architecture: image.architecture,
-        variant: image.variant,
-        os: image.os,
-        size,
-        virtual_size: (request.version < (1, 44)).then_some(size),
-        graph_driver: GraphDriver { data: None, name: "overlay".into() },
-        root_fs: RootFs { kind: "layers".into(), layers: Some(image.layers) },
-        metadata: ImageMetadata { last_tag_time: when::short(None) },
-        ..ImageInspect::default()
-    })
+pub(crate) async fn inspect(call: Call) -> Result<Reply> {
+    let image = call.engine.images().inspect(&call.name).await?;
+    Ok(reply::ok(&describe(&image, call.version)))
 }
 
-pub(crate) async fn load(request: Request) -> Answer {
-    let is_quiet = request.flag("quiet");
-    let images = request.engine.images();
-    let (input, rest) = Upload::begin(request.into_body())?.split();
-    let (lines, response) = answer::stream("application/json");
-    tokio::spawn(async move {
-        let (progress, mut steps) = mpsc::unbounded_channel();
-        let mut loading = std::pin::pin!(images.load(input, progress));
-        let loaded = loop {
-            tokio::select! {
-                loaded = &mut loading => break loaded,
-                Some(step) = steps.recv(), if !is_quiet => drop(lines.send(answer::line(&step_line(step))).await),
+pub(crate) async fn history(call: Call) -> Result<Reply> {
+    let image = call.engine.images().inspect(&call.name).await?;
+    let newest_first = image.config.history.iter().rev().enumerate();
+    let lines: Vec<ImageHistoryItem> = newest_first
+        .map(|(index, step)| ImageHistoryItem {
+            // Only the image itself has an id; its steps are no images.
+            id: if index == 0 { image.id.clone() } else { "<missing>".into() },
+            created: unix_seconds(step.created.as_deref()),
+            created_by: step.created_by.clone(),
+            tags: (index == 0).then(|| image.tags.clone()).filter(|tags| !tags.is_empty()),
+            size: 0,
+            comment: step.comment.clone(),
+        })
+        .collect();
+    Ok(reply::ok(&lines))
+}
+
+pub(crate) async fn tag(call: Call) -> Result<Reply> {
+    let target = reference(&call)?
+        .ok_or_else(|| Error::invalid("repository name must have at least one component"))?;
+    call.engine.images().tag(&call.name, &target).await?;
+    Ok(reply::empty(StatusCode::CREATED))
+}
+
+pub(crate) async fn remove(call: Call) -> Result<Reply> {
+    let removed = call.engine.images().remove(&call.name, call.query.flag("force")).await?;
+    Ok(reply::ok(&removed.into_iter().map(removal).collect::<Vec<_>>()))
+}
+
+pub(crate) async fn prune(call: Call) -> Result<Reply> {
+    let filters = Filters::parse(&call.query, &["dangling", "label", "label!", "until"])?;
+    filters.refuse(&["label!", "until"])?;
+    let all = filters.flag("dangling")? == Some(false);
+    let pruned = call.engine.images().prune(all, &filters.labels()).await?;
+    let removed: Vec<_> = pruned.removed.into_iter().map(removal).collect();
+    Ok(reply::ok(&ImagesPruneReport {
+        images_deleted: Some(removed).filter(|removed| !removed.is_empty()),
+        space_reclaimed: i64::try_from(pruned.reclaimed_bytes).unwrap_or(i64::MAX),
+    }))
+}
+
+/// `docker import` (`fromSrc=-`). A pull (`fromImage=`) comes here too.
+pub(crate) async fn create(call: Call) -> Result<Reply> {
+    let query = &call.query;
+    if let Some(image) = query.text("fromImage") {
+        return Err(Error::NotThereYet {
+            what: format!("pulling images (`{image}`)"),
+            advice: "`load` or `import` one from a file",
+        });
+    }
+    match query.text("fromSrc") {
+        Some("-") => {}
+        Some(_) => return Err(Error::not_there_yet("importing from a URL")),
+        None => return Err(Error::invalid("one of `fromImage` and `fromSrc` is needed")),
+    }
+    let options = ImportOptions {
+        reference: reference(&call)?,
+        changes: query.all("changes").map(str::to_owned).collect(),
+        message: query.text("message").unwrap_or_default().to_owned(),
+        platform: query.text("platform").map(str::to_owned),
+    };
+    let (input, feeder) = feed(call.request.into_body())?;
+    let imported = call.engine.images().import(input, options).await;
+    let id = arrived(feeder, imported).await?;
+    Ok(reply::ok(&Progress { status: id, ..Progress::default() }))
+}
+
+/// The answer begins with the first thing to say; an error before it has its own status.
+pub(crate) async fn load(call: Call) -> Result<Reply> {
+    call.query.refuse(&["platform"])?;
+    let quiet = call.query.flag("quiet");
+    let (input, feeder) = feed(call.request.into_body())?;
+    let (sender, mut progress) = mpsc::unbounded_channel();
+    let images = call.engine.images();
+    let mut loading = tokio::spawn(async move {
+        let loaded = images.load(input, sender).await;
+        arrived(feeder, loaded).await
+    });
+    let first = if quiet { None } else { progress.recv().await };
+    let Some(first) = first else {
+        return Ok(reply::json_stream(stream::iter(finished((&mut loading).await)?)));
+    };
+    let steps = stream::unfold(Some((Some(first), progress, loading)), |state| async move {
+        let (next, mut progress, mut loading) = state?;
+        match next {
+            Some(step) => {
+                let line = reply::line(&describe_step(step));
+                let next = progress.recv().await;
+                Some((line, Some((next, progress, loading))))
             }
-        };
-        let is_whole = rest.is_whole().await;
-        match loaded {
-            Ok(_) if !is_whole => send_failure(&lines, "the archive was cut short".into()).await,
-            Ok(loaded) => {
-                for image in loaded {
-                    let stream = match image.name {
-                        Some(name) => format!("Loaded image: {name}\n"),
-                        None => format!("Loaded image ID: {}\n", image.id),
-                    };
-                    // A client that has gone does not need to know.
-                    drop(lines.send(answer::line(&Progress { stream, ..Progress::default() })).await);
-                }
+            None => {
+                let lines = finished((&mut loading).await).unwrap_or_else(|error| vec![failure(&error)]);
+                Some((lines.concat().into(), None))
             }
-            Err(error) => send_failure(&lines, error.chain()).await,
         }
     });
-    Ok(response)
+    Ok(reply::json_stream(steps))
 }
 
-/// `fromSrc=-`: an image of a root file system's tar. `fromImage=`: a pull, which is not there yet.
-pub(crate) async fn create(request: Request) -> Answer {
-    if let Some(name) = request.query("fromImage") {
-        return Err(Failure::not_there_yet(&format!("pulling {name}")));
-    }
-    if request.query("fromSrc") != Some("-") {
-        return Err(Failure::not_there_yet("importing from an address"));
-    }
-    let reference = request.query("repo").map(|repository| match request.query("tag") {
-        Some(tag) => format!("{repository}:{tag}"),
-        None => repository.to_owned(),
+/// A pipe that a request's body is written to, at the reader's pace.
+fn feed(mut body: Incoming) -> Result<(OwnedFd, JoinHandle<std::io::Result<()>>)> {
+    let failed = |source| Error::System { what: "no pipe for the request's body", source };
+    let (reader, writer) = std::io::pipe().map_err(failed)?;
+    let mut writer = pipe::Sender::from_owned_fd(writer.into()).map_err(failed)?;
+    let feeder = tokio::spawn(async move {
+        while let Some(frame) = body.frame().await {
+            let Ok(data) = frame.map_err(std::io::Error::other)?.into_data() else { continue };
+            // The reader has what it needs, or has failed: the rest is read, so that the client hears why.
+            let _closed = writer.write_all(&data).await;
+        }
+        Ok(())
     });
-    let options = ImportOptions {
-        reference,
-        changes: request.query_all("changes"),
-        message: request.query("message").unwrap_or_default().to_owned(),
-        platform: request.query("platform").map(str::to_owned),
-    };
-    let images = request.engine.images();
-    let (input, rest) = Upload::begin(request.into_body())?.split();
-    let imported = images.import(input, options).await;
-    let is_whole = rest.is_whole().await;
-    let id = imported?;
-    if !is_whole {
-        return Err(Failure::bad("the archive was cut short"));
+    Ok((reader.into(), feeder))
+}
+
+/// What was made of a body, if that came whole.
+async fn arrived<T>(feeder: JoinHandle<std::io::Result<()>>, made: engine::Result<T>) -> Result<T> {
+    let made = made?;
+    match feeder.await {
+        Ok(Ok(())) => Ok(made),
+        Ok(Err(source)) => Err(Error::System { what: "the request's body did not arrive", source }),
+        Err(_) => Err(Error::Panicked),
     }
-    answer::ok(&Progress { status: id, ..Progress::default() })
 }
 
-pub(crate) async fn tag(request: &Request, name: &str) -> Answer {
-    let repository = request.query("repo").ok_or_else(|| Failure::bad("`repo` is missing"))?;
-    let target = match request.query("tag") {
-        Some(tag) => format!("{repository}:{tag}"),
-        None => repository.to_owned(),
-    };
-    request.engine.images().tag(name, &target).await?;
-    Ok(answer::empty(StatusCode::CREATED))
+type Finished = std::result::Result<Result<Vec<Loaded>>, tokio::task::JoinError>;
+
+fn finished(loaded: Finished) -> Result<Vec<Bytes>> {
+    let loaded = loaded.map_err(|_| Error::Panicked)??;
+    let lines = loaded.into_iter().map(|image| match image.name {
+        Some(name) => format!("Loaded image: {name}\n"),
+        None => format!("Loaded image ID: {}\n", image.id),
+    });
+    Ok(lines.map(|stream| reply::line(&Progress { stream, ..Progress::default() })).collect())
 }
 
-pub(crate) async fn remove(request: &Request, name: &str) -> Answer {
-    let removed = request.engine.images().remove(name, request.flag("force")).await?;
-    let items: Vec<ImageDeleteItem> = removed.into_iter().map(delete_item).collect();
-    answer::ok(&items)
-}
-
-pub(crate) async fn prune(request: &Request) -> Answer {
-    let mut filters = request.filters(&["dangling", "label"])?;
-    let all = dangling(&filters.remove("dangling").unwrap_or_default())? == Some(false);
-    let labels = labels(&filters.remove("label").unwrap_or_default());
-    let pruned = request.engine.images().prune(all, &labels).await?;
-    let items: Vec<ImageDeleteItem> = pruned.removed.into_iter().map(delete_item).collect();
-    answer::ok(&ImagesPruneReport {
-        images_deleted: (!items.is_empty()).then_some(items),
-        space_reclaimed: size(pruned.reclaimed_bytes),
+fn failure(error: &Error) -> Bytes {
+    let message = error.to_string();
+    reply::line(&Progress {
+        error_detail: Some(ErrorDetail { code: 0, message: message.clone() }),
+        error: message,
+        ..Progress::default()
     })
 }
 
-fn summary(image: Image, has_virtual_size: bool) -> ImageSummary {
-    let size = size(image.size_bytes);
-    ImageSummary {
-        containers: -1,
-        created: image.created_ns.unwrap_or_default() / 1_000_000_000,
-        id: image.id,
-        labels: (!image.config.config.labels.is_empty()).then(|| image.config.config.labels.clone()),
-        parent_id: String::new(),
-        repo_digests: image.digests,
-        repo_tags: image.tags,
-        shared_size: -1,
-        size,
-        virtual_size: has_virtual_size.then_some(size),
-    }
-}
-
-fn delete_item(removed: Removed) -> ImageDeleteItem {
-    match removed {
-        Removed::Untagged(untagged) => ImageDeleteItem { untagged, deleted: String::new() },
-        Removed::Deleted(deleted) => ImageDeleteItem { untagged: String::new(), deleted },
-    }
-}
-
-fn step_line(step: LoadProgress) -> Progress {
+fn describe_step(step: LoadProgress) -> Progress {
+    let bytes = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
     Progress {
-        id: step.id,
         status: step.status,
+        id: step.id,
         progress_detail: Some(ProgressDetail {
-            current: size(step.current_bytes),
-            total: step.total_bytes.map(size).unwrap_or_default(),
+            current: bytes(step.current_bytes),
+            total: step.total_bytes.map_or(0, bytes),
         }),
         ..Progress::default()
     }
 }
 
-async fn send_failure(lines: &mpsc::Sender<bytes::Bytes>, message: String) {
-    let detail = ErrorDetail { code: 0, message: message.clone() };
-    let line = Progress { error_detail: Some(detail), error: message, ..Progress::default() };
-    // A client that has gone does not need to know.
-    drop(lines.send(answer::line(&line)).await);
+/// `repo` and `tag` as one name.
+fn reference(call: &Call) -> Result<Option<String>> {
+    let Some(repository) = call.query.text("repo") else { return Ok(None) };
+    let name = match call.query.text("tag") {
+        Some(tag) => format!("{repository}:{tag}"),
+        None => repository.to_owned(),
+    };
+    match oci::reference::Reference::parse_normalized(&name) {
+        Ok(_) => Ok(Some(name)),
+        Err(error) => Err(Error::invalid(error.to_string())),
+    }
 }
 
-fn size(bytes: u64) -> i64 {
-    i64::try_from(bytes).unwrap_or(i64::MAX)
+fn removal(removed: Removed) -> ImageDeleteItem {
+    match removed {
+        Removed::Untagged(untagged) => ImageDeleteItem { untagged, ..ImageDeleteItem::default() },
+        Removed::Deleted(deleted) => ImageDeleteItem { deleted, ..ImageDeleteItem::default() },
+    }
+}
+
+fn summarize(image: &Image, version: ApiVersion) -> ImageSummary {
+    let size = i64::try_from(image.size_bytes).unwrap_or(i64::MAX);
+    let nameless = image.tags.is_empty() && version < EMPTY_TAGS_SINCE;
+    let names = |names: &[String], none: &str| if nameless { vec![none.to_owned()] } else { names.to_vec() };
+    ImageSummary {
+        containers: -1,
+        created: image.created_ns.map_or(0, time::seconds),
+        id: image.id.clone(),
+        labels: Some(image.config.config.labels.clone()).filter(|labels| !labels.is_empty()),
+        parent_id: String::new(),
+        repo_digests: if nameless && !image.digests.is_empty() {
+            image.digests.clone()
+        } else {
+            names(&image.digests, "<none>@<none>")
+        },
+        repo_tags: names(&image.tags, "<none>:<none>"),
+        shared_size: -1,
+        size,
+        virtual_size: (version < NO_VIRTUAL_SIZE_SINCE).then_some(size),
+    }
+}
+
+fn describe(image: &Image, version: ApiVersion) -> ImageInspect {
+    let size = i64::try_from(image.size_bytes).unwrap_or(i64::MAX);
+    ImageInspect {
+        id: image.id.clone(),
+        repo_tags: image.tags.clone(),
+        repo_digests: image.digests.clone(),
+        comment: image.config.comment.clone(),
+        created: image.created_ns.map(|created| time::rfc3339(Some(created))).unwrap_or_default(),
+        author: image.author.clone(),
+        config: Some(describe_config(&image.config)),
+        architecture: image.architecture.clone(),
+        variant: image.variant.clone(),
+        os: image.os.clone(),
+        size,
+        virtual_size: (version < NO_VIRTUAL_SIZE_SINCE).then_some(size),
+        graph_driver: GraphDriver { name: "overlay".into(), data: None },
+        root_fs: RootFs { kind: "layers".into(), layers: Some(image.layers.clone()) },
+        metadata: ImageMetadata { last_tag_time: time::rfc3339(None) },
+        ..ImageInspect::default()
+    }
+}
+
+fn describe_config(image: &ImageConfig) -> Config {
+    let config = &image.config;
+    let set = |names: &std::collections::BTreeSet<String>| {
+        Some(names.iter().map(|name| (name.clone(), Present)).collect()).filter(|_| !names.is_empty())
+    };
+    let list = |texts: &[String]| Some(texts.to_vec()).filter(|texts| !texts.is_empty());
+    Config {
+        user: config.user.clone(),
+        exposed_ports: set(&config.exposed_ports),
+        env: list(&config.env),
+        cmd: config.cmd.clone().map(Command),
+        healthcheck: config.healthcheck.as_ref().map(describe_healthcheck),
+        volumes: set(&config.volumes),
+        working_dir: config.working_dir.clone(),
+        entrypoint: config.entrypoint.clone().map(Command),
+        on_build: list(&config.on_build),
+        labels: Some(config.labels.clone()).filter(|labels| !labels.is_empty()),
+        stop_signal: config.stop_signal.clone(),
+        stop_timeout: config.stop_timeout,
+        shell: config.shell.clone().map(Command),
+        ..Config::default()
+    }
+}
+
+fn describe_healthcheck(check: &Healthcheck) -> api::docker::container::Healthcheck {
+    api::docker::container::Healthcheck {
+        test: Some(check.test.clone()).filter(|test| !test.is_empty()),
+        interval: check.interval.unwrap_or_default(),
+        timeout: check.timeout.unwrap_or_default(),
+        start_period: check.start_period.unwrap_or_default(),
+        start_interval: check.start_interval.unwrap_or_default(),
+        retries: check.retries.unwrap_or_default(),
+    }
+}
+
+fn unix_seconds(moment: Option<&str>) -> i64 {
+    moment.and_then(|text| text.parse::<jiff::Timestamp>().ok()).map_or(0, |moment| moment.as_second())
 }

@@ -1,27 +1,30 @@
-//! The Docker door: the Docker Engine API (<https://docs.docker.com/reference/api/engine/>) over the engine.
+//! The Docker door: the Engine API over the engine.
 //!
-//! A request goes `serve` → `route` → one handler in the file of its noun → engine; an engine error becomes Docker's status
-//! and `{"message": …}`. The door holds no state and no policy: it translates. What it does not translate yet it refuses.
+//! [`serve`] accepts connections, `router` finds the handler of a request in one flat table, and a file per noun
+//! turns the request into calls of [`engine::Engine`] and their results into Docker's JSON. No policy lives here:
+//! what a request field means is decided here, what is allowed by the engine. A field that is set and not supported
+//! is refused by name, never ignored.
 #![forbid(unsafe_code)]
 
-mod answer;
+mod absent;
+mod call;
 mod containers;
 mod detach;
+mod error;
 mod events;
-mod exec;
+mod execs;
+mod filters;
+mod frames;
 mod hijack;
 mod images;
 mod networks;
-mod request;
-mod route;
-mod serve;
+mod peer;
+mod query;
+mod reply;
+mod router;
+mod server;
 mod system;
-mod upload;
+mod time;
 mod volumes;
-mod when;
 
-pub use serve::serve;
-
-/// The newest version of the API that the door speaks, and the oldest.
-pub(crate) const API_VERSION: (u32, u32) = (1, 51);
-pub(crate) const MIN_API_VERSION: (u32, u32) = (1, 24);
+pub use server::serve;

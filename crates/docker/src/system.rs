@@ -1,56 +1,69 @@
-//! `/_ping`, `/version`, `/info`.
+//! The daemon about itself: ping, version, info.
 
 use std::collections::BTreeMap;
 
-use api::docker::system::{Component, Info, PlatformName, Plugins, RegistryConfig, Runtime, Swarm, Version};
-use hyper::header::{CACHE_CONTROL, HeaderValue};
+use api::docker::system::{
+    Commit, Component, Info, PlatformName, Plugins, RegistryConfig, Runtime, Swarm, Version,
+};
+use hyper::header::{CACHE_CONTROL, HeaderValue, PRAGMA};
 
-use crate::answer::{self, Answer};
-use crate::request::Request;
-use crate::{API_VERSION, MIN_API_VERSION};
+use crate::call::{Call, MAX_VERSION, MIN_VERSION};
+use crate::containers::host::RUNTIME;
+use crate::error::Result;
+use crate::reply::{self, Reply};
+use crate::{time, volumes};
 
-/// The name under which our runtime is known to containerd's and Docker's clients.
-const RUNTIME: &str = "io.containerd.runc.v2";
-
-pub(crate) fn ping() -> Answer {
-    let mut response = answer::text("OK");
-    response
-        .headers_mut()
-        .insert(CACHE_CONTROL, HeaderValue::from_static("no-cache, no-store, must-revalidate"));
-    Ok(response)
+pub(crate) async fn ping(call: Call) -> Result<Reply> {
+    let mut reply = if call.request.method() == hyper::Method::HEAD {
+        reply::empty(hyper::StatusCode::OK)
+    } else {
+        reply::text("OK")
+    };
+    let headers = reply.headers_mut();
+    headers.insert("builder-version", HeaderValue::from_static("1"));
+    headers.insert("swarm", HeaderValue::from_static("inactive"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache, no-store, must-revalidate"));
+    headers.insert(PRAGMA, HeaderValue::from_static("no-cache"));
+    Ok(reply)
 }
 
-pub(crate) fn version(request: &Request) -> Answer {
-    let found = request.engine.version();
-    let show = |(major, minor): (u32, u32)| format!("{major}.{minor}");
+pub(crate) async fn version(call: Call) -> Result<Reply> {
+    let version = call.engine.version();
     let details = [
-        ("ApiVersion", show(API_VERSION)),
-        ("MinAPIVersion", show(MIN_API_VERSION)),
-        ("Os", found.os.to_owned()),
-        ("Arch", found.architecture.to_owned()),
-        ("KernelVersion", found.kernel_version.clone()),
+        ("ApiVersion", MAX_VERSION.to_string()),
+        ("Arch", version.architecture.into()),
+        ("BuildTime", String::new()),
+        ("Experimental", "false".into()),
+        ("GitCommit", String::new()),
+        ("GoVersion", String::new()),
+        ("KernelVersion", version.kernel_version.clone()),
+        ("MinAPIVersion", MIN_VERSION.to_string()),
+        ("Os", version.os.into()),
     ];
-    answer::ok(&Version {
+    Ok(reply::ok(&Version {
         platform: PlatformName { name: "Corten".into() },
         components: vec![Component {
             name: "Engine".into(),
-            version: found.version.into(),
-            details: details.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
+            version: version.version.into(),
+            details: details.map(|(name, value)| (name.to_owned(), value)).into(),
         }],
-        version: found.version.into(),
-        api_version: show(API_VERSION),
-        min_api_version: show(MIN_API_VERSION),
-        os: found.os.into(),
-        arch: found.architecture.into(),
-        kernel_version: found.kernel_version,
+        version: version.version.into(),
+        api_version: MAX_VERSION.to_string(),
+        min_api_version: MIN_VERSION.to_string(),
+        os: version.os.into(),
+        arch: version.architecture.into(),
+        kernel_version: version.kernel_version,
         ..Version::default()
-    })
+    }))
 }
 
-pub(crate) async fn info(request: &Request) -> Answer {
-    let info = request.engine.info().await?;
+pub(crate) async fn info(call: Call) -> Result<Reply> {
+    let info = call.engine.info().await?;
     let count = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
-    answer::ok(&Info {
+    let is_v2 = info.cgroup_version == 2;
+    let mut security = vec!["name=seccomp,profile=builtin".to_owned()];
+    security.push("name=cgroupns".into());
+    Ok(reply::ok(&Info {
         id: info.id,
         containers: count(info.containers),
         containers_running: count(info.containers_running),
@@ -60,7 +73,7 @@ pub(crate) async fn info(request: &Request) -> Answer {
         driver: info.snapshotter,
         driver_status: vec![["Backing Filesystem".into(), info.backing_file_system]],
         plugins: Plugins {
-            volume: vec!["local".into()],
+            volume: vec![volumes::DRIVER.into()],
             network: vec!["host".into(), "null".into()],
             authorization: None,
             log: vec!["json-file".into(), "none".into()],
@@ -72,14 +85,17 @@ pub(crate) async fn info(request: &Request) -> Answer {
         cpu_shares: true,
         cpu_set: true,
         pids_limit: true,
-        oom_kill_disable: info.cgroup_version == 1,
+        ipv4_forwarding: true,
+        bridge_nf_iptables: true,
+        bridge_nf_ip6tables: true,
+        oom_kill_disable: !is_v2,
         open_files: count(info.open_files),
         tasks: count(info.tasks),
-        system_time: crate::when::short(i64::try_from(jiff::Timestamp::now().as_nanosecond()).ok()),
+        event_listeners: count(info.event_listeners),
+        system_time: time::rfc3339(Some(time::now_ns())),
         logging_driver: "json-file".into(),
         cgroup_driver: "cgroupfs".into(),
         cgroup_version: info.cgroup_version.to_string(),
-        event_listeners: count(info.event_listeners),
         kernel_version: info.kernel_version,
         operating_system: info.operating_system,
         os_version: info.os_version,
@@ -90,13 +106,15 @@ pub(crate) async fn info(request: &Request) -> Answer {
         mem_total: i64::try_from(info.memory_bytes).unwrap_or(i64::MAX),
         docker_root_dir: info.root,
         name: info.hostname,
-        server_version: request.engine.version().version.into(),
+        server_version: call.engine.version().version.into(),
         runtimes: BTreeMap::from([(RUNTIME.to_owned(), Runtime::default())]),
         default_runtime: RUNTIME.into(),
         swarm: Swarm { local_node_state: "inactive".into(), ..Swarm::default() },
+        // Containers run on when the daemon restarts.
         live_restore_enabled: true,
-        security_options: vec!["name=seccomp,profile=builtin".into(), "name=cgroupns".into()],
-        warnings: (!info.warnings.is_empty()).then_some(info.warnings),
+        init_commit: Commit::default(),
+        security_options: security,
+        warnings: Some(info.warnings).filter(|warnings| !warnings.is_empty()),
         ..Info::default()
-    })
+    }))
 }

@@ -1,82 +1,76 @@
-//! `/volumes`.
+//! Volumes.
 
 use api::docker::volume::{Volume, VolumeCreateBody, VolumeList, VolumesPruneReport};
 use engine::volumes::VolumeFilter;
 use hyper::StatusCode;
 
-use crate::answer::{self, Answer, Failure};
-use crate::request::{Request, labels};
-use crate::when;
+use crate::call::{ApiVersion, Call};
+use crate::error::{Error, Result};
+use crate::filters::Filters;
+use crate::reply::{self, Reply};
+use crate::time;
 
-pub(crate) async fn list(request: &Request) -> Answer {
-    let mut filters = request.filters(&["name", "label", "dangling", "driver"])?;
-    let mut take = |name: &str| filters.remove(name).unwrap_or_default();
+/// The only driver: directories below the daemon's root.
+pub(crate) const DRIVER: &str = "local";
+
+pub(crate) async fn list(call: Call) -> Result<Reply> {
+    let filters = Filters::parse(&call.query, &["dangling", "driver", "label", "name"])?;
+    let wanted = filters.values("driver");
     let filter = VolumeFilter {
-        names: take("name"),
-        labels: labels(&take("label")),
-        dangling: dangling(&take("dangling"))?,
+        names: filters.values("name").to_vec(),
+        labels: filters.labels(),
+        dangling: filters.flag("dangling")?,
     };
-    let drivers = take("driver");
-    let has_local = drivers.is_empty() || drivers.iter().any(|driver| driver == "local");
-    let volumes = if has_local { request.engine.volumes().list(&filter).await? } else { Vec::new() };
-    answer::ok(&VolumeList { volumes: volumes.into_iter().map(wire).collect(), warnings: None })
+    let has_driver = wanted.is_empty() || wanted.iter().any(|driver| driver == DRIVER);
+    let found = if has_driver { call.engine.volumes().list(&filter).await? } else { Vec::new() };
+    Ok(reply::ok(&VolumeList { volumes: found.into_iter().map(describe).collect(), warnings: None }))
 }
 
-pub(crate) async fn create(mut request: Request) -> Answer {
-    let body: VolumeCreateBody = request.json().await?;
-    if !matches!(body.driver.as_str(), "" | "local") {
-        return Err(Failure::not_there_yet(&format!("the volume driver `{}`", body.driver)));
+pub(crate) async fn create(mut call: Call) -> Result<Reply> {
+    let body: VolumeCreateBody = call.optional_body().await?.unwrap_or_default();
+    if !matches!(body.driver.as_str(), "" | DRIVER) {
+        return Err(Error::not_there_yet(format!("the volume driver `{}`", body.driver)));
     }
     if body.driver_opts.is_some_and(|options| !options.is_empty()) {
-        return Err(Failure::not_there_yet("options of the volume driver `local`"));
+        return Err(Error::not_there_yet("`--opt` of volumes (field DriverOpts)"));
     }
     if body.cluster_volume_spec.is_some() {
-        return Err(Failure::not_there_yet("cluster volumes"));
+        return Err(Error::not_there_yet("cluster volumes (field ClusterVolumeSpec)"));
     }
-    let name = (!body.name.is_empty()).then_some(body.name.as_str());
-    let volume = request.engine.volumes().create(name, body.labels.unwrap_or_default()).await?;
-    Ok(answer::json(StatusCode::CREATED, &wire(volume)))
+    let name = Some(body.name.as_str()).filter(|name| !name.is_empty());
+    let volume = call.engine.volumes().create(name, body.labels.unwrap_or_default()).await?;
+    Ok(reply::json(StatusCode::CREATED, &describe(volume)))
 }
 
-pub(crate) async fn inspect(request: &Request, name: &str) -> Answer {
-    answer::ok(&wire(request.engine.volumes().inspect(name).await?))
+pub(crate) async fn inspect(call: Call) -> Result<Reply> {
+    Ok(reply::ok(&describe(call.engine.volumes().inspect(&call.name).await?)))
 }
 
-pub(crate) async fn remove(request: &Request, name: &str) -> Answer {
-    request.engine.volumes().remove(name, request.flag("force")).await?;
-    answer::done(true)
+pub(crate) async fn remove(call: Call) -> Result<Reply> {
+    call.engine.volumes().remove(&call.name, call.query.flag("force")).await?;
+    Ok(reply::empty(StatusCode::NO_CONTENT))
 }
 
-pub(crate) async fn prune(request: &Request) -> Answer {
-    let mut filters = request.filters(&["label", "all"])?;
-    // Clients before 1.42 do not know anonymous from named ones, and mean all.
-    let all = request.version < (1, 42) || filters.remove("all").is_some_and(|values| values == ["true"]);
-    let labels = labels(&filters.remove("label").unwrap_or_default());
-    let (names, bytes) = request.engine.volumes().prune(all, &labels).await?;
-    answer::ok(&VolumesPruneReport {
-        volumes_deleted: Some(names),
-        space_reclaimed: i64::try_from(bytes).unwrap_or(i64::MAX),
-    })
+/// Since API 1.42 only anonymous volumes, unless `all` is asked for; before, all.
+pub(crate) async fn prune(call: Call) -> Result<Reply> {
+    let filters = Filters::parse(&call.query, &["all", "label", "label!"])?;
+    filters.refuse(&["label!"])?;
+    let all = filters.flag("all")?.unwrap_or(call.version < ApiVersion::new(1, 42));
+    let (removed, reclaimed_bytes) = call.engine.volumes().prune(all, &filters.labels()).await?;
+    Ok(reply::ok(&VolumesPruneReport {
+        volumes_deleted: Some(removed).filter(|names| !names.is_empty()),
+        space_reclaimed: i64::try_from(reclaimed_bytes).unwrap_or(i64::MAX),
+    }))
 }
 
-/// The values of a `dangling` filter.
-pub(crate) fn dangling(values: &[String]) -> Result<Option<bool>, Failure> {
-    match values {
-        [] => Ok(None),
-        [value] if matches!(value.as_str(), "true" | "1") => Ok(Some(true)),
-        [value] if matches!(value.as_str(), "false" | "0") => Ok(Some(false)),
-        _ => Err(Failure::bad(format!("invalid filter 'dangling={}'", values.join(",")))),
-    }
-}
-
-fn wire(volume: engine::volumes::Volume) -> Volume {
+fn describe(volume: engine::volumes::Volume) -> Volume {
     Volume {
-        created_at: when::short(Some(volume.created_ns)),
-        driver: "local".into(),
-        labels: (!volume.labels.is_empty()).then_some(volume.labels),
+        created_at: time::rfc3339(Some(time::seconds(volume.created_ns) * 1_000_000_000)),
+        driver: DRIVER.into(),
+        labels: Some(volume.labels).filter(|labels| !labels.is_empty()),
         mountpoint: volume.mountpoint,
         name: volume.name,
-        options: (!volume.options.is_empty()).then_some(volume.options),
+        options: Some(volume.options).filter(|options| !options.is_empty()),
         scope: "local".into(),
     }
 }

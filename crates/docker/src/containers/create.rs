@@ -1,54 +1,60 @@
-//! `POST /containers/create`: the request as the engine's specification.
+//! `POST /containers/create`: from Docker's two configurations to the engine's one specification.
 //!
-//! Everything that a client sets is translated or refused; nothing is ignored. Values that Docker's clients always send and
-//! that mean "the default" count as not set.
+//! A field that is set to something that is not supported is refused by its flag and its name: first by the two tables
+//! in here, then where a value is read.
 
-mod refuse;
+use std::collections::BTreeMap;
 
-use api::docker::StringMap;
-use api::docker::container::{Config, ContainerCreateBody};
-use api::docker::host_config::{HostConfig, MountRequest};
-use engine::containers::spec::{
-    BindMount, CgroupNamespaceMode, ContainerSpec, DeviceSpec, IpcMode, LogDriver, LogSpec, MountSpec,
-    NetworkMode, PidMode, Propagation, ResourceSpec, RestartPolicy, SeccompMode, TmpfsMount, Ulimit, UtsMode,
-    VolumeMount,
-};
+use api::docker::container::{Config, ContainerCreateBody, CreateResponse};
+use api::docker::host_config::HostConfig;
+use api::docker::network::{EndpointSettings, NetworkingConfig};
+use engine::containers::ContainerSpec;
+use hyper::StatusCode;
+use oci::platform::Platform;
 
-use super::console_size;
-use crate::answer::Failure;
+use super::{host, mounts};
+use crate::call::Call;
+use crate::error::{Error, Result};
+use crate::execs::console_size;
+use crate::reply::{self, Reply};
 
-/// Said to who asked for no network in particular; see `docs/decisions/0001`.
-const NO_BRIDGE: &str =
-    "bridge networks are not there yet: the container has no network; `--network host` gives it the host's";
+const NO_BRIDGE_YET: &str = "bridge networks are not there yet: the container has only a loopback interface; \
+    `--network host` gives it the host's network";
 
-/// `linux/amd64`, as a client writes the platform of this machine.
-pub(super) fn own_platform() -> String {
-    let architecture = match std::env::consts::ARCH {
-        "x86_64" => "amd64",
-        "aarch64" => "arm64",
-        other => other,
-    };
-    format!("linux/{architecture}")
+pub(crate) async fn create(mut call: Call) -> Result<Reply> {
+    let body: ContainerCreateBody = call.body().await?;
+    if let Some(platform) = call.query.text("platform") {
+        check_platform(platform)?;
+    }
+    let is_default_network = matches!(body.host_config.network_mode.as_str(), "" | "default");
+    let spec = specify(body)?;
+    let name = call.query.text("name").map(|name| name.strip_prefix('/').unwrap_or(name));
+    let created = call.engine.containers().create(name, spec).await?;
+    let mut warnings = created.warnings;
+    if is_default_network {
+        warnings.push(NO_BRIDGE_YET.into());
+    }
+    Ok(reply::json(StatusCode::CREATED, &CreateResponse { id: created.id, warnings }))
 }
 
-/// The specification, and what the client should know.
-pub(super) fn spec(body: ContainerCreateBody) -> Result<(ContainerSpec, Vec<String>), Failure> {
-    refuse::check(&body)?;
-    let ContainerCreateBody { config, host_config: host, .. } = body;
-    let mut warnings = Vec::new();
-    if matches!(host.network_mode.as_str(), "" | "default") && !config.network_disabled {
-        warnings.push(NO_BRIDGE.to_owned());
+/// What the engine is asked for.
+fn specify(body: ContainerCreateBody) -> Result<ContainerSpec> {
+    let ContainerCreateBody { config, host_config, networking_config } = body;
+    if config.image.is_empty() {
+        return Err(Error::invalid("Config.Image cannot be empty: a container is made of an image"));
     }
-    let security = Security::parse(&host)?;
-    let spec = ContainerSpec {
-        mounts: mounts(&config, &host)?,
+    refuse(&of_host(&host_config))?;
+    refuse(&of_config(&config))?;
+    refuse_endpoints(networking_config, &host_config.network_mode)?;
+    let mut spec = ContainerSpec {
+        mounts: mounts::read(&config, &host_config)?,
         image: config.image,
-        entrypoint: config.entrypoint.map(|command| command.0),
-        command: config.cmd.map(|command| command.0),
+        entrypoint: config.entrypoint.map(|entrypoint| entrypoint.0),
+        // As dockerd: an empty command is none, an empty entrypoint is an answer.
+        command: config.cmd.map(|command| command.0).filter(|command| !command.is_empty()),
         env: config.env.unwrap_or_default(),
         working_dir: config.working_dir,
         user: config.user,
-        group_add: host.group_add.clone().unwrap_or_default(),
         labels: config.labels.unwrap_or_default(),
         hostname: config.hostname,
         domainname: config.domainname,
@@ -60,375 +66,238 @@ pub(super) fn spec(body: ContainerCreateBody) -> Result<(ContainerSpec, Vec<Stri
         attach_stdin: config.attach_stdin,
         attach_stdout: config.attach_stdout,
         attach_stderr: config.attach_stderr,
-        console_size: console_size(Some(host.console_size))?,
-        auto_remove: host.auto_remove,
-        restart: restart(&host)?,
-        log: log(&host)?,
-        network: network(&host.network_mode)?,
-        pid: pid(&host.pid_mode)?,
-        ipc: ipc(&host.ipc_mode)?,
-        uts: match host.uts_mode.as_str() {
-            "" => UtsMode::Private,
-            "host" => UtsMode::Host,
-            other => return Err(Failure::bad(format!("--uts: invalid UTS mode: {other}"))),
-        },
-        cgroup_namespace: match host.cgroupns_mode.as_str() {
-            "" | "private" => CgroupNamespaceMode::Private,
-            "host" => CgroupNamespaceMode::Host,
-            other => return Err(Failure::bad(format!("invalid cgroup namespace mode: {other}"))),
-        },
-        shm_size_bytes: size("--shm-size", host.shm_size)?,
-        readonly_rootfs: host.readonly_rootfs,
-        privileged: host.privileged,
-        cap_add: host.cap_add.clone().unwrap_or_default(),
-        cap_drop: host.cap_drop.clone().unwrap_or_default(),
-        no_new_privileges: security.no_new_privileges,
-        seccomp: security.seccomp,
-        unconfined_system_paths: security.unconfined_system_paths,
-        sysctls: host.sysctls.clone().unwrap_or_default(),
-        ulimits: ulimits(&host),
-        devices: devices(&host),
-        resources: resources(&host)?,
+        console_size: console_size(host_config.console_size),
+        ..ContainerSpec::default()
     };
-    Ok((spec, warnings))
+    if let Some(entry) = spec.env.iter().find(|entry| entry.is_empty() || entry.starts_with('=')) {
+        return Err(Error::invalid(format!("invalid environment variable: {entry}")));
+    }
+    let network_disabled = config.network_disabled;
+    host::read(host_config, &mut spec)?;
+    if network_disabled {
+        spec.network = engine::containers::spec::NetworkMode::None;
+    }
+    Ok(spec)
 }
 
-fn restart(host: &HostConfig) -> Result<RestartPolicy, Failure> {
-    let policy = &host.restart_policy;
-    let retries = u32::try_from(policy.maximum_retry_count)
-        .map_err(|_| Failure::bad("maximum retry count cannot be negative"))?;
-    match (policy.name.as_str(), retries) {
-        ("" | "no", 0) => Ok(RestartPolicy::No),
-        ("always", 0) => Ok(RestartPolicy::Always),
-        ("unless-stopped", 0) => Ok(RestartPolicy::UnlessStopped),
-        ("on-failure", max_retries) => Ok(RestartPolicy::OnFailure { max_retries }),
-        (name @ ("" | "no" | "always" | "unless-stopped"), _) => {
-            Err(Failure::bad(format!("maximum retry count cannot be used with restart policy '{name}'")))
+/// Whether it is set, the flag, and the field.
+type Unsupported = (bool, &'static str, &'static str);
+
+fn refuse(table: &[Unsupported]) -> Result<()> {
+    match table.iter().find(|(is_set, ..)| *is_set) {
+        Some((_, flag, field)) => Err(Error::not_there_yet(format!("{flag} (field {field})"))),
+        None => Ok(()),
+    }
+}
+
+fn of_config(config: &Config) -> Vec<Unsupported> {
+    let check = config.healthcheck.as_ref().and_then(|check| check.test.as_deref()).unwrap_or_default();
+    vec![
+        (config.exposed_ports.as_ref().is_some_and(|ports| !ports.is_empty()), "`--expose`", "ExposedPorts"),
+        (!matches!(check.first().map(String::as_str), None | Some("NONE")), "`--health-cmd`", "Healthcheck"),
+        (!config.mac_address.is_empty(), "`--mac-address`", "MacAddress"),
+        (config.args_escaped, "escaping for Windows", "ArgsEscaped"),
+        (has(&config.on_build), "build triggers", "OnBuild"),
+        (
+            config.shell.as_ref().is_some_and(|shell| !shell.0.is_empty()),
+            "a shell for health checks",
+            "Shell",
+        ),
+    ]
+}
+
+fn of_host(host: &HostConfig) -> Vec<Unsupported> {
+    let log_driver = !matches!(host.log_config.kind.as_str(), "" | "json-file" | "none");
+    vec![
+        (
+            host.port_bindings.as_ref().is_some_and(|ports| !ports.is_empty()),
+            "`--publish`",
+            "HostConfig.PortBindings",
+        ),
+        (host.publish_all_ports, "`--publish-all`", "HostConfig.PublishAllPorts"),
+        (has(&host.links), "`--link`", "HostConfig.Links"),
+        (has(&host.dns), "`--dns`", "HostConfig.Dns"),
+        (has(&host.dns_options), "`--dns-option`", "HostConfig.DnsOptions"),
+        (has(&host.dns_search), "`--dns-search`", "HostConfig.DnsSearch"),
+        (has(&host.extra_hosts), "`--add-host`", "HostConfig.ExtraHosts"),
+        (has(&host.volumes_from), "`--volumes-from`", "HostConfig.VolumesFrom"),
+        (
+            !matches!(host.volume_driver.as_str(), "" | "local"),
+            "`--volume-driver`",
+            "HostConfig.VolumeDriver",
+        ),
+        (log_driver, "`--log-driver` other than json-file and none", "HostConfig.LogConfig.Type"),
+        (has_entries(&host.storage_opt), "`--storage-opt`", "HostConfig.StorageOpt"),
+        (has_entries(&host.annotations), "`--annotation`", "HostConfig.Annotations"),
+        (host.init == Some(true), "`--init`", "HostConfig.Init"),
+        (!matches!(host.userns_mode.as_str(), "" | "host"), "`--userns`", "HostConfig.UsernsMode"),
+        (!matches!(host.isolation.as_str(), "" | "default"), "`--isolation`", "HostConfig.Isolation"),
+        (!host::is_our_runtime(&host.runtime), "`--runtime`", "HostConfig.Runtime"),
+        (!host.cgroup.is_empty(), "sharing a cgroup", "HostConfig.Cgroup"),
+        (!host.cgroup_parent.is_empty(), "`--cgroup-parent`", "HostConfig.CgroupParent"),
+        (has(&host.blkio_weight_device), "`--blkio-weight-device`", "HostConfig.BlkioWeightDevice"),
+        (has(&host.blkio_device_read_bps), "`--device-read-bps`", "HostConfig.BlkioDeviceReadBps"),
+        (has(&host.blkio_device_write_bps), "`--device-write-bps`", "HostConfig.BlkioDeviceWriteBps"),
+        (has(&host.blkio_device_read_iops), "`--device-read-iops`", "HostConfig.BlkioDeviceReadIOps"),
+        (has(&host.blkio_device_write_iops), "`--device-write-iops`", "HostConfig.BlkioDeviceWriteIOps"),
+        (host.cpu_realtime_period != 0, "`--cpu-rt-period`", "HostConfig.CpuRealtimePeriod"),
+        (host.cpu_realtime_runtime != 0, "`--cpu-rt-runtime`", "HostConfig.CpuRealtimeRuntime"),
+        (has(&host.device_cgroup_rules), "`--device-cgroup-rule`", "HostConfig.DeviceCgroupRules"),
+        (has(&host.device_requests), "`--gpus`", "HostConfig.DeviceRequests"),
+        (host.kernel_memory != 0, "`--kernel-memory`", "HostConfig.KernelMemory"),
+        (host.kernel_memory_tcp != 0, "a limit of TCP memory", "HostConfig.KernelMemoryTCP"),
+        (host.cpu_count != 0, "`--cpu-count`", "HostConfig.CpuCount"),
+        (host.cpu_percent != 0, "`--cpu-percent`", "HostConfig.CpuPercent"),
+        (host.io_maximum_iops != 0, "`--io-maxiops`", "HostConfig.IOMaximumIOps"),
+        (host.io_maximum_bandwidth != 0, "`--io-maxbandwidth`", "HostConfig.IOMaximumBandwidth"),
+    ]
+}
+
+/// Clients name the network that they ask for here too; more than its name is not possible yet.
+fn refuse_endpoints(networking: Option<NetworkingConfig>, mode: &str) -> Result<()> {
+    let endpoints = networking.and_then(|config| config.endpoints_config).unwrap_or_default();
+    let mode = if mode.is_empty() { "default" } else { mode };
+    for (network, settings) in endpoints {
+        // The network mode is what refuses a bridge, with advice.
+        if network != mode {
+            return Err(Error::not_there_yet(format!(
+                "the network `{network}` (field NetworkingConfig.EndpointsConfig)"
+            )));
         }
-        (name, _) => Err(Failure::bad(format!("invalid restart policy '{name}'"))),
-    }
-}
-
-fn log(host: &HostConfig) -> Result<LogSpec, Failure> {
-    let driver = match host.log_config.kind.as_str() {
-        "" | "json-file" => LogDriver::JsonFile,
-        "none" => LogDriver::None,
-        other => return Err(Failure::not_there_yet(&format!("the log driver `{other}`"))),
-    };
-    let mut log = LogSpec { driver, ..LogSpec::default() };
-    for (name, value) in &host.log_config.config {
-        let wrong = || Failure::bad(format!("invalid value for log option {name}: \"{value}\""));
-        match name.as_str() {
-            "max-size" if driver == LogDriver::JsonFile => {
-                log.max_size_bytes = Some(bytes(value).ok_or_else(wrong)?)
-            }
-            "max-file" if driver == LogDriver::JsonFile => {
-                let files = value.parse().ok().filter(|files: &u32| *files > 0);
-                log.max_files = Some(files.ok_or_else(wrong)?);
-            }
-            _ => {
-                return Err(Failure::bad(format!(
-                    "unknown log opt '{name}' for {} log driver",
-                    host.log_config.kind
-                )));
-            }
-        }
-    }
-    Ok(log)
-}
-
-/// `10m`, `200k`, `1g`, `-1` for no limit; in bytes.
-fn bytes(text: &str) -> Option<u64> {
-    if text == "-1" {
-        return Some(0);
-    }
-    let text = text.to_ascii_lowercase();
-    let text = text.trim_end_matches('b');
-    let (digits, shift) = match text.as_bytes().last()? {
-        b'k' => (&text[..text.len() - 1], 10),
-        b'm' => (&text[..text.len() - 1], 20),
-        b'g' => (&text[..text.len() - 1], 30),
-        _ => (text, 0),
-    };
-    digits.parse::<u64>().ok()?.checked_mul(1 << shift).filter(|bytes| *bytes > 0)
-}
-
-fn network(mode: &str) -> Result<NetworkMode, Failure> {
-    match mode {
-        "" | "default" | "none" => Ok(NetworkMode::None),
-        "host" => Ok(NetworkMode::Host),
-        _ => match container(mode) {
-            Some(id) => Ok(NetworkMode::Container(id)),
-            None => Err(Failure::not_there_yet(&format!("the network `{mode}`"))),
-        },
-    }
-}
-
-fn pid(mode: &str) -> Result<PidMode, Failure> {
-    match mode {
-        "" | "private" => Ok(PidMode::Private),
-        "host" => Ok(PidMode::Host),
-        _ => container(mode).map(PidMode::Container).ok_or_else(|| Failure::bad("--pid: invalid PID mode")),
-    }
-}
-
-fn ipc(mode: &str) -> Result<IpcMode, Failure> {
-    match mode {
-        "" | "private" => Ok(IpcMode::Private),
-        "shareable" => Ok(IpcMode::Shareable),
-        "host" => Ok(IpcMode::Host),
-        "none" => Ok(IpcMode::None),
-        _ => container(mode).map(IpcMode::Container).ok_or_else(|| Failure::bad("--ipc: invalid IPC mode")),
-    }
-}
-
-/// `container:NAME`
-fn container(mode: &str) -> Option<String> {
-    mode.strip_prefix("container:").filter(|name| !name.is_empty()).map(str::to_owned)
-}
-
-/// What `--security-opt` says.
-struct Security {
-    no_new_privileges: bool,
-    seccomp: SeccompMode,
-    unconfined_system_paths: bool,
-}
-
-impl Security {
-    fn parse(host: &HostConfig) -> Result<Security, Failure> {
-        // Clients turn `systempaths=unconfined` into two empty lists.
-        let is_empty = |paths: &Option<Vec<String>>| paths.as_ref().is_some_and(Vec::is_empty);
-        let unmasked = is_empty(&host.masked_paths) && is_empty(&host.readonly_paths);
-        let mut security = Security {
-            no_new_privileges: false,
-            seccomp: SeccompMode::Default,
-            unconfined_system_paths: unmasked,
+        let asked = settings.unwrap_or_default();
+        let plain = EndpointSettings {
+            // Empty lists and maps ask for nothing.
+            links: asked.links.clone().filter(Vec::is_empty),
+            aliases: asked.aliases.clone().filter(Vec::is_empty),
+            driver_opts: asked.driver_opts.clone().filter(BTreeMap::is_empty),
+            ipam_config: asked.ipam_config.clone().filter(|ipam| *ipam == Default::default()),
+            ..EndpointSettings::default()
         };
-        for option in host.security_opt.iter().flatten() {
-            let (name, value) = option.split_once(['=', ':']).unwrap_or((option, ""));
-            match (name, value) {
-                ("no-new-privileges", "" | "true") => security.no_new_privileges = true,
-                ("no-new-privileges", "false") => security.no_new_privileges = false,
-                ("seccomp", "unconfined") => security.seccomp = SeccompMode::Unconfined,
-                ("seccomp", "builtin") => security.seccomp = SeccompMode::Default,
-                ("seccomp", profile) if !profile.is_empty() => {
-                    security.seccomp = SeccompMode::Profile(profile.into())
-                }
-                ("systempaths", "unconfined") => security.unconfined_system_paths = true,
-                ("apparmor", "unconfined") | ("label", "disable") => {}
-                ("apparmor" | "label", _) => {
-                    return Err(Failure::not_there_yet(&format!("--security-opt {option}")));
-                }
-                _ => return Err(Failure::bad(format!("invalid --security-opt 2: \"{option}\""))),
-            }
-        }
-        Ok(security)
-    }
-}
-
-fn mounts(config: &Config, host: &HostConfig) -> Result<Vec<MountSpec>, Failure> {
-    let mut mounts: Vec<MountSpec> =
-        host.binds.iter().flatten().map(|text| bind(text)).collect::<Result<_, _>>()?;
-    for request in host.mounts.iter().flatten() {
-        mounts.push(mount(request)?);
-    }
-    for (target, options) in host.tmpfs.iter().flatten() {
-        let options = options.split(',').filter(|option| !option.is_empty()).map(str::to_owned).collect();
-        mounts.push(MountSpec::Tmpfs(TmpfsMount { target: target.clone(), options }));
-    }
-    for target in config.volumes.iter().flat_map(std::collections::BTreeMap::keys) {
-        if !mounts.iter().any(|mount| mount.target() == target) {
-            mounts.push(MountSpec::Volume(VolumeMount { target: target.clone(), ..VolumeMount::default() }));
+        if asked != plain {
+            return Err(Error::not_there_yet(format!(
+                "addresses, aliases and options in the network `{network}` (field NetworkingConfig.EndpointsConfig)"
+            )));
         }
     }
-    Ok(mounts)
+    Ok(())
 }
 
-/// `SOURCE:TARGET[:OPTIONS]`; a source that is no absolute path is a volume's name.
-fn bind(text: &str) -> Result<MountSpec, Failure> {
-    let wrong = || Failure::bad(format!("invalid volume specification: '{text}'"));
-    let (source, target, options) = match text.split(':').collect::<Vec<_>>().as_slice() {
-        [source, target] => (*source, *target, ""),
-        [source, target, options] => (*source, *target, *options),
-        _ => return Err(wrong()),
-    };
-    if source.is_empty() || !target.starts_with('/') {
-        return Err(wrong());
-    }
-    let mode = BindMode::parse(options).ok_or_else(|| Failure::bad(format!("invalid mode: {options}")))?;
-    let (source, target, readonly) = (source.to_owned(), target.to_owned(), mode.readonly);
-    if source.starts_with('/') {
-        if mode.no_copy {
-            return Err(Failure::bad(format!("invalid mode: {options}")));
-        }
-        let propagation = mode.propagation.unwrap_or_default();
-        return Ok(MountSpec::Bind(BindMount {
-            source,
-            target,
-            readonly,
-            create_source: true,
-            propagation,
-            non_recursive: false,
-        }));
-    }
-    if mode.propagation.is_some() {
-        return Err(Failure::bad(format!("invalid mode: {options}")));
-    }
-    Ok(MountSpec::Volume(VolumeMount {
-        name: source,
-        target,
-        readonly,
-        no_copy: mode.no_copy,
-        ..VolumeMount::default()
-    }))
-}
-
-/// The third part of a bind.
-#[derive(Debug, Default)]
-struct BindMode {
-    readonly: bool,
-    no_copy: bool,
-    propagation: Option<Propagation>,
-}
-
-impl BindMode {
-    fn parse(text: &str) -> Option<BindMode> {
-        let mut mode = BindMode::default();
-        for option in text.split(',').filter(|option| !option.is_empty()) {
-            match option {
-                "ro" => mode.readonly = true,
-                // Relabelling has no meaning without SELinux, as in Docker.
-                "rw" | "z" | "Z" => {}
-                "nocopy" => mode.no_copy = true,
-                other => mode.propagation = Some(propagation(other)?),
-            }
-        }
-        Some(mode)
+fn check_platform(text: &str) -> Result<()> {
+    let mut parts = text.splitn(3, '/');
+    let (os, architecture, variant) = (parts.next().unwrap_or_default(), parts.next(), parts.next());
+    let host = Platform::host();
+    let fits = os == host.os
+        && architecture.is_none_or(|architecture| architecture == host.architecture)
+        && variant.is_none_or(|variant| variant == host.variant);
+    if fits {
+        Ok(())
+    } else {
+        Err(Error::not_there_yet(format!("running the platform `{text}` on this machine (`--platform`)")))
     }
 }
 
-fn propagation(text: &str) -> Option<Propagation> {
-    Some(match text {
-        "rprivate" => Propagation::Rprivate,
-        "private" => Propagation::Private,
-        "rshared" => Propagation::Rshared,
-        "shared" => Propagation::Shared,
-        "rslave" => Propagation::Rslave,
-        "slave" => Propagation::Slave,
-        _ => return None,
-    })
+fn has<T>(list: &Option<Vec<T>>) -> bool {
+    list.as_ref().is_some_and(|list| !list.is_empty())
 }
 
-/// One `--mount`. What is not done of it was refused before.
-fn mount(request: &MountRequest) -> Result<MountSpec, Failure> {
-    let target = request.target.clone();
-    if !target.starts_with('/') {
-        let message =
-            format!("invalid mount config for type \"{}\": invalid mount path: '{target}'", request.kind);
-        return Err(Failure::bad(message));
-    }
-    match request.kind.as_str() {
-        "bind" => {
-            let options = request.bind_options.clone().unwrap_or_default();
-            let text = options.propagation.as_str();
-            let wrong = || Failure::bad(format!("invalid propagation mode: {text}"));
-            Ok(MountSpec::Bind(BindMount {
-                source: request.source.clone(),
-                target,
-                readonly: request.read_only,
-                create_source: options.create_mountpoint,
-                propagation: if text.is_empty() {
-                    Propagation::default()
-                } else {
-                    propagation(text).ok_or_else(wrong)?
-                },
-                non_recursive: options.non_recursive,
-            }))
-        }
-        "volume" => {
-            let options = request.volume_options.clone().unwrap_or_default();
-            Ok(MountSpec::Volume(VolumeMount {
-                name: request.source.clone(),
-                target,
-                readonly: request.read_only,
-                no_copy: options.no_copy,
-                anonymous: false,
-                labels: options.labels.unwrap_or_default(),
-            }))
-        }
-        "tmpfs" => {
-            let options = request.tmpfs_options.clone().unwrap_or_default();
-            let mut texts: Vec<String> =
-                options.options.iter().flatten().map(|words| words.join("=")).collect();
-            if options.size_bytes > 0 {
-                texts.push(format!("size={}", options.size_bytes));
-            }
-            texts.extend(options.mode.map(|mode| format!("mode={mode:o}")));
-            if request.read_only {
-                texts.push("ro".into());
-            }
-            Ok(MountSpec::Tmpfs(TmpfsMount { target, options: texts }))
-        }
-        other => Err(Failure::bad(format!("mount type unknown: \"{other}\""))),
-    }
-}
-
-fn ulimits(host: &HostConfig) -> Vec<Ulimit> {
-    let limits = host.ulimits.iter().flatten();
-    limits.map(|limit| Ulimit { name: limit.name.clone(), soft: limit.soft, hard: limit.hard }).collect()
-}
-
-fn devices(host: &HostConfig) -> Vec<DeviceSpec> {
-    let devices = host.devices.iter().flatten();
-    devices
-        .map(|device| DeviceSpec {
-            host_path: device.path_on_host.clone(),
-            container_path: device.path_in_container.clone(),
-            permissions: device.cgroup_permissions.clone(),
-        })
-        .collect()
-}
-
-fn resources(host: &HostConfig) -> Result<ResourceSpec, Failure> {
-    // Zero is Docker's "not set".
-    let set = |value: i64| (value != 0).then_some(value);
-    let score = i32::try_from(host.oom_score_adj).ok().filter(|score| (-1000..=1000).contains(score));
-    let score = score.ok_or_else(|| {
-        Failure::bad(format!(
-            "Invalid value {}, range for oom score adj is [-1000, 1000]",
-            host.oom_score_adj
-        ))
-    })?;
-    // Docker's -1 means "the kernel's".
-    let swappiness = host.memory_swappiness.filter(|value| *value != -1);
-    Ok(ResourceSpec {
-        memory_bytes: set(host.memory),
-        memory_swap_bytes: set(host.memory_swap),
-        memory_reservation_bytes: set(host.memory_reservation),
-        memory_swappiness: swappiness.map(|value| size("--memory-swappiness", value)).transpose()?.flatten(),
-        oom_kill_disable: host.oom_kill_disable == Some(true),
-        oom_score_adj: (score != 0).then_some(score),
-        nano_cpus: set(host.nano_cpus),
-        cpu_shares: size("--cpu-shares", host.cpu_shares)?,
-        cpu_quota_us: set(host.cpu_quota),
-        cpu_period_us: size("--cpu-period", host.cpu_period)?,
-        cpuset_cpus: host.cpuset_cpus.clone(),
-        cpuset_mems: host.cpuset_mems.clone(),
-        pids_limit: host.pids_limit,
-        blkio_weight: (host.blkio_weight != 0).then_some(host.blkio_weight),
-    })
-}
-
-/// A number that must not be negative; zero is "not set".
-fn size(flag: &str, value: i64) -> Result<Option<u64>, Failure> {
-    let value = u64::try_from(value).map_err(|_| Failure::bad(format!("{flag}: {value} is negative")))?;
-    Ok((value != 0).then_some(value))
-}
-
-/// Whether a map of options says anything.
-fn is_set(map: Option<&StringMap>) -> bool {
-    map.is_some_and(|map| !map.is_empty())
+fn has_entries(map: &Option<BTreeMap<String, String>>) -> bool {
+    map.as_ref().is_some_and(|map| !map.is_empty())
 }
 
 #[cfg(test)]
-mod tests;
+mod tests {
+    use engine::containers::spec::{IpcMode, NetworkMode, PidMode, RestartPolicy, SeccompMode};
+    use serde_json::{Value, json};
+
+    use super::specify;
+
+    fn merged(change: &Value) -> Result<engine::containers::ContainerSpec, String> {
+        let mut body = json!({"Image": "busybox"});
+        for (key, value) in change.as_object().unwrap() {
+            body[key] = value.clone();
+        }
+        specify(serde_json::from_value(body).unwrap()).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn what_is_not_there_yet_is_refused_by_name() {
+        for (change, want) in [
+            (json!({"ExposedPorts": {"80/tcp": {}}}), "`--expose` (field ExposedPorts) is not there yet"),
+            (
+                json!({"Healthcheck": {"Test": ["CMD", "x"]}}),
+                "`--health-cmd` (field Healthcheck) is not there yet",
+            ),
+            (json!({"HostConfig": {"PortBindings": {"80/tcp": [{"HostPort": "80"}]}}}), "`--publish`"),
+            (json!({"HostConfig": {"Dns": ["1.1.1.1"]}}), "`--dns`"),
+            (json!({"HostConfig": {"Init": true}}), "`--init`"),
+            (json!({"HostConfig": {"Runtime": "kata"}}), "`--runtime`"),
+            (
+                json!({"HostConfig": {"NetworkMode": "bridge"}}),
+                "the network `bridge` (field HostConfig.NetworkMode) is not there yet: use `--network host`, `none` or `container:`",
+            ),
+            (json!({"HostConfig": {"NetworkMode": "mine"}}), "the network `mine`"),
+            (json!({"NetworkingConfig": {"EndpointsConfig": {"mine": null}}}), "the network `mine`"),
+            (
+                json!({"NetworkingConfig": {"EndpointsConfig": {"default": {"Aliases": ["x"]}}}}),
+                "addresses, aliases",
+            ),
+            (json!({"HostConfig": {"LogConfig": {"Type": "syslog"}}}), "`--log-driver`"),
+            (json!({"HostConfig": {"LogConfig": {"Config": {"tag": "x"}}}}), "the log option `tag`"),
+            (json!({"HostConfig": {"SecurityOpt": ["apparmor=mine"]}}), "`--security-opt apparmor=mine`"),
+            (json!({"HostConfig": {"MaskedPaths": ["/proc/kcore"]}}), "masking other paths"),
+            (json!({"HostConfig": {"RestartPolicy": {"Name": "often"}}}), "invalid restart policy"),
+            (
+                json!({"HostConfig": {"Mounts": [{"Type": "image", "Target": "/x"}]}}),
+                "mounts of type `image`",
+            ),
+            (json!({"Env": ["=x"]}), "invalid environment variable: =x"),
+            (json!({"Image": ""}), "Config.Image cannot be empty"),
+        ] {
+            let error = merged(&change).expect_err(&change.to_string());
+            assert!(error.starts_with(want), "{change}: {error}");
+        }
+    }
+
+    #[test]
+    fn what_a_client_sends_by_itself_is_accepted() {
+        let spec = merged(&json!({
+            "Hostname": "", "Cmd": [], "Entrypoint": null, "OnBuild": null, "Healthcheck": {"Test": ["NONE"]},
+            "HostConfig": {
+                "Binds": null, "ContainerIDFile": "/tmp/x", "LogConfig": {"Type": "", "Config": {}},
+                "NetworkMode": "default", "PortBindings": {}, "RestartPolicy": {"Name": "no"}, "Dns": [], "MemorySwappiness": -1,
+                "OomKillDisable": false, "PidsLimit": 0, "Isolation": "", "MaskedPaths": null, "ReadonlyPaths": null,
+                "Runtime": "", "UsernsMode": "", "ConsoleSize": [0, 0], "Init": null,
+            },
+            "NetworkingConfig": {"EndpointsConfig": {"default": {"Links": null, "Aliases": []}}},
+        }))
+        .unwrap();
+        assert_eq!(spec, engine::containers::ContainerSpec { image: "busybox".into(), ..Default::default() });
+    }
+
+    #[test]
+    fn fields_arrive() {
+        let spec = merged(&json!({
+            "Entrypoint": [], "Cmd": ["a", "b"], "Tty": true, "StopTimeout": 3, "Env": ["A=1", "B"],
+            "HostConfig": {
+                "NetworkMode": "container:abc", "PidMode": "host", "IpcMode": "shareable", "Memory": 1 << 30, "NanoCpus": 5,
+                "RestartPolicy": {"Name": "on-failure", "MaximumRetryCount": 3}, "ConsoleSize": [24, 80],
+                "SecurityOpt": ["no-new-privileges", "seccomp=unconfined", "label=disable"], "MaskedPaths": [], "ReadonlyPaths": [],
+                "LogConfig": {"Type": "json-file", "Config": {"max-size": "10m", "max-file": "3"}}, "ShmSize": 4096,
+                "Ulimits": [{"Name": "nofile", "Soft": 1, "Hard": 2}], "Devices": [{"PathOnHost": "/dev/fuse"}],
+            },
+        }))
+        .unwrap();
+        assert_eq!(spec.entrypoint, Some(vec![]));
+        assert_eq!(spec.command.unwrap(), ["a", "b"]);
+        assert_eq!(spec.network, NetworkMode::Container("abc".into()));
+        assert_eq!((spec.pid, spec.ipc), (PidMode::Host, IpcMode::Shareable));
+        assert_eq!(spec.restart, RestartPolicy::OnFailure { max_retries: 3 });
+        assert_eq!(spec.console_size, Some((24, 80)));
+        assert!(spec.no_new_privileges && spec.unconfined_system_paths);
+        assert_eq!(spec.seccomp, SeccompMode::Unconfined);
+        assert_eq!((spec.log.max_size_bytes, spec.log.max_files), (Some(10_000_000), Some(3)));
+        assert_eq!((spec.resources.memory_bytes, spec.resources.nano_cpus), (Some(1 << 30), Some(5)));
+        assert_eq!(spec.devices[0].container_path, "/dev/fuse");
+        assert_eq!(spec.devices[0].permissions, "rwm");
+    }
+}

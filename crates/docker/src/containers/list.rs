@@ -1,64 +1,201 @@
-//! `/containers/json`.
+//! `GET /containers/json`: a line for each container.
 
-use api::docker::container::ContainerSummary;
-use engine::containers::{ListFilter, Status};
+use api::docker::container::{ContainerSummary, SummaryHostConfig, SummaryNetworkSettings};
+use engine::containers::{Container, ListFilter, StateView, Status};
+use regex_lite::Regex;
 
-use super::summary::summary;
-use crate::answer::{self, Answer, Failure};
-use crate::request::{Filters, Request, labels};
+use super::{host, inspect};
+use crate::call::Call;
+use crate::error::Result;
+use crate::filters::{Filters, wrong};
+use crate::reply::{self, Reply};
+use crate::time;
 
-const FILTERS: [&str; 10] =
-    ["id", "name", "label", "status", "exited", "ancestor", "volume", "before", "since", "network"];
+const FILTERS: [&str; 16] = [
+    "ancestor",
+    "before",
+    "exited",
+    "expose",
+    "health",
+    "id",
+    "is-task",
+    "isolation",
+    "label",
+    "name",
+    "network",
+    "publish",
+    "since",
+    "status",
+    "task",
+    "volume",
+];
 
-pub(crate) async fn list(request: &Request) -> Answer {
-    let limit: Option<i64> = request.number("limit")?;
-    let mut filters = request.filters(&FILTERS)?;
-    let networks = filters.remove("network").unwrap_or_default();
-    let mut filter = filter(filters)?;
-    filter.all = request.flag("all");
-    filter.limit = limit.and_then(|limit| usize::try_from(limit).ok()).filter(|limit| *limit > 0);
-    let containers = request.engine.containers();
-    let mut summaries: Vec<ContainerSummary> = Vec::new();
-    for container in containers.list(&filter).await? {
-        let usage = if request.flag("size") { Some(containers.usage(&container.id).await?) } else { None };
-        let summary = summary(container, usage);
-        if networks.is_empty() || networks.contains(&summary.host_config.network_mode) {
-            summaries.push(summary);
+pub(crate) async fn list(call: Call) -> Result<Reply> {
+    let filters = Filters::parse(&call.query, &FILTERS)?;
+    filters.refuse(&["expose", "isolation", "publish", "task"])?;
+    let limit = call
+        .query
+        .number::<i64>("limit")?
+        .and_then(|limit| usize::try_from(limit).ok())
+        .filter(|&limit| limit > 0);
+    let filter = ListFilter {
+        all: call.query.flag("all") || limit.is_some(),
+        // Cut below, after the filters that are the door's.
+        limit: None,
+        ids: filters.values("id").to_vec(),
+        names: Vec::new(),
+        labels: filters.labels(),
+        statuses: filters.parsed("status", status)?,
+        exited: filters.parsed("exited", |code| code.parse().ok())?,
+        ancestors: filters.values("ancestor").to_vec(),
+        volumes: filters.values("volume").to_vec(),
+        before: filters.single("before")?,
+        since: filters.single("since")?,
+    };
+    let only = DoorFilter::read(&filters)?;
+    let containers = call.engine.containers();
+    let mut found = containers.list(&filter).await?;
+    found.retain(|container| only.matches(container));
+    found.truncate(limit.unwrap_or(usize::MAX));
+    let now_ns = time::now_ns();
+    let mut summaries: Vec<ContainerSummary> =
+        found.iter().map(|container| summarize(container, now_ns)).collect();
+    if call.query.flag("size") {
+        for summary in &mut summaries {
+            // One that has gone in between has no size.
+            let Ok(usage) = containers.usage(&summary.id).await else { continue };
+            summary.size_rw = Some(i64::try_from(usage.writable_bytes).unwrap_or(i64::MAX));
+            summary.size_root_fs = Some(i64::try_from(usage.total_bytes).unwrap_or(i64::MAX));
         }
     }
-    answer::ok(&summaries)
+    Ok(reply::ok(&summaries))
 }
 
-fn filter(mut filters: Filters) -> Result<ListFilter, Failure> {
-    let mut take = |name: &str| filters.remove(name).unwrap_or_default();
-    Ok(ListFilter {
-        all: false,
-        limit: None,
-        ids: take("id"),
-        names: take("name").iter().map(|name| name.trim_start_matches('/').to_owned()).collect(),
-        labels: labels(&take("label")),
-        statuses: take("status").iter().map(|name| status(name)).collect::<Result<_, _>>()?,
-        exited: take("exited").iter().map(|code| exited(code)).collect::<Result<_, _>>()?,
-        ancestors: take("ancestor"),
-        volumes: take("volume"),
-        before: take("before").pop(),
-        since: take("since").pop(),
-    })
+/// Filters that are Docker's idea alone.
+struct DoorFilter {
+    /// Regular expressions, of which one must match the name with or without its slash.
+    names: Vec<Regex>,
+    networks: Vec<String>,
+    /// Nothing has a health yet.
+    shows_healthless: bool,
+    /// Nothing belongs to a swarm.
+    shows_taskless: bool,
 }
 
-fn status(name: &str) -> Result<Status, Failure> {
-    Ok(match name {
-        "created" => Status::Created,
-        "running" => Status::Running,
-        "paused" => Status::Paused,
-        "restarting" => Status::Restarting,
-        "removing" => Status::Removing,
-        "exited" => Status::Exited,
-        "dead" => Status::Dead,
-        _ => return Err(Failure::bad(format!("invalid filter 'status={name}'"))),
-    })
+impl DoorFilter {
+    fn read(filters: &Filters) -> Result<DoorFilter> {
+        let health = filters.values("health");
+        if let Some(other) =
+            health.iter().find(|word| !["none", "starting", "healthy", "unhealthy"].contains(&word.as_str()))
+        {
+            return Err(wrong("health", other));
+        }
+        Ok(DoorFilter {
+            names: filters.parsed("name", |pattern| Regex::new(pattern).ok())?,
+            networks: filters.values("network").to_vec(),
+            shows_healthless: health.is_empty() || health.iter().any(|word| word == "none"),
+            shows_taskless: filters.flag("is-task")? != Some(true),
+        })
+    }
+
+    fn matches(&self, container: &Container) -> bool {
+        let slashed = format!("/{}", container.name);
+        let has_name = |pattern: &Regex| pattern.is_match(&container.name) || pattern.is_match(&slashed);
+        let network = host::network_name(&container.spec.network);
+        (self.names.is_empty() || self.names.iter().any(has_name))
+            && (self.networks.is_empty() || self.networks.contains(&network))
+            && self.shows_healthless
+            && self.shows_taskless
+    }
 }
 
-fn exited(code: &str) -> Result<i32, Failure> {
-    code.parse().map_err(|_| Failure::bad(format!("invalid filter 'exited={code}'")))
+fn status(word: &str) -> Option<Status> {
+    const ALL: [Status; 7] = [
+        Status::Created,
+        Status::Running,
+        Status::Paused,
+        Status::Restarting,
+        Status::Removing,
+        Status::Exited,
+        Status::Dead,
+    ];
+    ALL.into_iter().find(|status| inspect::word(*status) == word)
+}
+
+fn summarize(container: &Container, now_ns: i64) -> ContainerSummary {
+    let spec = &container.spec;
+    ContainerSummary {
+        id: container.id.clone(),
+        names: vec![format!("/{}", container.name)],
+        image: spec.image.clone(),
+        image_id: container.image_id.clone(),
+        command: command(&container.args),
+        created: time::seconds(container.created_ns),
+        labels: spec.labels.clone(),
+        state: inspect::word(container.state.status).into(),
+        status: status_line(&container.state, now_ns),
+        host_config: SummaryHostConfig { network_mode: host::network_name(&spec.network) },
+        network_settings: SummaryNetworkSettings { networks: inspect::describe_networks(spec) },
+        mounts: container.mounts.iter().map(inspect::describe_mount).collect(),
+        ..ContainerSummary::default()
+    }
+}
+
+/// One line; arguments with spaces are quoted, as dockerd does.
+fn command(args: &[String]) -> String {
+    let quoted = args
+        .iter()
+        .enumerate()
+        .map(|(index, arg)| if index > 0 && arg.contains(' ') { format!("'{arg}'") } else { arg.clone() });
+    quoted.collect::<Vec<_>>().join(" ")
+}
+
+fn status_line(state: &StateView, now_ns: i64) -> String {
+    let since = |moment: Option<i64>| time::in_words(now_ns.saturating_sub(moment.unwrap_or(now_ns)));
+    match state.status {
+        Status::Created => "Created".into(),
+        Status::Running => format!("Up {}", since(state.started_ns)),
+        Status::Paused => format!("Up {} (Paused)", since(state.started_ns)),
+        Status::Restarting => format!("Restarting ({}) {} ago", state.exit_code, since(state.finished_ns)),
+        Status::Removing => "Removal In Progress".into(),
+        Status::Exited => format!("Exited ({}) {} ago", state.exit_code, since(state.finished_ns)),
+        Status::Dead => "Dead".into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use engine::containers::{StateView, Status};
+
+    use super::{command, status_line};
+
+    #[test]
+    fn the_status_is_a_sentence() {
+        let minute = 60_000_000_000;
+        for (status, want) in [
+            (Status::Created, "Created"),
+            (Status::Running, "Up 3 minutes"),
+            (Status::Paused, "Up 3 minutes (Paused)"),
+            (Status::Restarting, "Restarting (7) 2 minutes ago"),
+            (Status::Exited, "Exited (7) 2 minutes ago"),
+            (Status::Removing, "Removal In Progress"),
+            (Status::Dead, "Dead"),
+        ] {
+            let state = StateView {
+                status,
+                pid: 0,
+                exit_code: 7,
+                error: String::new(),
+                oom_killed: false,
+                started_ns: Some(0),
+                finished_ns: Some(minute),
+            };
+            assert_eq!(status_line(&state, 3 * minute), want);
+        }
+    }
+
+    #[test]
+    fn arguments_with_spaces_are_quoted() {
+        assert_eq!(command(&["sh".into(), "-c".into(), "echo hi".into()]), "sh -c 'echo hi'");
+    }
 }

@@ -1,0 +1,85 @@
+//! What Docker's API has and this door has not yet, each with a name for the person who asked.
+
+use crate::error::Error;
+use crate::router::matched;
+
+/// Pattern of the path, and what it would be.
+const ABSENT: &[(&str, &str)] = &[
+    ("/auth", "logging in to a registry"),
+    ("/build", "building images"),
+    ("/build/{rest..}", "building images"),
+    ("/commit", "making an image of a container"),
+    ("/containers/{id}/archive", "copying files from and to containers"),
+    ("/containers/{id}/attach/ws", "attaching by WebSocket"),
+    ("/containers/{id}/changes", "listing changed files"),
+    ("/containers/{id}/export", "exporting a container's files"),
+    ("/containers/{id}/stats", "statistics of containers"),
+    ("/containers/{id}/top", "listing a container's processes"),
+    ("/containers/{id}/update", "changing a container's limits"),
+    ("/distribution/{rest..}", "asking registries"),
+    ("/grpc", "building images"),
+    ("/images/get", "saving images"),
+    ("/images/search", "searching registries"),
+    ("/images/{name..}/attestations", "attestations of images"),
+    ("/images/{name..}/get", "saving images"),
+    ("/images/{name..}/push", "pushing images"),
+    ("/networks/{rest..}", "making and changing networks"),
+    ("/plugins", "plugins"),
+    ("/plugins/{rest..}", "plugins"),
+    ("/session", "building images"),
+    ("/system/df", "disk usage"),
+    ("/swarm/{rest..}", "swarm mode"),
+    ("/volumes/{name}", "changing volumes"),
+];
+
+/// Only managers of a swarm have them.
+const OF_SWARMS: &[&str] = &["/swarm", "/services", "/nodes", "/tasks", "/secrets", "/configs"];
+
+/// Why no handler was found.
+pub(crate) fn refusal(method: &str, path: &str) -> Error {
+    let is_below =
+        |root: &str| path.strip_prefix(root).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+    let makes_a_swarm = method == "POST" && path.starts_with("/swarm/");
+    if OF_SWARMS.iter().any(|root| is_below(root)) && !makes_a_swarm {
+        return Error::NoSwarm;
+    }
+    // What is there for another method is refused as dockerd does it.
+    let known_method = matches!(method, "GET" | "HEAD" | "POST" | "PUT" | "DELETE");
+    match ABSENT.iter().find(|(pattern, _)| known_method && matched(pattern, path).is_some()) {
+        Some((_, what)) => Error::not_there_yet(*what),
+        None => Error::NoSuchPage,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::refusal;
+
+    #[test]
+    fn what_is_missing_has_a_name() {
+        for (method, path, status, text) in [
+            ("POST", "/build", 501, "building images is not there yet"),
+            ("POST", "/build/prune", 501, "building images is not there yet"),
+            ("GET", "/images/a/b/get", 501, "saving images is not there yet"),
+            ("POST", "/networks/create", 501, "making and changing networks is not there yet"),
+            ("POST", "/swarm/init", 501, "swarm mode is not there yet"),
+            (
+                "GET",
+                "/services",
+                503,
+                "This node is not a swarm manager. Use \"docker swarm init\" or \"docker swarm join\" to connect this node to swarm and try again.",
+            ),
+            ("GET", "/servicesx", 404, "page not found"),
+            ("GET", "/nonsense", 404, "page not found"),
+            ("PATCH", "/build", 404, "page not found"),
+            ("GET", "/", 404, "page not found"),
+        ] {
+            let error = refusal(method, path);
+            assert_eq!(
+                (error.status().as_u16(), error.to_string().as_str()),
+                (status, text),
+                "{method} {path}"
+            );
+        }
+    }
+}

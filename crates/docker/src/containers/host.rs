@@ -1,0 +1,431 @@
+//! `HostConfig` and the engine's specification, in both directions. Mounts have a file of their own.
+
+use api::docker::StringMap;
+use api::docker::host_config::{
+    DeviceMapping, HostConfig, LogConfig, RestartPolicy as WireRestart, Ulimit as WireUlimit,
+};
+use engine::containers::ContainerSpec;
+use engine::containers::spec::{
+    CgroupNamespaceMode, DeviceSpec, IpcMode, LogDriver, LogSpec, NetworkMode, PidMode, ResourceSpec,
+    RestartPolicy, SeccompMode, Ulimit, UtsMode,
+};
+
+use super::mounts;
+use crate::error::{Error, Result};
+
+/// The one OCI runtime that there is, under the name that containerd's and Docker's clients know its kind by.
+pub(crate) const RUNTIME: &str = "io.containerd.runc.v2";
+
+/// Docker's default for `/dev/shm`, which inspect shows.
+const DEFAULT_SHM_BYTES: i64 = 64 << 20;
+
+/// Clients that name Docker's default runtime mean the default.
+pub(crate) fn is_our_runtime(name: &str) -> bool {
+    matches!(name, "" | "runc" | RUNTIME)
+}
+
+/// Reads what `create`'s table has not refused.
+pub(crate) fn read(host: HostConfig, spec: &mut ContainerSpec) -> Result<()> {
+    spec.auto_remove = host.auto_remove;
+    spec.restart = read_restart(&host.restart_policy)?;
+    spec.network = read_network(&host.network_mode)?;
+    spec.pid = match host.pid_mode.as_str() {
+        "" | "private" => PidMode::Private,
+        "host" => PidMode::Host,
+        mode => PidMode::Container(container_of(mode).ok_or_else(|| invalid_mode("PID", mode))?),
+    };
+    spec.ipc = match host.ipc_mode.as_str() {
+        "" | "private" => IpcMode::Private,
+        "shareable" => IpcMode::Shareable,
+        "host" => IpcMode::Host,
+        "none" => IpcMode::None,
+        mode => IpcMode::Container(container_of(mode).ok_or_else(|| invalid_mode("IPC", mode))?),
+    };
+    spec.uts = match host.uts_mode.as_str() {
+        "" => UtsMode::Private,
+        "host" => UtsMode::Host,
+        mode => return Err(invalid_mode("UTS", mode)),
+    };
+    spec.cgroup_namespace = match host.cgroupns_mode.as_str() {
+        "" | "private" => CgroupNamespaceMode::Private,
+        "host" => CgroupNamespaceMode::Host,
+        mode => return Err(invalid_mode("cgroup namespace", mode)),
+    };
+    for option in host.security_opt.iter().flatten() {
+        read_security(option, spec)?;
+    }
+    spec.unconfined_system_paths |= match (&host.masked_paths, &host.readonly_paths) {
+        (None, None) => false,
+        (Some(masked), Some(readonly)) if masked.is_empty() && readonly.is_empty() => true,
+        _ => {
+            return Err(Error::not_there_yet(
+                "masking other paths than Docker's (fields HostConfig.MaskedPaths, ReadonlyPaths)",
+            ));
+        }
+    };
+    spec.log = read_log(&host.log_config)?;
+    spec.group_add = host.group_add.clone().unwrap_or_default();
+    spec.readonly_rootfs = host.readonly_rootfs;
+    spec.privileged = host.privileged;
+    spec.cap_add = host.cap_add.clone().unwrap_or_default();
+    spec.cap_drop = host.cap_drop.clone().unwrap_or_default();
+    spec.sysctls = host.sysctls.clone().unwrap_or_default();
+    spec.shm_size_bytes = match host.shm_size {
+        0 => None,
+        size => Some(u64::try_from(size).map_err(|_| Error::invalid("SHM size can not be less than 0"))?),
+    };
+    let ulimits = host.ulimits.iter().flatten();
+    spec.ulimits = ulimits
+        .map(|limit| Ulimit { name: limit.name.clone(), soft: limit.soft, hard: limit.hard })
+        .collect();
+    spec.devices = host.devices.iter().flatten().map(read_device).collect();
+    spec.resources = read_resources(&host)?;
+    Ok(())
+}
+
+fn read_restart(policy: &WireRestart) -> Result<RestartPolicy> {
+    let retries = policy.maximum_retry_count;
+    let without_count = |read| match retries {
+        0 => Ok(read),
+        _ => Err(Error::invalid(format!(
+            "invalid restart policy: maximum retry count cannot be used with restart policy '{}'",
+            policy.name
+        ))),
+    };
+    match policy.name.as_str() {
+        "" | "no" => without_count(RestartPolicy::No),
+        "always" => without_count(RestartPolicy::Always),
+        "unless-stopped" => without_count(RestartPolicy::UnlessStopped),
+        "on-failure" => match u32::try_from(retries) {
+            Ok(max_retries) => Ok(RestartPolicy::OnFailure { max_retries }),
+            Err(_) => Err(Error::invalid("invalid restart policy: maximum retry count cannot be negative")),
+        },
+        name => Err(Error::invalid(format!(
+            "invalid restart policy: unknown policy '{name}'; use one of 'no', 'always', 'on-failure', or 'unless-stopped'"
+        ))),
+    }
+}
+
+fn read_network(mode: &str) -> Result<NetworkMode> {
+    match mode {
+        // Docker's default would be a bridge; the answer carries a warning.
+        "" | "default" | "none" => Ok(NetworkMode::None),
+        "host" => Ok(NetworkMode::Host),
+        mode => match container_of(mode) {
+            Some(container) => Ok(NetworkMode::Container(container)),
+            None => Err(Error::NotThereYet {
+                what: format!("the network `{mode}` (field HostConfig.NetworkMode)"),
+                advice: "use `--network host`, `none` or `container:`",
+            }),
+        },
+    }
+}
+
+/// The container of `container:NAME`.
+fn container_of(mode: &str) -> Option<String> {
+    mode.strip_prefix("container:").filter(|name| !name.is_empty()).map(str::to_owned)
+}
+
+fn invalid_mode(namespace: &str, mode: &str) -> Error {
+    Error::invalid(format!("invalid {namespace} mode: {mode}"))
+}
+
+/// One `--security-opt`: `name`, `name=value` or, of old, `name:value`.
+fn read_security(option: &str, spec: &mut ContainerSpec) -> Result<()> {
+    let (name, value) = option.split_once('=').or_else(|| option.split_once(':')).unwrap_or((option, ""));
+    match (name, value) {
+        ("no-new-privileges", "" | "true") => spec.no_new_privileges = true,
+        ("no-new-privileges", "false") => spec.no_new_privileges = false,
+        ("seccomp", "unconfined") => spec.seccomp = SeccompMode::Unconfined,
+        ("seccomp", "builtin") => spec.seccomp = SeccompMode::Default,
+        ("seccomp", profile) if profile.trim_start().starts_with('{') => {
+            spec.seccomp = SeccompMode::Profile(profile.to_owned());
+        }
+        ("systempaths", "unconfined") => spec.unconfined_system_paths = true,
+        // Neither AppArmor nor SELinux confines containers here yet, so there is nothing to switch off.
+        ("apparmor", "unconfined") | ("label", "disable") => {}
+        ("apparmor" | "label" | "writable-cgroups", _) => {
+            return Err(Error::not_there_yet(format!("`--security-opt {option}`")));
+        }
+        _ => return Err(Error::invalid(format!("invalid --security-opt 2: {option:?}"))),
+    }
+    Ok(())
+}
+
+fn read_log(log: &LogConfig) -> Result<LogSpec> {
+    let mut spec = LogSpec {
+        driver: if log.kind == "none" { LogDriver::None } else { LogDriver::JsonFile },
+        ..LogSpec::default()
+    };
+    for (name, value) in &log.config {
+        let wrong = || Error::invalid(format!("invalid value for log option `{name}`: {value:?}"));
+        match name.as_str() {
+            "max-size" => spec.max_size_bytes = Some(size_bytes(value).ok_or_else(wrong)?),
+            "max-file" => {
+                spec.max_files = Some(value.parse().ok().filter(|&files: &u32| files > 0).ok_or_else(wrong)?);
+            }
+            "compress" if matches!(value.as_str(), "false" | "0") => {}
+            "compress" | "env" | "env-regex" | "labels" | "labels-regex" | "tag" | "mode"
+            | "max-buffer-size" => {
+                return Err(Error::not_there_yet(format!("the log option `{name}` (`--log-opt`)")));
+            }
+            _ => return Err(Error::invalid(format!("unknown log opt '{name}' for json-file log driver"))),
+        }
+    }
+    Ok(spec)
+}
+
+/// `10m`, `1.5g`, `100kb`: decimal units, as Docker's log options have them. `-1` is without end: 0 in the engine.
+fn size_bytes(text: &str) -> Option<u64> {
+    if text == "-1" {
+        return Some(0);
+    }
+    let text = text.to_ascii_lowercase();
+    let split = text.find(|letter: char| !letter.is_ascii_digit() && letter != '.').unwrap_or(text.len());
+    let (number, unit) = text.split_at(split);
+    let unit = unit.trim();
+    let power = match unit.strip_suffix('b').unwrap_or(unit) {
+        "" => 0,
+        "k" => 1,
+        "m" => 2,
+        "g" => 3,
+        "t" => 4,
+        _ => return None,
+    };
+    let scale = 1000_u64.pow(power);
+    let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
+    let mut bytes = whole.parse::<u64>().ok()?.checked_mul(scale)?;
+    // A thousandth of a byte matters to nobody: the first digits of the fraction are enough.
+    for (place, digit) in fraction.bytes().take(12).enumerate() {
+        let digit = u64::from(digit.checked_sub(b'0').filter(|digit| *digit < 10)?);
+        bytes = bytes.checked_add(digit * scale / 10_u64.pow(u32::try_from(place).ok()? + 1))?;
+    }
+    (bytes > 0).then_some(bytes)
+}
+
+fn read_device(device: &DeviceMapping) -> DeviceSpec {
+    let or = |text: &str, default: &str| if text.is_empty() { default.to_owned() } else { text.to_owned() };
+    DeviceSpec {
+        host_path: device.path_on_host.clone(),
+        container_path: or(&device.path_in_container, &device.path_on_host),
+        permissions: or(&device.cgroup_permissions, "rwm"),
+    }
+}
+
+fn read_resources(host: &HostConfig) -> Result<ResourceSpec> {
+    let set = |number: i64| Some(number).filter(|number| *number != 0);
+    let unsigned = |name: &str, number: i64| {
+        let number = set(number).map(u64::try_from).transpose();
+        number.map_err(|_| Error::invalid(format!("invalid {name}: it cannot be negative")))
+    };
+    for (name, number) in [
+        ("Memory", host.memory),
+        ("MemoryReservation", host.memory_reservation),
+        ("NanoCpus", host.nano_cpus),
+    ] {
+        unsigned(name, number)?;
+    }
+    if host.nano_cpus != 0 && host.cpu_period != 0 {
+        return Err(Error::invalid("Conflicting options: Nano CPUs and CPU Period cannot both be set."));
+    }
+    Ok(ResourceSpec {
+        memory_bytes: set(host.memory),
+        memory_swap_bytes: set(host.memory_swap),
+        memory_reservation_bytes: set(host.memory_reservation),
+        memory_swappiness: match host.memory_swappiness {
+            None | Some(-1) => None,
+            Some(swappiness) => Some(u64::try_from(swappiness).map_err(|_| {
+                Error::invalid(format!("Invalid value: {swappiness}, valid memory swappiness range is 0-100"))
+            })?),
+        },
+        oom_kill_disable: host.oom_kill_disable.unwrap_or_default(),
+        oom_score_adj: set(host.oom_score_adj)
+            .map(i32::try_from)
+            .transpose()
+            .map_err(|_| Error::invalid("Invalid value for oom score adj. Valid range is -1000 to 1000"))?,
+        nano_cpus: set(host.nano_cpus),
+        cpu_shares: unsigned("CpuShares", host.cpu_shares)?,
+        cpu_quota_us: set(host.cpu_quota),
+        cpu_period_us: unsigned("CpuPeriod", host.cpu_period)?,
+        cpuset_cpus: host.cpuset_cpus.clone(),
+        cpuset_mems: host.cpuset_mems.clone(),
+        pids_limit: host.pids_limit.and_then(set),
+        blkio_weight: Some(host.blkio_weight).filter(|weight| *weight != 0),
+    })
+}
+
+/// `HostConfig` as inspect shows it.
+pub(crate) fn describe(spec: &ContainerSpec) -> HostConfig {
+    let list = |texts: &[String]| Some(texts.to_vec()).filter(|texts| !texts.is_empty());
+    let (height, width) = spec.console_size.unwrap_or_default();
+    let mut host = HostConfig {
+        log_config: describe_log(&spec.log),
+        network_mode: network_name(&spec.network),
+        port_bindings: Some(Default::default()),
+        restart_policy: describe_restart(spec.restart),
+        auto_remove: spec.auto_remove,
+        console_size: [height.into(), width.into()],
+        cap_add: list(&spec.cap_add),
+        cap_drop: list(&spec.cap_drop),
+        cgroupns_mode: match spec.cgroup_namespace {
+            CgroupNamespaceMode::Private => "private".into(),
+            CgroupNamespaceMode::Host => "host".into(),
+        },
+        dns: Some(Vec::new()),
+        dns_options: Some(Vec::new()),
+        dns_search: Some(Vec::new()),
+        group_add: list(&spec.group_add),
+        ipc_mode: match &spec.ipc {
+            IpcMode::Private => "private".into(),
+            IpcMode::Shareable => "shareable".into(),
+            IpcMode::Host => "host".into(),
+            IpcMode::None => "none".into(),
+            IpcMode::Container(id) => format!("container:{id}"),
+        },
+        pid_mode: match &spec.pid {
+            PidMode::Private => String::new(),
+            PidMode::Host => "host".into(),
+            PidMode::Container(id) => format!("container:{id}"),
+        },
+        privileged: spec.privileged,
+        readonly_rootfs: spec.readonly_rootfs,
+        security_opt: describe_security(spec),
+        uts_mode: if spec.uts == UtsMode::Host { "host".into() } else { String::new() },
+        shm_size: spec
+            .shm_size_bytes
+            .map_or(DEFAULT_SHM_BYTES, |size| i64::try_from(size).unwrap_or(i64::MAX)),
+        sysctls: Some(spec.sysctls.clone()).filter(|sysctls| !sysctls.is_empty()),
+        runtime: RUNTIME.into(),
+        devices: Some(spec.devices.iter().map(describe_device).collect()),
+        ulimits: Some(spec.ulimits.iter().map(describe_ulimit).collect())
+            .filter(|limits: &Vec<_>| !limits.is_empty()),
+        // As dockerd: null only for what shows nothing of the system.
+        masked_paths: spec.unconfined_system_paths.then(Vec::new),
+        readonly_paths: spec.unconfined_system_paths.then(Vec::new),
+        ..HostConfig::default()
+    };
+    describe_resources(&spec.resources, &mut host);
+    mounts::describe(spec, &mut host);
+    host
+}
+
+/// The network mode in Docker's words.
+pub(crate) fn network_name(network: &NetworkMode) -> String {
+    match network {
+        NetworkMode::None => "none".into(),
+        NetworkMode::Host => "host".into(),
+        NetworkMode::Container(id) => format!("container:{id}"),
+    }
+}
+
+fn describe_log(log: &LogSpec) -> LogConfig {
+    let mut config = StringMap::new();
+    config.extend(log.max_size_bytes.map(|size| ("max-size".to_owned(), size.to_string())));
+    config.extend(log.max_files.map(|files| ("max-file".to_owned(), files.to_string())));
+    let kind = match log.driver {
+        LogDriver::JsonFile => "json-file",
+        LogDriver::None => "none",
+    };
+    LogConfig { kind: kind.into(), config }
+}
+
+fn describe_restart(policy: RestartPolicy) -> WireRestart {
+    let (name, maximum_retry_count) = match policy {
+        RestartPolicy::No => ("no", 0),
+        RestartPolicy::Always => ("always", 0),
+        RestartPolicy::UnlessStopped => ("unless-stopped", 0),
+        RestartPolicy::OnFailure { max_retries } => ("on-failure", max_retries.into()),
+    };
+    WireRestart { name: name.into(), maximum_retry_count }
+}
+
+fn describe_security(spec: &ContainerSpec) -> Option<Vec<String>> {
+    let mut options = Vec::new();
+    if spec.no_new_privileges {
+        options.push("no-new-privileges".to_owned());
+    }
+    match &spec.seccomp {
+        SeccompMode::Default => {}
+        SeccompMode::Unconfined => options.push("seccomp=unconfined".into()),
+        SeccompMode::Profile(profile) => options.push(format!("seccomp={profile}")),
+    }
+    Some(options).filter(|options| !options.is_empty())
+}
+
+fn describe_device(device: &DeviceSpec) -> DeviceMapping {
+    DeviceMapping {
+        path_on_host: device.host_path.clone(),
+        path_in_container: device.container_path.clone(),
+        cgroup_permissions: device.permissions.clone(),
+    }
+}
+
+fn describe_ulimit(limit: &Ulimit) -> WireUlimit {
+    WireUlimit { name: limit.name.clone(), hard: limit.hard, soft: limit.soft }
+}
+
+fn describe_resources(resources: &ResourceSpec, host: &mut HostConfig) {
+    let signed = |number: Option<u64>| number.map_or(0, |number| i64::try_from(number).unwrap_or(i64::MAX));
+    host.memory = resources.memory_bytes.unwrap_or_default();
+    host.memory_swap = resources.memory_swap_bytes.unwrap_or_default();
+    host.memory_reservation = resources.memory_reservation_bytes.unwrap_or_default();
+    host.memory_swappiness = resources.memory_swappiness.map(|swappiness| signed(Some(swappiness)));
+    host.oom_kill_disable = Some(resources.oom_kill_disable);
+    host.oom_score_adj = resources.oom_score_adj.unwrap_or_default().into();
+    host.nano_cpus = resources.nano_cpus.unwrap_or_default();
+    host.cpu_shares = signed(resources.cpu_shares);
+    host.cpu_quota = resources.cpu_quota_us.unwrap_or_default();
+    host.cpu_period = signed(resources.cpu_period_us);
+    host.cpuset_cpus.clone_from(&resources.cpuset_cpus);
+    host.cpuset_mems.clone_from(&resources.cpuset_mems);
+    host.pids_limit = resources.pids_limit;
+    host.blkio_weight = resources.blkio_weight.unwrap_or_default();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{describe, read, size_bytes};
+    use api::docker::host_config::HostConfig;
+    use engine::containers::ContainerSpec;
+    use serde_json::json;
+
+    #[test]
+    fn log_sizes_are_decimal() {
+        for (text, want) in [
+            ("10m", Some(10_000_000)),
+            ("1.5K", Some(1500)),
+            ("7", Some(7)),
+            ("2gb", Some(2_000_000_000)),
+            ("0", None),
+            ("-1", Some(0)),
+            ("-2", None),
+            ("1.x", None),
+            ("m", None),
+            ("10mm", None),
+            ("99999999999999t", None),
+        ] {
+            assert_eq!(size_bytes(text), want, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_was_read_is_shown_and_read_again_the_same() {
+        let host: HostConfig = serde_json::from_value(json!({
+            "NetworkMode": "host", "PidMode": "container:x", "IpcMode": "none", "UTSMode": "host", "CgroupnsMode": "host",
+            "RestartPolicy": {"Name": "on-failure", "MaximumRetryCount": 2}, "Memory": 7, "MemorySwap": -1, "OomScoreAdj": 5,
+            "CpuShares": 3, "CpuQuota": 4, "CpuPeriod": 5, "CpusetCpus": "0", "CpusetMems": "1", "PidsLimit": -1, "BlkioWeight": 9,
+            "SecurityOpt": ["no-new-privileges", "seccomp={}"], "MaskedPaths": [], "ReadonlyPaths": [], "ConsoleSize": [1, 2],
+            "CapAdd": ["ALL"], "CapDrop": ["CHOWN"], "GroupAdd": ["1"], "ReadonlyRootfs": true, "Privileged": true, "ShmSize": 99,
+            "Sysctls": {"net.x": "1"}, "Ulimits": [{"Name": "core", "Soft": 0, "Hard": -1}],
+            "Devices": [{"PathOnHost": "/dev/a", "PathInContainer": "/dev/b", "CgroupPermissions": "r"}],
+            "LogConfig": {"Type": "json-file", "Config": {"max-size": "5", "max-file": "2"}},
+        }))
+        .unwrap();
+        let mut spec = ContainerSpec::default();
+        read(host, &mut spec).unwrap();
+        let mut again = ContainerSpec::default();
+        read(describe(&spec), &mut again).unwrap();
+        assert_eq!(spec, again);
+        assert_ne!(spec, ContainerSpec::default());
+    }
+}
