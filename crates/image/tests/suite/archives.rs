@@ -225,6 +225,16 @@ fn wrong_archives_are_refused_and_leave_nothing() {
     };
     let plain = layer("one");
     let lying = Layout::new("docker.io/library/steel:v1", &[(gzip(&plain), GZIP, Digest::of(b"other"))]);
+    let manifest = |from: &'static str, to: &'static str| {
+        let layers = [(gzip(&plain), GZIP, Digest::of(&plain))];
+        let change = |text: String| {
+            assert!(text.contains(from), "{text}");
+            // The last one is the layer's.
+            let (before, after) = text.rsplit_once(from).unwrap();
+            format!("{before}{to}{after}")
+        };
+        Layout::with_manifest("docker.io/library/steel:v1", &layers, &change).archive()
+    };
     let hostile = Tarball::new().file("ok", "x").file("../out", "x").finish();
     let docker = |config_json: &[u8], manifest: &str| {
         Tarball::new()
@@ -289,6 +299,23 @@ fn wrong_archives_are_refused_and_leave_nothing() {
         ),
         ("config is damaged", bytes_changed(3), &["is not what its name says", "expected"]),
         ("layer is damaged", bytes_changed(4), &["is not what its name says", "expected"]),
+        (
+            "layer's size is wrong",
+            manifest("\"size\":", "\"size\":1"),
+            &["blobs/sha256/", "its descriptor says 1"],
+        ),
+        ("layer is encrypted", manifest("+gzip", "+gzip+encrypted"), &["layer 1/1", "+encrypted"]),
+        (
+            "layer is something else",
+            manifest(GZIP, "application/vnd.in-toto+json"),
+            &["layer 1/1", "in-toto"],
+        ),
+        ("manifest without layers", manifest("\"layers\"", "\"lairs\""), &["not a manifest"]),
+        (
+            "a chart, not an image",
+            manifest("application/vnd.oci.image.config.v1+json", "application/vnd.cncf.helm.config.v1+json"),
+            &["is not an image", "helm"],
+        ),
         ("layer lies about its content", lying.archive(), &["layer 1/1", "but the image says"]),
         (
             "layer wants out",

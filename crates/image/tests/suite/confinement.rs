@@ -19,23 +19,24 @@ pub(crate) fn marked(marker: &str) -> WorkerCommand {
 pub(crate) fn waiting(command: &WorkerCommand) -> u32 {
     let marker = command.arguments[0].to_str().unwrap();
     loop {
-        match process_with(marker) {
-            Some(pid) if waits_in_a_pipe(pid) => return pid,
-            _ => std::thread::yield_now(),
+        if let Some(pid) = processes_with(marker).into_iter().find(|pid| waits_in_a_pipe(*pid)) {
+            return pid;
         }
+        std::thread::yield_now();
     }
 }
 
-/// A process with that word among its arguments.
-pub(crate) fn process_with(word: &str) -> Option<u32> {
+/// The processes with that word among their arguments.
+pub(crate) fn processes_with(word: &str) -> Vec<u32> {
     let processes = fs::read_dir("/proc").unwrap().flatten();
-    processes.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok()).find(|pid| {
+    let has_word = |pid: &u32| {
         let cmdline = fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
         cmdline.split('\0').any(|argument| argument == word)
-    })
+    };
+    processes.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok()).filter(has_word).collect()
 }
 
-fn waits_in_a_pipe(pid: u32) -> bool {
+pub(crate) fn waits_in_a_pipe(pid: u32) -> bool {
     fs::read_to_string(format!("/proc/{pid}/wchan")).is_ok_and(|channel| channel.contains("pipe_read"))
 }
 

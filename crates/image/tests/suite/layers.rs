@@ -106,6 +106,26 @@ fn a_directory_in_place_of_what_a_whiteout_hid_is_empty() {
 }
 
 #[test]
+fn what_an_opaque_directory_hides_is_not_found_again() {
+    let sandbox = Sandbox::new();
+    let new = Tarball::new;
+    let base = new()
+        .add(&Header { mode: 0o700, ..Header::new(b'5', "e/sub") }, b"")
+        .file("e/f", "1")
+        .file("z/f", "1");
+    // Another directory in between, so that nothing is remembered of the first visit.
+    let top = new().file("e/.wh..wh..opq", "").file("z/g", "2").file("e/sub/new", "2");
+    let view = mounted(&sandbox, &[base.clone(), top.clone()]);
+    assert_eq!(view.paths(), ["e", "e/sub", "e/sub/new", "z", "z/f", "z/g"]);
+    let mode = fs::metadata(view.root.join("e/sub")).unwrap().mode() & 0o777;
+    assert_eq!(mode, 0o755, "a new directory, not the hidden one");
+    view.unmount(&sandbox);
+    let link = top.hard_link("e/h", "e/f");
+    let error = sandbox.load(&docker_archive("x:1", &[base.finish(), link.finish()])).unwrap_err();
+    assert!(error.chain().contains("\"e/f\" does not exist"), "{}", error.chain());
+}
+
+#[test]
 fn an_opaque_root_hides_every_layer() {
     let sandbox = Sandbox::new();
     let new = Tarball::new;
@@ -183,13 +203,13 @@ fn a_layer_writes_through_the_links_of_lower_layers_inside_the_root() {
     let base = new()
         .directory("usr/lib")
         .symlink("lib", "usr/lib")
-        .symlink("abs", "/usr/lib")
+        .symlink("d/abs", "/usr/lib")
         .symlink("out", "../../../etc");
-    let top = new().file("lib/a", "2").file("abs/b", "2").file("out/c", "2");
+    let top = new().file("lib/a", "2").file("d/abs/b", "2").file("out/c", "2");
     let view = mounted(&sandbox, &[base, top]);
     assert_eq!(
         view.paths(),
-        ["abs", "etc", "etc/c", "lib", "out", "usr", "usr/lib", "usr/lib/a", "usr/lib/b"]
+        ["d", "d/abs", "etc", "etc/c", "lib", "out", "usr", "usr/lib", "usr/lib/a", "usr/lib/b"]
     );
     sandbox.check_canary("links");
     view.unmount(&sandbox);

@@ -188,6 +188,15 @@ pub(crate) struct Layout {
 impl Layout {
     /// An OCI layout of one image; each layer is a blob with its media type and the digest of its plain tar.
     pub(crate) fn new(name: &str, layers: &[(Vec<u8>, &str, Digest)]) -> Layout {
+        Layout::with_manifest(name, layers, &|manifest| manifest)
+    }
+
+    /// As [`Layout::new`], with another manifest than the right one.
+    pub(crate) fn with_manifest(
+        name: &str,
+        layers: &[(Vec<u8>, &str, Digest)],
+        change: &dyn Fn(String) -> String,
+    ) -> Layout {
         let blob = |bytes: &[u8]| (format!("blobs/sha256/{}", Digest::of(bytes).hex()), bytes.to_vec());
         let descriptor = |kind: &str, bytes: &[u8]| {
             format!(r#"{{"mediaType":"{kind}","digest":"{}","size":{}}}"#, Digest::of(bytes), bytes.len())
@@ -195,15 +204,15 @@ impl Layout {
         let diff_ids: Vec<Digest> = layers.iter().map(|(_, _, diff_id)| diff_id.clone()).collect();
         let config = config(&diff_ids, "");
         let layer_list: Vec<String> = layers.iter().map(|(bytes, kind, _)| descriptor(kind, bytes)).collect();
-        let manifest = format!(
+        let manifest = change(format!(
             r#"{{"schemaVersion":2,"config":{},"layers":[{}]}}"#,
             descriptor("application/vnd.oci.image.config.v1+json", &config),
             layer_list.join(",")
-        );
+        ));
         let entry = descriptor("application/vnd.oci.image.manifest.v1+json", manifest.as_bytes());
-        let annotated =
-            entry.replacen('{', &format!(r#"{{"annotations":{{"io.containerd.image.name":"{name}"}},"#), 1);
-        let index = format!(r#"{{"schemaVersion":2,"manifests":[{annotated}]}}"#);
+        let annotations = format!(r#"{{"annotations":{{"io.containerd.image.name":"{name}"}},"#);
+        let index =
+            format!(r#"{{"schemaVersion":2,"manifests":[{}]}}"#, entry.replacen('{', &annotations, 1));
         let mut members = vec![
             ("oci-layout".to_owned(), br#"{"imageLayoutVersion":"1.0.0"}"#.to_vec()),
             ("index.json".to_owned(), index.into_bytes()),
