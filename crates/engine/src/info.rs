@@ -83,7 +83,7 @@ impl Engine {
             images: self.count_images()?,
             snapshotter: SNAPSHOTTER.into(),
             backing_file_system: rustix::fs::statfs(&self.config.root)
-                .map_or(String::new(), |stat| file_system(i64::from(stat.f_type))),
+                .map_or(String::new(), |stat| file_system(stat.f_type)),
             root: self.config.root.display().to_string(),
             hostname: uname(rustix::system::Uname::nodename),
             kernel_version: uname(rustix::system::Uname::release),

@@ -1,6 +1,11 @@
 //! The engine on the real kernel, with real shims.
 //!
 //! Needs root and the executables beside this one: `cargo build -p shim -p corten` first.
+#![allow(
+    clippy::unwrap_used,
+    clippy::too_many_lines,
+    reason = "helpers of tests may do what tests may; a table of cases is as long as it is"
+)]
 
 #[path = "suite/host.rs"]
 mod host;

@@ -89,17 +89,17 @@ mod tests {
     #[test]
     fn entrypoint_and_command_are_merged_as_docker_does() {
         // image entrypoint, image command, client entrypoint, client command, what runs
-        let cases: [(Option<&str>, Option<&str>, Option<&str>, Option<&str>, Option<&str>); 8] = [
-            (None, Some("sh"), None, None, Some("sh")),
-            (None, Some("sh"), None, Some("ls -l"), Some("ls -l")),
-            (Some("/init"), Some("a b"), None, None, Some("/init a b")),
-            (Some("/init"), Some("a b"), None, Some("c"), Some("/init c")),
-            (Some("/init"), Some("a b"), Some("echo"), None, Some("echo")),
-            (Some("/init"), Some("a b"), Some("echo"), Some("x"), Some("echo x")),
-            (Some("/init"), Some("a b"), Some(""), Some("x"), Some("x")),
-            (None, None, None, None, None),
+        let cases: [[Option<&str>; 5]; 8] = [
+            [None, Some("sh"), None, None, Some("sh")],
+            [None, Some("sh"), None, Some("ls -l"), Some("ls -l")],
+            [Some("/init"), Some("a b"), None, None, Some("/init a b")],
+            [Some("/init"), Some("a b"), None, Some("c"), Some("/init c")],
+            [Some("/init"), Some("a b"), Some("echo"), None, Some("echo")],
+            [Some("/init"), Some("a b"), Some("echo"), Some("x"), Some("echo x")],
+            [Some("/init"), Some("a b"), Some(""), Some("x"), Some("x")],
+            [None, None, None, None, None],
         ];
-        for (image_entrypoint, image_command, entrypoint, command, expected) in cases {
+        for [image_entrypoint, image_command, entrypoint, command, expected] in cases {
             let image = RuntimeConfig {
                 entrypoint: words(image_entrypoint),
                 cmd: words(image_command),

@@ -5,108 +5,18 @@ use crate::error::{Error, Result};
 /// Longest name: it becomes a host name's neighbour in too many places to be unbounded.
 const MAX_LENGTH: usize = 255;
 
-const ADJECTIVES: [&str; 48] = [
-    "amber",
-    "annealed",
-    "balanced",
-    "bold",
-    "bright",
-    "brisk",
-    "burnished",
-    "calm",
-    "cast",
-    "clever",
-    "cobalt",
-    "copper",
-    "crisp",
-    "daring",
-    "deep",
-    "ductile",
-    "earnest",
-    "fluent",
-    "forged",
-    "frank",
-    "gentle",
-    "gilded",
-    "golden",
-    "hardened",
-    "honest",
-    "humble",
-    "iron",
-    "keen",
-    "lively",
-    "lucid",
-    "malleable",
-    "mellow",
-    "modest",
-    "molten",
-    "nimble",
-    "patient",
-    "polished",
-    "quiet",
-    "riveted",
-    "rolled",
-    "rugged",
-    "sincere",
-    "sturdy",
-    "supple",
-    "tempered",
-    "tireless",
-    "warm",
-    "weathered",
-];
+const ADJECTIVES: &str = "\
+    amber annealed balanced bold bright brisk burnished calm cast clever cobalt copper crisp daring deep \
+    ductile earnest fluent forged frank gentle gilded golden hardened honest humble iron keen lively \
+    lucid malleable mellow modest molten nimble patient polished quiet riveted rolled rugged sincere \
+    sturdy supple tempered tireless warm weathered";
 
 /// Engineers, metallurgists, computer scientists.
-const SURNAMES: [&str; 48] = [
-    "ada",
-    "aho",
-    "bell",
-    "bessemer",
-    "boole",
-    "brunel",
-    "cerf",
-    "codd",
-    "cort",
-    "curie",
-    "darby",
-    "diesel",
-    "dijkstra",
-    "edison",
-    "eiffel",
-    "emeagwali",
-    "faraday",
-    "floyd",
-    "gauss",
-    "godel",
-    "goldberg",
-    "hamilton",
-    "hoare",
-    "hopper",
-    "huntsman",
-    "kilby",
-    "knuth",
-    "krupp",
-    "lamarr",
-    "lamport",
-    "liskov",
-    "lovelace",
-    "maxwell",
-    "meitner",
-    "naur",
-    "noether",
-    "perlman",
-    "ritchie",
-    "roebling",
-    "shannon",
-    "siemens",
-    "sutherland",
-    "tesla",
-    "thompson",
-    "turing",
-    "watt",
-    "wilkes",
-    "wirth",
-];
+const SURNAMES: &str = "\
+    ada aho bell bessemer boole brunel cerf codd cort curie darby diesel dijkstra edison eiffel \
+    emeagwali faraday floyd gauss godel goldberg hamilton hoare hopper huntsman kilby knuth krupp lamarr \
+    lamport liskov lovelace maxwell meitner naur noether perlman ritchie roebling shannon siemens \
+    sutherland tesla thompson turing watt wilkes wirth";
 
 /// Checks a name that a client gives; a leading slash is Docker's habit and goes.
 pub(crate) fn parse(name: &str) -> Result<&str> {
@@ -124,12 +34,17 @@ pub(crate) fn parse(name: &str) -> Result<&str> {
 
 /// A name made of `random`; `attempt` counts the names before it that were taken.
 pub(crate) fn generate(random: u64, attempt: u32) -> String {
-    let pick = |shift: u32, length: usize| (random >> shift) as usize % length;
-    let name = format!("{}_{}", ADJECTIVES[pick(0, ADJECTIVES.len())], SURNAMES[pick(32, SURNAMES.len())]);
+    let name = format!("{}_{}", pick(ADJECTIVES, random), pick(SURNAMES, random >> 32));
     match attempt {
         0..=2 => name,
         _ => format!("{name}{}", random >> 44),
     }
+}
+
+fn pick(words: &'static str, random: u64) -> &'static str {
+    let words: Vec<&str> = words.split_whitespace().collect();
+    let index = random % words.len() as u64;
+    words[usize::try_from(index).expect("an index of a short list")]
 }
 
 #[cfg(test)]

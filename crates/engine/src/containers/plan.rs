@@ -217,9 +217,9 @@ fn mounts(spec: &ContainerSpec, around: &Surroundings) -> Vec<SpecMount> {
             mount.options = ["rbind", "rprivate", "nosuid", "nodev", "noexec"].map(str::to_owned).into();
         }
     }
-    mounts.retain(|mount| {
-        !asked.contains(&mount.destination) && !(mount.destination == "/dev/shm" && spec.ipc == IpcMode::None)
-    });
+    let has_no_shm = spec.ipc == IpcMode::None;
+    mounts.retain(|mount| !asked.contains(&mount.destination));
+    mounts.retain(|mount| !has_no_shm || mount.destination != "/dev/shm");
     let files = [
         ("/etc/hostname", &around.etc.hostname),
         ("/etc/hosts", &around.etc.hosts),

@@ -164,7 +164,7 @@ impl Engine {
             return Err(Error::Conflict(format!("Container {} is already paused", record.id)));
         }
         record.task()?.pause().await?;
-        self.set_state(record, "pause", |run| State::Paused(run));
+        self.set_state(record, "pause", State::Paused);
         Ok(())
     }
 
@@ -175,7 +175,7 @@ impl Engine {
             return Err(Error::Conflict(format!("Container {} is not paused", record.id)));
         }
         record.task()?.resume().await?;
-        self.set_state(record, "unpause", |run| State::Running(run));
+        self.set_state(record, "unpause", State::Running);
         Ok(())
     }
 

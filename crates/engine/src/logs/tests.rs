@@ -37,7 +37,7 @@ impl Writer {
             self.count = 0;
         }
         let mut file = fs::OpenOptions::new().create(true).append(true).open(path).unwrap();
-        let stream = if number % 2 == 0 { "stdout" } else { "stderr" };
+        let stream = if number.is_multiple_of(2) { "stdout" } else { "stderr" };
         let line = format!(
             "{{\"log\":\"{number}\\n\",\"stream\":\"{stream}\",\"time\":\"1970-01-01T00:00:00.{number:09}Z\"}}\n"
         );

@@ -5,7 +5,7 @@
 //! attributes.
 
 use std::collections::HashMap;
-use std::ffi::{CString, OsStr};
+use std::ffi::{CStr, CString, OsStr};
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -71,11 +71,11 @@ impl Copier {
                 continue;
             }
             let stat = fs::statat(&level.source, name, AtFlags::SYMLINK_NOFOLLOW)?;
-            let path = level.path.join(OsStr::from_bytes(name.to_bytes()));
             if FileType::from_raw_mode(stat.st_mode) != FileType::Directory {
-                self.entry(level.source.as_fd(), level.target.as_fd(), name, &stat, path)?;
+                self.entry(level, name, &stat)?;
                 continue;
             }
+            let path = level.path_of(name);
             let source = fs::openat(&level.source, name, DIRECTORY, Mode::empty())?;
             fs::mkdirat(&level.target, name, Mode::RWXU)?;
             let target = fs::openat(&level.target, name, DIRECTORY, Mode::empty())?;
@@ -87,22 +87,16 @@ impl Copier {
         Ok(())
     }
 
-    fn entry(
-        &mut self,
-        source: BorrowedFd<'_>,
-        target: BorrowedFd<'_>,
-        name: &std::ffi::CStr,
-        stat: &Stat,
-        path: PathBuf,
-    ) -> io::Result<()> {
-        let kind = FileType::from_raw_mode(stat.st_mode);
+    /// Copies what is not a directory.
+    fn entry(&mut self, level: &Level, name: &CStr, stat: &Stat) -> io::Result<()> {
+        let (source, target) = (level.source.as_fd(), level.target.as_fd());
         if stat.st_nlink > 1 {
             if let Some(first) = self.links.get(&(stat.st_dev, stat.st_ino)) {
                 return Ok(fs::linkat(&self.root, first.as_path(), target, name, AtFlags::empty())?);
             }
-            self.links.insert((stat.st_dev, stat.st_ino), path);
+            self.links.insert((stat.st_dev, stat.st_ino), level.path_of(name));
         }
-        match kind {
+        match FileType::from_raw_mode(stat.st_mode) {
             FileType::RegularFile => {
                 let flags = OFlags::NOFOLLOW | OFlags::CLOEXEC;
                 let from =
@@ -133,10 +127,15 @@ impl Level {
     fn open(source: OwnedFd, target: OwnedFd, stat: Stat, path: PathBuf) -> io::Result<Level> {
         Ok(Level { entries: Dir::read_from(&source)?, source, target, stat, path })
     }
+
+    /// Of an entry, below the target.
+    fn path_of(&self, name: &CStr) -> PathBuf {
+        self.path.join(OsStr::from_bytes(name.to_bytes()))
+    }
 }
 
 /// Owner, mode and times of an entry, or with an empty name of the directory itself.
-fn set_metadata(directory: BorrowedFd<'_>, name: &std::ffi::CStr, stat: &Stat) -> io::Result<()> {
+fn set_metadata(directory: BorrowedFd<'_>, name: &CStr, stat: &Stat) -> io::Result<()> {
     let (owner, group) = (Uid::from_raw(stat.st_uid), Gid::from_raw(stat.st_gid));
     let times = Timestamps {
         last_access: Timespec { tv_sec: stat.st_atime, tv_nsec: nanoseconds(stat.st_atime_nsec) },

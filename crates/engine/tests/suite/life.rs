@@ -23,7 +23,7 @@ fn a_container_is_created_started_waited_for_and_removed() {
     with_host(async |host| {
         let containers = host.engine().containers();
         let id = host.create("first", "echo hello; exit 7").await;
-        assert_eq!(status(&host, "first").await, Status::Created);
+        assert_eq!(status(host, "first").await, Status::Created);
         let exit = containers.wait("first", WaitCondition::NextExit).await.unwrap();
         assert!(containers.start("first").await.unwrap());
         assert_eq!(exit.await.code, 7);
@@ -151,7 +151,7 @@ fn a_paused_container_stands_still_and_can_still_be_stopped() {
         let containers = host.engine().containers();
         host.run("still", "sleep 1000").await;
         containers.pause("still").await.unwrap();
-        assert_eq!(status(&host, "still").await, Status::Paused);
+        assert_eq!(status(host, "still").await, Status::Paused);
         assert!(containers.pause("still").await.is_err());
         assert!(
             host.engine()
@@ -161,10 +161,10 @@ fn a_paused_container_stands_still_and_can_still_be_stopped() {
                 .is_err()
         );
         containers.unpause("still").await.unwrap();
-        assert_eq!(status(&host, "still").await, Status::Running);
+        assert_eq!(status(host, "still").await, Status::Running);
         containers.pause("still").await.unwrap();
         containers.stop("still", Some(0), None).await.unwrap();
-        assert_eq!(status(&host, "still").await, Status::Exited);
+        assert_eq!(status(host, "still").await, Status::Exited);
     });
 }
 
@@ -323,7 +323,7 @@ fn policies_restart_until_somebody_stops_it() {
         })
         .await;
         containers.stop("phoenix", Some(0), None).await.unwrap();
-        host.until("it stays down", async || status(&host, "phoenix").await == Status::Exited).await;
+        host.until("it stays down", async || status(host, "phoenix").await == Status::Exited).await;
         let count = containers.inspect("phoenix").await.unwrap().restart_count;
         tokio::time::sleep(Duration::from_millis(900)).await;
         assert_eq!(containers.inspect("phoenix").await.unwrap().restart_count, count);
@@ -332,13 +332,13 @@ fn policies_restart_until_somebody_stops_it() {
         };
         host.create_with("thrice", "exit 5", failure).await;
         containers.start("thrice").await.unwrap();
-        host.until("it gave up", async || status(&host, "thrice").await == Status::Exited).await;
+        host.until("it gave up", async || status(host, "thrice").await == Status::Exited).await;
         let seen = containers.inspect("thrice").await.unwrap();
         assert_eq!((seen.restart_count, seen.state.exit_code), (2, 5));
         host.create_with("content", "exit 0", failure).await;
         containers.start("content").await.unwrap();
         host.wait("content", WaitCondition::NotRunning).await;
-        assert_eq!(status(&host, "content").await, Status::Exited);
+        assert_eq!(status(host, "content").await, Status::Exited);
     });
 }
 
