@@ -41,6 +41,9 @@ pub struct Container {
     exit: Option<Exit>,
 }
 
+/// A killed process ends at once unless it hangs in the kernel, or processes of its pid namespace are not reaped.
+const DESTROY_TIMEOUT: Timespec = Timespec { tv_sec: 10, tv_nsec: 0 };
+
 /// A first process that waits, as [`crate::create`] made it.
 pub(crate) struct Waiting {
     pub(crate) child: Child,
@@ -216,9 +219,17 @@ impl Container {
     }
 
     /// Kills what is left and removes the cgroup; then lets go of the root file system, which may take long.
+    ///
+    /// Reap the processes of [`Container::exec`] first, or at least concurrently: the kernel does not let the first
+    /// process of a pid namespace end before all others in it are reaped, and only their parent, the caller, can do that.
     pub fn destroy(mut self) -> Result<()> {
+        // By its descriptor too: a privileged process may have moved it to another cgroup.
+        let _ = pidfd::send_signal(self.pidfd.as_fd(), SIGKILL);
         let killed = self.cgroup.kill_all();
-        if killed.is_ok() && self.exit.is_none() {
+        if self.exit.is_none() {
+            if !self.has_ended(DESTROY_TIMEOUT)? {
+                return Err(Error::StillRunning { id: self.id });
+            }
             // A zombie would keep its cgroup. If it is not our child somebody else reaps it.
             match pidfd::wait(self.pidfd.as_fd()) {
                 Ok(_) | Err(Errno::CHILD) => {}
@@ -274,11 +285,15 @@ impl Container {
 
     /// Fails once the first process has ended, reaped or not.
     pub(crate) fn must_run(&self) -> Result<()> {
-        let mut polled = [PollFd::new(&self.pidfd, PollFlags::IN)];
         let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
+        if self.exit.is_some() || self.has_ended(at_once)? { Err(self.not_running()) } else { Ok(()) }
+    }
+
+    fn has_ended(&self, timeout: Timespec) -> Result<bool> {
+        let mut polled = [PollFd::new(&self.pidfd, PollFlags::IN)];
         let ended =
-            rustix::event::poll(&mut polled, Some(&at_once)).map_err(cannot("look at the process"))?;
-        if self.exit.is_some() || ended > 0 { Err(self.not_running()) } else { Ok(()) }
+            rustix::event::poll(&mut polled, Some(&timeout)).map_err(cannot("look at the process"))?;
+        Ok(ended > 0)
     }
 
     fn not_running(&self) -> Error {

@@ -39,6 +39,8 @@ pub enum Error {
     Step { step: String, source: Errno },
     #[error("container `{id}` is not running")]
     NotRunning { id: String },
+    #[error("a process of container `{id}` does not end")]
+    StillRunning { id: String },
     #[error("container `{id}` is paused")]
     Paused { id: String },
     #[error(
@@ -68,9 +70,10 @@ impl Error {
                 }
                 _ => Code::Internal,
             },
-            Error::AlreadyStarted { .. } | Error::NotRunning { .. } | Error::Paused { .. } => {
-                Code::FailedPrecondition
-            }
+            Error::AlreadyStarted { .. }
+            | Error::NotRunning { .. }
+            | Error::Paused { .. }
+            | Error::StillRunning { .. } => Code::FailedPrecondition,
             Error::Died { .. } => Code::ResourceExhausted,
             Error::Cgroup { source, .. } => source.code(),
             Error::Seccomp { source } => source.code(),

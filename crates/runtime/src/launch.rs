@@ -98,6 +98,9 @@ fn failure(plan: &Plan, number: usize, errno: Errno) -> Error {
                 mount.target.to_string_lossy()
             ),
         },
+        Some(Step::Directory(path) | Step::RetryDirectory(path)) if errno == Errno::XDEV => Error::Invalid {
+            what: format!("working directory `{}` is outside the container", path.to_string_lossy()),
+        },
         Some(step) => Error::Step { step: step.to_string(), source: errno },
         None => Error::Step { step: "prepare the process".into(), source: errno },
     }

@@ -16,7 +16,7 @@ use crate::plan::{Open, Plan, StdioPlan};
 use crate::stdio::{Stdio, TerminalSize};
 
 /// statfs(2): `DEVPTS_SUPER_MAGIC`.
-const DEVPTS_MAGIC: i64 = 0x1cd1;
+const DEVPTS_MAGIC: rustix::fs::FsWord = 0x1cd1;
 
 /// What the caller has already opened.
 pub(crate) struct Given<'a> {
@@ -152,7 +152,7 @@ fn devpts_inside(root: BorrowedFd<'_>) -> Result<OwnedFd> {
     let directory = OFlags::RDONLY | OFlags::DIRECTORY;
     let devpts = path::open_in_root(root, c"dev/pts", directory).map_err(cannot(what))?;
     let kind = rustix::fs::fstatfs(&devpts).map_err(cannot(what))?.f_type;
-    if i64::from(kind) != DEVPTS_MAGIC {
+    if kind != DEVPTS_MAGIC {
         return Err(cannot(what)(Errno::NODEV));
     }
     Ok(devpts)

@@ -136,6 +136,16 @@ fn the_working_directory_cannot_be_a_descriptor_of_the_host() {
 }
 
 #[test]
+fn the_working_directory_must_be_below_the_root() {
+    let mut image = Image::new();
+    image.linux().namespaces.retain(|namespace| namespace.kind != oci::runtime_spec::NamespaceKind::Pid);
+    let cwd = format!("/proc/{}/root", std::process::id());
+    image.process().cwd = cwd.clone();
+    let message = chain(&image.refused());
+    assert_eq!(message, format!("working directory `{cwd}` is outside the container"));
+}
+
+#[test]
 fn the_working_directory_is_made_only_when_asked() {
     let mut image = Image::new();
     image.process().cwd = "/a/b/c".into();

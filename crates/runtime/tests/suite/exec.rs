@@ -150,6 +150,19 @@ fn exec_into_a_paused_container_is_refused() {
 }
 
 #[test]
+fn a_process_that_is_being_made_cannot_be_looked_into() {
+    // Until execve it is a copy of its parent: memory, descriptors and the path to the host's executable.
+    let mut image = Image::new();
+    let mut running = image.args(&["/bin/sleep", "1000"]).create();
+    for path in ["/proc/1/exe", "/proc/1/cwd", "/proc/1/fd/0"] {
+        let process = running.process(&["/bin/readlink", path]);
+        assert_eq!(running.try_exec(&process, None).unwrap().stdout, "", "{path}");
+    }
+    running.container().start().unwrap();
+    assert_eq!(running.sh("readlink /proc/1/exe"), "/bin/busybox\n");
+}
+
+#[test]
 fn a_removed_null_device_does_not_hand_out_the_hosts() {
     let mut image = Image::new();
     let mut running = image.sleeper();

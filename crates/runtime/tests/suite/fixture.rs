@@ -25,22 +25,26 @@ const APPLETS: [&str; 34] = [
     "sort", "stat", "stty", "test", "touch", "true", "tty", "umount",
 ];
 
+/// A file that only the image has. Scripts look for it first: should the code under test run one on the host, it must not
+/// do there what it would do in a container.
+const MARK: &str = "etc/is-a-container";
+
 const SHM_BYTES: u64 = 1 << 20;
 
 /// An image on disk and the specification that is built up for one container of it.
-pub struct Image {
+pub(crate) struct Image {
     directory: tempfile::TempDir,
     name: String,
-    pub spec: Spec,
-    pub default_rlimits: Vec<String>,
-    pub ensure_cwd: bool,
+    pub(crate) spec: Spec,
+    pub(crate) default_rlimits: Vec<String>,
+    pub(crate) ensure_cwd: bool,
 }
 
 impl Image {
-    pub fn new() -> Image {
+    pub(crate) fn new() -> Image {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let name = format!("{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
-        let directory = tempfile::Builder::new().prefix("corten-test-").tempdir().unwrap();
+        let directory = tempfile::Builder::new().prefix("corten-test-image-").tempdir().unwrap();
         for child in ["image/bin", "image/etc", "image/tmp", "upper", "work"] {
             fs::create_dir_all(directory.path().join(child)).unwrap();
         }
@@ -49,23 +53,24 @@ impl Image {
         for applet in APPLETS {
             symlink("busybox", image.join("bin").join(applet)).unwrap();
         }
+        fs::write(image.join(MARK), "").unwrap();
         let spec = spec(&name);
         Image { directory, name, spec, default_rlimits: Vec::new(), ensure_cwd: false }
     }
 
     /// A file or directory of the image.
-    pub fn path(&self, path: &str) -> PathBuf {
+    pub(crate) fn path(&self, path: &str) -> PathBuf {
         self.directory.path().join("image").join(path.trim_start_matches('/'))
     }
 
     /// A new directory on the host, beside the image.
-    pub fn host_directory(&self, name: &str) -> PathBuf {
+    pub(crate) fn host_directory(&self, name: &str) -> PathBuf {
         let path = self.directory.path().join(name);
         fs::create_dir_all(&path).unwrap();
         path
     }
 
-    pub fn cgroup(&self) -> String {
+    pub(crate) fn cgroup(&self) -> String {
         self.linux_ref().cgroups_path.clone()
     }
 
@@ -73,21 +78,27 @@ impl Image {
         self.spec.linux.as_ref().unwrap()
     }
 
-    pub fn linux(&mut self) -> &mut Linux {
+    pub(crate) fn linux(&mut self) -> &mut Linux {
         self.spec.linux.as_mut().unwrap()
     }
 
-    pub fn process(&mut self) -> &mut Process {
+    pub(crate) fn process(&mut self) -> &mut Process {
         self.spec.process.as_mut().unwrap()
     }
 
-    pub fn args(&mut self, args: &[&str]) -> &mut Image {
+    pub(crate) fn args(&mut self, args: &[&str]) -> &mut Image {
         self.process().args = args.iter().map(ToString::to_string).collect();
         self
     }
 
     /// Adds a mount.
-    pub fn mount(&mut self, kind: &str, source: &Path, destination: &str, options: &[&str]) -> &mut Image {
+    pub(crate) fn mount(
+        &mut self,
+        kind: &str,
+        source: &Path,
+        destination: &str,
+        options: &[&str],
+    ) -> &mut Image {
         self.spec.mounts.push(SpecMount {
             destination: destination.into(),
             kind: kind.into(),
@@ -97,7 +108,7 @@ impl Image {
         self
     }
 
-    pub fn rootfs(&self) -> Rootfs {
+    pub(crate) fn rootfs(&self) -> Rootfs {
         let at = |name: &str| self.directory.path().join(name).display().to_string();
         Rootfs::mount(&[Mount {
             kind: "overlay".into(),
@@ -113,7 +124,7 @@ impl Image {
         .unwrap()
     }
 
-    pub fn try_create(&self, stdio: Stdio) -> runtime::Result<Created> {
+    pub(crate) fn try_create(&self, stdio: Stdio) -> runtime::Result<Created> {
         // An overlay that was volatile remembers it, so that nobody trusts it; here nobody does.
         let _ = fs::remove_dir_all(self.directory.path().join("work/work/incompat"));
         runtime::create(Create {
@@ -127,85 +138,96 @@ impl Image {
     }
 
     /// Why it cannot be created; checks that nothing was left.
-    pub fn refused(&self) -> runtime::Error {
+    pub(crate) fn refused(&self) -> runtime::Error {
         let error = self.try_create(Stdio::Null).expect_err("it must be refused");
         assert_nothing_left(self);
         error
     }
 
-    /// Creates and starts it.
-    pub fn start(&self) -> Running<'_> {
+    /// Creates it, with pipes.
+    pub(crate) fn create(&self) -> Running<'_> {
         let (pipes, stdout, stderr) = pipes(None);
-        let Created { mut container, warnings, .. } =
-            self.try_create(pipes).unwrap_or_else(|e| panic!("{}", chain(&e)));
-        container.start().unwrap_or_else(|e| panic!("{}", chain(&e)));
-        Running { image: self, container: Some(container), stdout, stderr, warnings }
+        let created = self.try_create(pipes).unwrap_or_else(|e| panic!("{}", chain(&e)));
+        Running {
+            image: self,
+            container: Some(created.container),
+            stdout,
+            stderr,
+            warnings: created.warnings,
+        }
+    }
+
+    /// Creates and starts it.
+    pub(crate) fn start(&self) -> Running<'_> {
+        let mut running = self.create();
+        running.container().start().unwrap_or_else(|e| panic!("{}", chain(&e)));
+        running
     }
 
     /// Runs a shell script to its end and returns what it printed; it must succeed.
-    pub fn sh(&mut self, script: &str) -> String {
-        let output = self.args(&["/bin/sh", "-c", script]).run();
+    pub(crate) fn sh(&mut self, script: &str) -> String {
+        let output = self.args(&["/bin/sh", "-c", &guarded(script)]).run();
         assert_eq!(output.exit, Exit::Code(0), "{script}: {output:?}");
         output.stdout
     }
 
-    pub fn run(&self) -> Output {
+    pub(crate) fn run(&self) -> Output {
         self.start().finish()
     }
 
     /// Runs something that stays until it is killed.
-    pub fn sleeper(&mut self) -> Running<'_> {
+    pub(crate) fn sleeper(&mut self) -> Running<'_> {
         self.args(&["/bin/sleep", "1000"]).start()
     }
 }
 
 /// A started container.
-pub struct Running<'a> {
+pub(crate) struct Running<'a> {
     image: &'a Image,
-    pub container: Option<Container>,
+    pub(crate) container: Option<Container>,
     stdout: File,
     stderr: File,
-    pub warnings: Vec<Warning>,
+    pub(crate) warnings: Vec<Warning>,
 }
 
 /// What a process printed and how it ended.
 #[derive(Debug)]
-pub struct Output {
-    pub stdout: String,
-    pub stderr: String,
-    pub exit: Exit,
-    pub warnings: Vec<Warning>,
+pub(crate) struct Output {
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+    pub(crate) exit: Exit,
+    pub(crate) warnings: Vec<Warning>,
 }
 
 impl Running<'_> {
-    pub fn container(&mut self) -> &mut Container {
+    pub(crate) fn container(&mut self) -> &mut Container {
         self.container.as_mut().unwrap()
     }
 
-    pub fn cgroup(&self) -> String {
+    pub(crate) fn cgroup(&self) -> String {
         self.image.cgroup()
     }
 
     /// Reads until it ends.
-    pub fn finish(mut self) -> Output {
+    pub(crate) fn finish(mut self) -> Output {
         let (stdout, stderr) = (read(&mut self.stdout), read(&mut self.stderr));
         let exit = self.wait();
         Output { stdout, stderr, exit, warnings: std::mem::take(&mut self.warnings) }
     }
 
-    pub fn wait(&mut self) -> Exit {
+    pub(crate) fn wait(&mut self) -> Exit {
         let container = self.container();
         until_readable(container.pidfd());
         container.try_wait().unwrap().expect("its pidfd is readable")
     }
 
     /// A process like the first one, with other arguments.
-    pub fn process(&self, args: &[&str]) -> Process {
+    pub(crate) fn process(&self, args: &[&str]) -> Process {
         let args = args.iter().map(ToString::to_string).collect();
         Process { args, ..self.image.spec.process.clone().unwrap() }
     }
 
-    pub fn try_exec(&mut self, process: &Process, input: Option<&[u8]>) -> runtime::Result<Output> {
+    pub(crate) fn try_exec(&mut self, process: &Process, input: Option<&[u8]>) -> runtime::Result<Output> {
         let (stdio, mut stdout, mut stderr) = pipes(input);
         let request = Exec { process, stdio, default_rlimits: &[], privileged: false };
         let process = self.container().exec(request)?;
@@ -216,8 +238,8 @@ impl Running<'_> {
     }
 
     /// Runs a shell script in the container; it must succeed.
-    pub fn sh(&mut self, script: &str) -> String {
-        let process = self.process(&["/bin/sh", "-c", script]);
+    pub(crate) fn sh(&mut self, script: &str) -> String {
+        let process = self.process(&["/bin/sh", "-c", &guarded(script)]);
         let output = self.try_exec(&process, None).unwrap_or_else(|e| panic!("{}", chain(&e)));
         assert_eq!(output.exit, Exit::Code(0), "{script}: {output:?}");
         output.stdout
@@ -227,16 +249,17 @@ impl Running<'_> {
 impl Drop for Running<'_> {
     fn drop(&mut self) {
         if let Some(container) = self.container.take() {
-            container.destroy().unwrap_or_else(|e| panic!("{}", chain(&e)));
-        }
-        if !std::thread::panicking() {
-            assert_nothing_left(self.image);
+            let destroyed = container.destroy();
+            if !std::thread::panicking() {
+                destroyed.unwrap_or_else(|e| panic!("{}", chain(&e)));
+                assert_nothing_left(self.image);
+            }
         }
     }
 }
 
 /// Mounts and cgroups that mention this image; processes would keep both.
-pub fn assert_nothing_left(image: &Image) {
+pub(crate) fn assert_nothing_left(image: &Image) {
     let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
     let directory = image.directory.path().display().to_string();
     assert!(!mounts.contains(&directory), "a mount is left:\n{mounts}");
@@ -247,7 +270,7 @@ pub fn assert_nothing_left(image: &Image) {
 }
 
 /// The container's ends of three pipes, and ours of the two that it writes.
-pub fn pipes(input: Option<&[u8]>) -> (Stdio, File, File) {
+pub(crate) fn pipes(input: Option<&[u8]>) -> (Stdio, File, File) {
     let pipe = || pipe_with(PipeFlags::CLOEXEC).unwrap();
     let (stdout, container_stdout) = pipe();
     let (stderr, container_stderr) = pipe();
@@ -260,29 +283,48 @@ pub fn pipes(input: Option<&[u8]>) -> (Stdio, File, File) {
     (stdio, stdout.into(), stderr.into())
 }
 
-pub const TERMINAL: Stdio = Stdio::Terminal { size: TerminalSize { width: 91, height: 33 } };
+pub(crate) const TERMINAL: Stdio = Stdio::Terminal { size: TerminalSize { width: 91, height: 33 } };
 
 /// Everything that was written until the last writer is gone; a terminal says so with an error.
-pub fn read(file: &mut File) -> String {
+pub(crate) fn read(file: &mut File) -> String {
     let mut bytes = Vec::new();
     let mut chunk = [0; 4096];
-    while let Ok(length @ 1..) = file.read(&mut chunk) {
+    while let Ok(length @ 1..) = {
+        until_readable(&*file);
+        file.read(&mut chunk)
+    } {
         bytes.extend_from_slice(&chunk[..length]);
     }
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-pub fn terminal(master: Option<OwnedFd>) -> File {
+pub(crate) fn terminal(master: Option<OwnedFd>) -> File {
     File::from(master.expect("a terminal was asked for"))
 }
 
-pub fn until_readable(descriptor: impl AsFd) {
+pub(crate) fn until_readable(descriptor: impl AsFd) {
     let mut polled = [PollFd::from_borrowed_fd(descriptor.as_fd(), PollFlags::IN)];
-    rustix::event::poll(&mut polled, None).unwrap();
+    let timeout = rustix::event::Timespec { tv_sec: 20, tv_nsec: 0 };
+    assert_eq!(rustix::event::poll(&mut polled, Some(&timeout)).unwrap(), 1, "it never ended");
+}
+
+fn guarded(script: &str) -> String {
+    format!("test -f /{MARK} || exit 99; {script}")
+}
+
+/// Waits for something that must come; a test that could hang says so instead.
+pub(crate) fn eventually(what: &str, mut is_true: impl FnMut() -> bool) {
+    for _ in 0..5000 {
+        if is_true() {
+            return;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(2));
+    }
+    panic!("never: {what}");
 }
 
 /// An error with its sources, as users see it.
-pub fn chain(error: &dyn std::error::Error) -> String {
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     match error.source() {
         Some(source) => format!("{error}: {}", chain(source)),
         None => error.to_string(),
@@ -318,9 +360,10 @@ fn spec(name: &str) -> Spec {
         linux: Some(Linux {
             cgroups_path: format!("/corten-test-runtime/{name}"),
             namespaces: kinds.into_iter().map(|kind| Namespace { kind, path: None }).collect(),
-            seccomp: Some(seccomp::default_profile(&capabilities.into_iter().collect())),
+            seccomp: Some(seccomp::default_profile(&capabilities)),
             masked_paths: defaults::masked_paths(),
             readonly_paths: defaults::readonly_paths(),
+            resources: Some(Resources { devices: defaults::device_rules(), ..Resources::default() }),
             ..Linux::default()
         }),
         ..Spec::default()

@@ -5,7 +5,7 @@ use std::fs;
 use oci::runtime_spec::{Memory, Pids, Resources};
 use runtime::{Container, Create, Created, Error, Exit, Stdio};
 
-use crate::fixture::{Image, Running, assert_nothing_left, until_readable};
+use crate::fixture::{Image, Running, assert_nothing_left, eventually, until_readable};
 
 #[test]
 fn exit_codes_and_signals_are_told() {
@@ -89,9 +89,7 @@ fn signals_reach_the_first_process_or_all() {
                   while :; do sleep 0.06; done";
     let mut running = image.args(&["/bin/sh", "-c", script]).start();
     // Both traps are set once both loops have slept.
-    while running.container().processes().unwrap().len() < 4 {
-        std::thread::yield_now();
-    }
+    eventually("all processes run", || running.container().processes().unwrap().len() >= 4);
     running.container().kill_all(15).unwrap();
     let output = running.finish();
     assert!(output.stdout.contains("first") && output.stdout.contains("second"), "{output:?}");
@@ -101,9 +99,7 @@ fn signals_reach_the_first_process_or_all() {
 fn kill_all_leaves_nobody() {
     let mut image = Image::new();
     let mut running = image.args(&["/bin/sh", "-c", "sleep 1000 & sleep 1000 & sleep 1000"]).start();
-    while running.container().processes().unwrap().len() < 3 {
-        std::thread::yield_now();
-    }
+    eventually("all processes run", || running.container().processes().unwrap().len() >= 3);
     running.container().kill_all(9).unwrap();
     assert_eq!(running.wait(), Exit::Signal(9));
     assert!(running.container().processes().unwrap().is_empty());
@@ -126,9 +122,7 @@ fn a_paused_container_does_nothing_until_it_is_resumed() {
     assert_eq!(used(&mut running), before);
     running.container().resume().unwrap();
     assert!(!running.container().is_paused().unwrap());
-    while used(&mut running) == before {
-        std::thread::yield_now();
-    }
+    eventually("it computes again", || used(&mut running) != before);
 }
 
 #[test]

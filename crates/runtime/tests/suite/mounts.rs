@@ -125,6 +125,18 @@ fn mounts_inside_do_not_reach_the_host() {
 }
 
 #[test]
+fn nothing_reaches_a_host_whose_mounts_are_shared() {
+    // systemd makes every mount shared; here the same is done in a mount namespace of the test's own.
+    let output = std::process::Command::new("unshare")
+        .args(["--mount", "--propagation", "shared"])
+        .arg(std::env::current_exe().unwrap())
+        .args(["--exact", "mounts::mounts_inside_do_not_reach_the_host"])
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+}
+
+#[test]
 fn the_cgroup_tree_shows_only_its_own_part_and_is_read_only() {
     let mut image = Image::new();
     let script = "mount | grep -c ' on /sys/fs/cgroup.*cgroup.*(ro'; mkdir /sys/fs/cgroup/x; \
