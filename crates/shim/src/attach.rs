@@ -1,27 +1,40 @@
-//! Attachers: clients on the attach socket.
+//! Attachers: whoever sees a process's output and types its input.
 //!
 //! ```text
-//! Asking ──request──▶ Attached ──output ended, buffer flushed──▶ gone
+//! Asking ──request──▶ Attached ──output ended──▶ Finishing ──buffer empty──▶ Gone
+//!    └──── nonsense, too late ────────┴── hung up, stalled ─────┴────────────────▲
 //! ```
 //!
-//! A client sends a length (u32, little-endian) and an `AttachRequest`, gets an `AttachResponse` likewise, and then the output of the
-//! process: raw bytes of a terminal, else Docker's frames. What it sends is typed into the process.
+//! A client of the attach socket sends a length (u32, little-endian) and an `AttachRequest`, gets an `AttachResponse`
+//! likewise, and then the output: raw bytes of a terminal, else Docker's frames. What it sends is typed into the process.
+//! containerd's clients hand over fifos or files instead, which are attached from the start and take raw bytes.
+//!
+//! A slow client slows the process down when its buffer is full. One that then takes nothing for [`PATIENCE`] is dropped, so
+//! that the process goes on. After the end nobody waits for it, so it may take its time.
 
-use std::io::{self, Read, Write};
-use std::net::Shutdown;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
 use api::shim::{AttachRequest, AttachResponse};
 use prost::Message;
+use rustix::event::PollFlags;
+use rustix::io::Errno;
 
 use crate::log::Source;
 
 /// Output that waits for a slow client. When it is full the process is slowed down.
-const BUFFER_MAX: usize = 1 << 20;
+pub(crate) const BUFFER_MAX: usize = 1 << 20;
 
 /// A client that takes nothing for so long is dropped, so that the process goes on.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A pager may stand still for a while after the process has ended; only this shim's little memory waits for it.
+const FAREWELL: Duration = Duration::from_secs(3600);
+
+/// A client that connects knows what it wants.
+const ASK_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A request names an exec at most.
 const REQUEST_MAX: usize = 4 << 10;
@@ -29,30 +42,41 @@ const REQUEST_MAX: usize = 4 << 10;
 /// Bytes of input that are taken at a time.
 const READ_MAX: usize = 16 << 10;
 
-/// One client.
 #[derive(Debug)]
-pub struct Attacher {
-    pub stream: UnixStream,
-    request: Option<AttachRequest>,
-    input: Vec<u8>,
+pub(crate) struct Attacher {
+    descriptor: OwnedFd,
+    kind: Kind,
+    phase: Phase,
+    /// More input may come.
+    is_reading: bool,
     output: Vec<u8>,
     written: usize,
     last_progress: Instant,
-    /// The client may still send.
-    pub is_reading: bool,
-    /// Gone when the buffer is empty.
-    is_finishing: bool,
-    is_gone: bool,
 }
 
-/// What a client said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// On the attach socket.
+    Client,
+    /// A fifo or file: it cannot hang up, and its process waits for it.
+    File,
+}
+
+#[derive(Debug)]
+enum Phase {
+    /// The beginning of a request.
+    Asking(Vec<u8>),
+    Attached(AttachRequest),
+    Finishing,
+    Gone,
+}
+
+/// What an attacher said.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Said {
-    /// Nothing yet.
+pub(crate) enum Said {
     Nothing,
-    /// It asked to be attached; answer with [`Attacher::accept`] or [`Attacher::refuse`].
-    Asked,
-    /// It typed this.
+    /// It wants this, and typed that already: answer with [`Attacher::accept`] or [`Attacher::refuse`].
+    Asked(AttachRequest, Vec<u8>),
     Typed(Vec<u8>),
     /// Its input has ended.
     Ended,
@@ -60,109 +84,143 @@ pub enum Said {
 
 impl Attacher {
     /// A client that has just connected.
-    pub fn new(stream: UnixStream) -> io::Result<Attacher> {
+    pub(crate) fn client(stream: UnixStream) -> io::Result<Attacher> {
         stream.set_nonblocking(true)?;
-        Ok(Attacher {
-            stream,
-            request: None,
-            input: Vec::new(),
-            output: Vec::new(),
-            written: 0,
-            last_progress: Instant::now(),
-            is_reading: true,
-            is_finishing: false,
-            is_gone: false,
-        })
+        Ok(Attacher::new(stream.into(), Kind::Client, Phase::Asking(Vec::new()), true))
     }
 
-    /// What it asked for, once it has been accepted.
-    pub fn request(&self) -> Option<&AttachRequest> {
-        self.request.as_ref()
+    /// A fifo or file that containerd's client named, open and non-blocking.
+    pub(crate) fn file(descriptor: OwnedFd, request: AttachRequest) -> Attacher {
+        let is_reading = request.stdin;
+        Attacher::new(descriptor, Kind::File, Phase::Attached(request), is_reading)
     }
 
-    /// Whether it is attached to that process.
-    pub fn is_on(&self, exec: &str) -> bool {
-        self.request.as_ref().is_some_and(|request| request.exec_id == exec)
+    fn new(descriptor: OwnedFd, kind: Kind, phase: Phase, is_reading: bool) -> Attacher {
+        let last_progress = Instant::now();
+        Attacher { descriptor, kind, phase, is_reading, output: Vec::new(), written: 0, last_progress }
     }
 
-    /// Whether it wants to see more now.
-    pub fn has_room(&self) -> bool {
-        self.is_gone || self.is_finishing || self.pending() < BUFFER_MAX
+    pub(crate) fn as_fd(&self) -> BorrowedFd<'_> {
+        self.descriptor.as_fd()
     }
 
-    /// Whether bytes wait for it.
-    pub fn wants_write(&self) -> bool {
-        self.pending() > 0
+    /// What it is attached to.
+    pub(crate) fn request(&self) -> Option<&AttachRequest> {
+        match &self.phase {
+            Phase::Attached(request) => Some(request),
+            _ => None,
+        }
     }
 
-    /// Whether it can be forgotten.
-    pub fn is_done(&self) -> bool {
-        self.is_gone || (self.is_finishing && self.pending() == 0)
+    pub(crate) fn is_on(&self, exec: &str) -> bool {
+        self.request().is_some_and(|request| request.exec_id == exec)
     }
 
-    /// When it will be given up if it takes nothing until then.
-    pub fn deadline(&self) -> Option<Instant> {
-        (self.pending() >= BUFFER_MAX && !self.is_gone).then(|| self.last_progress + PATIENCE)
+    pub(crate) fn is_gone(&self) -> bool {
+        matches!(self.phase, Phase::Gone)
     }
 
-    /// Reads once.
-    pub fn read(&mut self) -> Said {
+    /// It has nothing to wait for but its own buffer.
+    pub(crate) fn is_finishing(&self) -> bool {
+        matches!(self.phase, Phase::Finishing)
+    }
+
+    /// Whether it takes more output.
+    pub(crate) fn has_room(&self) -> bool {
+        self.pending() < BUFFER_MAX
+    }
+
+    /// What to wait for; `may_type`: its process takes more input. `None`: nothing can come of it now.
+    pub(crate) fn interest(&self, may_type: bool) -> Option<PollFlags> {
+        let mut interest = PollFlags::empty();
+        interest.set(PollFlags::IN, self.is_reading && may_type);
+        interest.set(PollFlags::OUT, self.pending() > 0);
+        // Only that a client hangs up matters when nothing is to be read or written.
+        let hang_up_matters = self.kind == Kind::Client && !self.is_reading;
+        (!interest.is_empty() || hang_up_matters).then_some(interest)
+    }
+
+    /// When it is given up if nothing moves until then.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        let patience = match (&self.phase, self.kind) {
+            (Phase::Asking(_), _) => ASK_TIMEOUT,
+            (Phase::Attached(_), Kind::Client) if !self.has_room() => PATIENCE,
+            (Phase::Finishing, Kind::Client) => FAREWELL,
+            (Phase::Finishing, Kind::File) => PATIENCE,
+            (Phase::Attached(_) | Phase::Gone, _) => return None,
+        };
+        Some(self.last_progress + patience)
+    }
+
+    /// Gives it up if its time is over.
+    pub(crate) fn expire(&mut self, now: Instant) {
+        if self.deadline().is_some_and(|deadline| deadline <= now) {
+            self.leave();
+        }
+    }
+
+    /// Takes what is ready: at most one read.
+    pub(crate) fn hear(&mut self, ready: PollFlags) -> Said {
+        if self.is_reading && ready.intersects(PollFlags::IN | PollFlags::HUP | PollFlags::ERR) {
+            return self.read();
+        }
+        if !self.is_reading && ready.intersects(PollFlags::HUP | PollFlags::ERR) {
+            self.leave();
+        }
+        Said::Nothing
+    }
+
+    fn read(&mut self) -> Said {
         let mut buffer = [0; READ_MAX];
-        match self.stream.read(&mut buffer) {
-            Ok(0) => {
+        match rustix::io::read(&self.descriptor, &mut buffer) {
+            Err(Errno::AGAIN | Errno::INTR) => Said::Nothing,
+            Ok(length @ 1..) => match &mut self.phase {
+                Phase::Asking(asked) => {
+                    asked.extend_from_slice(&buffer[..length]);
+                    self.parse()
+                }
+                Phase::Attached(_) => Said::Typed(buffer[..length].to_vec()),
+                Phase::Finishing | Phase::Gone => Said::Nothing,
+            },
+            Ok(_) | Err(_) => {
                 self.is_reading = false;
                 // Who leaves before asking is gone.
-                self.is_gone |= self.request.is_none();
-                Said::Ended
-            }
-            Ok(length) if self.request.is_some() => Said::Typed(buffer[..length].to_vec()),
-            Ok(length) => {
-                self.input.extend_from_slice(&buffer[..length]);
-                self.parse()
-            }
-            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {
-                Said::Nothing
-            }
-            Err(_) => {
-                self.is_gone = true;
-                self.is_reading = false;
+                if let Phase::Asking(_) = self.phase {
+                    self.leave();
+                }
                 Said::Ended
             }
         }
     }
 
     fn parse(&mut self) -> Said {
-        let Some((head, rest)) = self.input.split_first_chunk::<4>() else { return Said::Nothing };
+        let Phase::Asking(asked) = &mut self.phase else { return Said::Nothing };
+        let Some((head, rest)) = asked.split_first_chunk::<4>() else { return Said::Nothing };
         let length = u32::from_le_bytes(*head) as usize;
         if length > REQUEST_MAX {
-            self.is_gone = true;
+            self.leave();
             return Said::Nothing;
         }
-        let Some(message) = rest.get(..length) else { return Said::Nothing };
+        let Some((message, typed)) = rest.split_at_checked(length) else { return Said::Nothing };
         match AttachRequest::decode(message) {
-            Ok(request) => {
-                self.input.drain(..4 + length);
-                self.request = Some(request);
-                Said::Asked
-            }
+            Ok(request) => Said::Asked(request, typed.to_vec()),
             Err(_) => {
-                self.is_gone = true;
+                self.leave();
                 Said::Nothing
             }
         }
     }
 
-    /// It is attached; what it typed with the request.
-    pub fn accept(&mut self, tty: bool) -> Vec<u8> {
+    /// It is attached from now on.
+    pub(crate) fn accept(&mut self, request: AttachRequest, tty: bool) {
+        self.phase = Phase::Attached(request);
         self.answer(&AttachResponse { error: String::new(), tty });
-        std::mem::take(&mut self.input)
     }
 
     /// It is not.
-    pub fn refuse(&mut self, why: &str) {
-        self.answer(&AttachResponse { error: why.to_owned(), tty: false });
-        self.request = None;
-        self.is_finishing = true;
+    pub(crate) fn refuse(&mut self, why: String) {
+        self.answer(&AttachResponse { error: why, tty: false });
+        self.finish();
     }
 
     fn answer(&mut self, response: &AttachResponse) {
@@ -174,19 +232,20 @@ impl Attacher {
         self.write();
     }
 
-    /// Shows it output, if it asked for that stream.
-    pub fn give(&mut self, source: Source, bytes: &[u8], is_terminal: bool) {
-        let wants = self.request.as_ref().is_some_and(|request| match source {
-            Source::Stdout => request.stdout || is_terminal,
+    /// Queues output for it, if it asked for that stream. A terminal has one stream.
+    pub(crate) fn give(&mut self, source: Source, bytes: &[u8], is_terminal: bool) {
+        let wants = self.request().is_some_and(|request| match source {
+            _ if is_terminal => request.stdout || request.stderr,
+            Source::Stdout => request.stdout,
             Source::Stderr => request.stderr,
         });
-        if !wants || self.is_gone {
+        if !wants {
             return;
         }
         if self.pending() == 0 {
             self.last_progress = Instant::now();
         }
-        if !is_terminal {
+        if self.kind == Kind::Client && !is_terminal {
             let length = u32::try_from(bytes.len()).expect("a read is bounded");
             self.output.extend_from_slice(&[source.number(), 0, 0, 0]);
             self.output.extend_from_slice(&length.to_be_bytes());
@@ -194,40 +253,80 @@ impl Attacher {
         self.output.extend_from_slice(bytes);
     }
 
-    /// Writes what it takes; gives it up when it has taken nothing for too long.
-    pub fn write(&mut self) {
-        while self.pending() > 0 && !self.is_gone {
-            match self.stream.write(&self.output[self.written..]) {
+    /// The output has ended: what waits is written, then it is let go.
+    pub(crate) fn finish(&mut self) {
+        if !self.is_gone() {
+            self.phase = Phase::Finishing;
+            self.is_reading = false;
+            self.last_progress = Instant::now();
+            self.write();
+        }
+    }
+
+    /// Writes what it takes.
+    pub(crate) fn write(&mut self) {
+        while self.pending() > 0 {
+            match rustix::io::write(&self.descriptor, &self.output[self.written..]) {
                 Ok(length) => {
                     self.written += length;
                     self.last_progress = Instant::now();
                 }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    self.is_gone = self.deadline().is_some_and(|deadline| deadline <= Instant::now());
-                    break;
-                }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(_) => self.is_gone = true,
+                Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) => return,
+                Err(_) => return self.leave(),
             }
         }
-        if self.pending() == 0 {
-            self.output.clear();
-            self.output.shrink_to(READ_MAX);
-            self.written = 0;
-        }
-        if self.is_done() {
-            // It may have gone already.
-            drop(self.stream.shutdown(Shutdown::Both));
+        self.output.clear();
+        // What a burst needed is not kept for ever.
+        self.output.shrink_to(READ_MAX);
+        self.written = 0;
+        if let Phase::Finishing = self.phase {
+            self.leave();
         }
     }
 
-    /// The process's output has ended: what waits is written, then it is let go.
-    pub fn finish(&mut self) {
-        self.is_finishing = true;
-        self.write();
+    fn leave(&mut self) {
+        self.phase = Phase::Gone;
+        self.is_reading = false;
+        self.output = Vec::new();
+        self.written = 0;
     }
 
     fn pending(&self) -> usize {
         self.output.len() - self.written
+    }
+}
+
+/// Output that is kept for the first attacher, which is going to come.
+#[derive(Debug)]
+pub(crate) struct Kept {
+    pieces: Vec<(Source, Vec<u8>)>,
+    size: usize,
+    until: Instant,
+}
+
+impl Kept {
+    pub(crate) fn new() -> Kept {
+        Kept { pieces: Vec::new(), size: 0, until: Instant::now() + PATIENCE }
+    }
+
+    pub(crate) fn has_room(&self) -> bool {
+        self.size < BUFFER_MAX
+    }
+
+    pub(crate) fn deadline(&self) -> Instant {
+        self.until
+    }
+
+    pub(crate) fn give(&mut self, source: Source, bytes: &[u8]) {
+        self.size += bytes.len();
+        self.pieces.push((source, bytes.to_vec()));
+    }
+
+    /// Hands everything over.
+    pub(crate) fn pass_to(self, attacher: &mut Attacher, is_terminal: bool) {
+        for (source, bytes) in self.pieces {
+            attacher.give(source, &bytes, is_terminal);
+        }
     }
 }

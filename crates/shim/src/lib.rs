@@ -1,6 +1,7 @@
 //! The shim: parent of a container's processes, owner of their streams, keeper of how they ended.
 //!
-//! One thread, no async runtime: a loop around poll(2). It outlives the daemon, and the daemon finds it again by its sockets:
+//! One thread, no async runtime: a loop around poll(2) ([`shim`]). It outlives the daemon, and the daemon finds it again by
+//! its sockets:
 //!
 //! ```text
 //! <shim dir>/task.sock    ttrpc: containerd.task.v2/v3.Task, corten.shim.v1.Shim
@@ -8,16 +9,35 @@
 //! <shim dir>/exit.json    how the first process ended, before anybody is told
 //! <shim dir>/log          its own messages
 //! ```
+//!
+//! Started by containerd ([`bootstrap`]) the directory is the bundle, the socket is where containerd's shims have theirs, and
+//! streams are fifos.
+//!
+//! | noun | file |
+//! |---|---|
+//! | the loop, who talks to it, how processes end | `shim`, `shim/clients`, `shim/ends` |
+//! | calls and answers; what is done about them | `service`; `task` |
+//! | one process, its streams, who is attached, the log | `process`, `streams`, `attach`, `log` |
 #![forbid(unsafe_code)]
-// Its messages go to its own log, which is its standard error.
+// Its messages go to its own log, which is its standard error: there is nobody else to return an error to.
 
-pub mod attach;
-pub mod connection;
-pub mod log;
-pub mod process;
-pub mod record;
-pub mod service;
-pub mod shim;
-pub mod streams;
+mod attach;
+pub mod bootstrap;
+pub mod client;
+mod connection;
+mod error;
+mod files;
+mod log;
+mod options;
+mod process;
+mod publish;
+mod record;
+mod service;
+mod shim;
+mod stats;
+mod streams;
+mod task;
 
-pub use shim::Shim;
+pub use record::ExitRecord;
+pub use service::VERSION;
+pub use shim::{Bound, Shim};

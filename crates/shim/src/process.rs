@@ -14,6 +14,8 @@ use linux::pidfd::Exit;
 use oci::runtime_spec;
 use runtime::TerminalSize;
 
+use crate::attach::Kept;
+use crate::log;
 use crate::record::ExitRecord;
 use crate::streams::Streams;
 
@@ -22,7 +24,7 @@ const DRAIN: Duration = Duration::from_millis(100);
 
 /// Where a process is in its life.
 #[derive(Debug)]
-pub enum State {
+pub(crate) enum State {
     Created(Birth),
     Running(Child),
     Ending { exit: ExitRecord, until: Instant },
@@ -31,28 +33,35 @@ pub enum State {
 
 /// What a process will be made of.
 #[derive(Debug)]
-pub enum Birth {
+pub(crate) enum Birth {
     /// The first process exists and waits.
-    First(Child),
+    First { pid: u32 },
     /// An exec is made when it is started.
     Exec(Box<ExecPlan>),
 }
 
 /// What an exec will be.
 #[derive(Debug)]
-pub struct ExecPlan {
-    pub process: runtime_spec::Process,
-    pub stdio: Option<runtime::Stdio>,
-    pub user: String,
-    pub group_add: Vec<String>,
-    pub set_home: bool,
-    pub stdin: bool,
-    pub privileged: bool,
+pub(crate) struct ExecPlan {
+    pub(crate) process: runtime_spec::Process,
+    pub(crate) stdio: runtime::Stdio,
+    /// `None`: as `process` says.
+    pub(crate) who: Option<Who>,
+    pub(crate) stdin: bool,
+    pub(crate) privileged: bool,
+}
+
+/// Whom a process runs as, where that depends on the container's own files.
+#[derive(Debug, Default)]
+pub(crate) struct Who {
+    pub(crate) user: String,
+    pub(crate) group_add: Vec<String>,
+    pub(crate) set_home: bool,
 }
 
 /// A process that exists.
 #[derive(Debug)]
-pub enum Child {
+pub(crate) enum Child {
     /// The container has its descriptor.
     First {
         pid: u32,
@@ -62,7 +71,7 @@ pub enum Child {
 
 impl Child {
     /// Its number in our pid namespace.
-    pub fn pid(&self) -> u32 {
+    pub(crate) fn pid(&self) -> u32 {
         match self {
             Child::First { pid } => *pid,
             Child::Exec(process) => process.pid,
@@ -70,32 +79,47 @@ impl Child {
     }
 }
 
-/// Somebody who waits for the end: connection and stream of the call.
-pub type Waiter = (u64, u32);
+/// What containerd's client named as streams, for it to read back.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct StdioPaths {
+    pub(crate) stdin: String,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+/// Somebody who waits for the end: a connection and a call on it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Waiter {
+    pub(crate) client: u64,
+    pub(crate) stream: u32,
+}
 
 /// A process with its streams.
 #[derive(Debug)]
-pub struct Process {
-    pub state: State,
-    pub streams: Streams,
-    pub terminal: bool,
+pub(crate) struct Process {
+    pub(crate) state: State,
+    pub(crate) streams: Streams,
+    pub(crate) terminal: bool,
     /// The first attacher whose input ends closes the process's.
-    pub stdin_once: bool,
-    pub waiters: Vec<Waiter>,
+    pub(crate) stdin_once: bool,
+    pub(crate) paths: StdioPaths,
+    pub(crate) kept: Option<Kept>,
+    pub(crate) waiters: Vec<Waiter>,
 }
 
 impl Process {
-    /// Its number, while it exists.
-    pub fn pid(&self) -> u32 {
+    /// Its number; 0 while there is none.
+    pub(crate) fn pid(&self) -> u32 {
         match &self.state {
-            State::Created(Birth::First(child)) | State::Running(child) => child.pid(),
+            State::Created(Birth::First { pid }) => *pid,
             State::Created(Birth::Exec(_)) => 0,
+            State::Running(child) => child.pid(),
             State::Ending { exit, .. } | State::Stopped(exit) => exit.pid,
         }
     }
 
     /// How it ended, once everything about it is known.
-    pub fn exit(&self) -> Option<ExitRecord> {
+    pub(crate) fn exit(&self) -> Option<ExitRecord> {
         match &self.state {
             State::Stopped(exit) => Some(*exit),
             _ => None,
@@ -103,15 +127,28 @@ impl Process {
     }
 
     /// It has ended; its output may not have.
-    pub fn end(&mut self, exit: Exit, exited_at_ns: i64, oom_killed: bool) {
-        let exit =
-            ExitRecord { pid: self.pid(), exit_status: exit.status().into(), exited_at_ns, oom_killed };
+    pub(crate) fn end(&mut self, exit: Exit, oom_killed: bool) {
+        let exit = ExitRecord {
+            pid: self.pid(),
+            exit_status: exit.status().into(),
+            exited_at_ns: log::now_ns(),
+            oom_killed,
+        };
         self.state = State::Ending { exit, until: Instant::now() + DRAIN };
+    }
+
+    /// When something is to be done about it, whatever happens.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        let ending = match &self.state {
+            State::Ending { until, .. } => Some(*until),
+            _ => None,
+        };
+        ending.into_iter().chain(self.kept.as_ref().map(Kept::deadline)).min()
     }
 }
 
 /// A size in a message; zero is none.
-pub fn size(width: u32, height: u32) -> TerminalSize {
+pub(crate) fn size(width: u32, height: u32) -> TerminalSize {
     let narrow = |side: u32| u16::try_from(side).unwrap_or(u16::MAX);
     TerminalSize { width: narrow(width), height: narrow(height) }
 }

@@ -1,13 +1,16 @@
 //! The exit record: how the container's first process ended, on disk before anybody is told.
 //!
-//! `<shim dir>/exit.json`: `{"pid":1,"exit_status":0,"exited_at_ns":1,"oom_killed":false}`, written under a temporary name and
-//! renamed. The state directory is a tmpfs: a reboot ends the container and its record alike.
+//! `<shim dir>/exit.json`: `{"pid":1,"exit_status":0,"exited_at_ns":1,"oom_killed":false}`, written under a temporary name
+//! and renamed. The state directory is a tmpfs: a reboot ends the container and its record alike.
 
 use std::fs;
 use std::io;
 use std::path::Path;
 
+use prost_types::Timestamp;
 use serde::{Deserialize, Serialize};
+
+const NAME: &str = "exit.json";
 
 /// How a process ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,9 +24,21 @@ pub struct ExitRecord {
 
 impl ExitRecord {
     /// Writes the record into the shim's directory.
-    pub fn write(&self, directory: &Path) -> io::Result<()> {
+    pub(crate) fn write(&self, directory: &Path) -> io::Result<()> {
         let temporary = directory.join(".exit.json");
         fs::write(&temporary, serde_json::to_vec(self)?)?;
-        fs::rename(&temporary, directory.join("exit.json"))
+        fs::rename(&temporary, directory.join(NAME))
+    }
+
+    /// Reads the record of a shim that may be gone; `None`: there is none.
+    pub fn read(directory: &Path) -> Option<ExitRecord> {
+        serde_json::from_slice(&fs::read(directory.join(NAME)).ok()?).ok()
+    }
+
+    /// When, for a message.
+    pub(crate) fn timestamp(&self) -> Timestamp {
+        const SECOND: i64 = 1_000_000_000;
+        let nanos = i32::try_from(self.exited_at_ns.rem_euclid(SECOND)).expect("less than a second");
+        Timestamp { seconds: self.exited_at_ns.div_euclid(SECOND), nanos }
     }
 }

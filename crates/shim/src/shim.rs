@@ -1,7 +1,17 @@
 //! The loop: one thread waits for every descriptor and handles what is ready.
 //!
-//! Order within a turn: sockets and processes are read, the log is flushed, then answers are written. Nothing is therefore
-//! reported whose log is not written.
+//! Order within a turn: sockets and processes are read, the log is flushed, the exit record is written, then answers are
+//! sent. Nothing is therefore reported whose log is not written, or that a crash could make untrue.
+//!
+//! ```text
+//! Spare ──bind──▶ Bound ──create──▶ with a task ──delete──▶ Bound ──shutdown──▶ Over
+//!   └── the daemon ends ────────────────────────────────────────────────────────▲
+//! ```
+//!
+//! An *over* shim has no sockets any more; it stays until those who were attached have got everything.
+
+mod clients;
+mod ends;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -10,53 +20,57 @@ use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use linux::signal::SIGCHLD;
 use runtime::Container;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
-use rustix::process::{Pid, WaitOptions, waitpid};
 
-use crate::attach::{Attacher, Said};
+use crate::attach::Attacher;
 use crate::connection::Connection;
-use crate::log::{self, Log};
+use crate::log::Log;
 use crate::process::{Birth, Child, Process, State};
+use crate::publish::Publisher;
 
 /// The first process's key among the processes; execs have names.
-pub const FIRST: &str = "";
+pub(crate) const FIRST: &str = "";
 
-/// Clients at one time, on both sockets; more are not accepted until some leave.
+/// Clients of each socket at one time; more are not accepted until some leave.
 const CLIENTS_MAX: usize = 256;
 
-/// Reads of one output in a turn, so that nobody starves.
-const READS_PER_TURN: usize = 16;
+/// After a failure to accept (no descriptors are left) the listeners rest, so that the loop does not spin.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// What the shim was bound to.
-#[derive(Debug)]
+#[derive(Debug, Clone, Default)]
 pub struct Bound {
     pub namespace: String,
     pub id: String,
     pub bundle: PathBuf,
+    /// Control group; empty: the specification's.
     pub cgroup: String,
 }
 
 /// The whole state of a shim.
 #[derive(Debug)]
 pub struct Shim {
-    pub directory: PathBuf,
-    task_listener: UnixListener,
-    attach_listener: UnixListener,
+    pub(crate) directory: PathBuf,
+    /// None once it is over.
+    task_listener: Option<UnixListener>,
+    attach_listener: Option<UnixListener>,
+    accept_after: Option<Instant>,
     /// Hangs up when the daemon dies; looked at while the shim is spare.
     lifeline: Option<OwnedFd>,
     children: OwnedFd,
     connections: BTreeMap<u64, Connection>,
-    pub attachers: BTreeMap<u64, Attacher>,
-    next_client: u64,
-    pub bound: Option<Bound>,
-    pub container: Option<Container>,
+    pub(crate) attachers: BTreeMap<u64, Attacher>,
+    last_client: u64,
+    pub(crate) publisher: Option<Publisher>,
+    pub(crate) bound: Option<Bound>,
+    pub(crate) container: Option<Container>,
     /// The container shares a pid namespace: its end does not end its other processes.
-    pub shares_pids: bool,
-    pub processes: BTreeMap<String, Process>,
-    pub log: Option<Log>,
-    pub is_over: bool,
+    pub(crate) shares_pids: bool,
+    pub(crate) processes: BTreeMap<String, Process>,
+    pub(crate) log: Option<Log>,
 }
 
 /// What a descriptor belongs to.
@@ -68,64 +82,97 @@ enum Token {
     Children,
     Connection(u64),
     Attacher(u64),
+    Publisher,
     Output(String),
     Input(String),
+    /// Ends are looked at in every turn; this one begins a turn.
     End,
 }
 
 impl Shim {
-    /// A spare shim that listens in `directory`.
-    pub fn new(
+    /// A spare shim, which ends when `lifeline` hangs up, until it is bound.
+    pub fn spare(
         directory: &Path,
-        task_listener: UnixListener,
-        attach_listener: UnixListener,
+        task: UnixListener,
+        attach: UnixListener,
         lifeline: OwnedFd,
     ) -> io::Result<Shim> {
-        task_listener.set_nonblocking(true)?;
-        attach_listener.set_nonblocking(true)?;
+        attach.set_nonblocking(true)?;
+        let mut shim = Shim::new(directory, task)?;
+        shim.attach_listener = Some(attach);
+        shim.lifeline = Some(lifeline);
+        Ok(shim)
+    }
+
+    /// A shim that containerd started for one container; its events go to the socket `events`.
+    pub fn bound(bound: Bound, task: UnixListener, events: Option<PathBuf>) -> io::Result<Shim> {
+        let mut shim = Shim::new(&bound.bundle, task)?;
+        shim.publisher = events.map(|address| Publisher::new(address, bound.namespace.clone()));
+        shim.bound = Some(bound);
+        Ok(shim)
+    }
+
+    fn new(directory: &Path, task: UnixListener) -> io::Result<Shim> {
+        linux::process::become_subreaper()?;
+        task.set_nonblocking(true)?;
         Ok(Shim {
             directory: directory.to_owned(),
-            task_listener,
-            attach_listener,
-            lifeline: Some(lifeline),
-            children: linux::signal::descriptor(&[linux::signal::SIGCHLD])?,
+            task_listener: Some(task),
+            attach_listener: None,
+            accept_after: None,
+            lifeline: None,
+            children: linux::signal::descriptor(&[SIGCHLD])?,
             connections: BTreeMap::new(),
             attachers: BTreeMap::new(),
-            next_client: 0,
+            last_client: 0,
+            publisher: None,
             bound: None,
             container: None,
             shares_pids: false,
             processes: BTreeMap::new(),
             log: None,
-            is_over: false,
         })
     }
 
     /// Serves until it is over.
     pub fn run(&mut self) -> io::Result<()> {
-        while !self.is_over {
-            self.turn()?;
-        }
-        for connection in self.connections.values_mut() {
-            connection.write();
+        while self.is_needed() {
+            for (token, ready) in self.wait()? {
+                self.handle(&token, ready);
+            }
+            self.settle();
+            self.flush();
         }
         Ok(())
     }
 
-    fn turn(&mut self) -> io::Result<()> {
-        for token in self.wait()? {
-            self.handle(&token);
-        }
-        self.settle();
-        if let Some(log) = &mut self.log {
-            log.flush();
-        }
-        self.write_all();
-        Ok(())
+    fn is_needed(&self) -> bool {
+        self.task_listener.is_some()
+            || !self.attachers.is_empty()
+            || self.publisher.as_ref().is_some_and(Publisher::is_busy)
     }
 
-    /// Waits until something is ready; what.
-    fn wait(&self) -> io::Result<Vec<Token>> {
+    /// Closes the sockets; what is queued is still delivered.
+    pub(crate) fn close(&mut self) {
+        for listener in [self.task_listener.take(), self.attach_listener.take()].into_iter().flatten() {
+            if let Ok(address) = listener.local_addr()
+                && let Some(path) = address.as_pathname()
+            {
+                // The daemon may have removed the directory already.
+                drop(std::fs::remove_file(path));
+            }
+        }
+        self.attachers.retain(|_, attacher| attacher.is_finishing());
+    }
+
+    /// The daemon's death does not matter from now on.
+    pub(crate) fn bind(&mut self, bound: Bound) {
+        self.bound = Some(bound);
+        self.lifeline = None;
+    }
+
+    /// Waits until something is ready; what, and how.
+    fn wait(&self) -> io::Result<Vec<(Token, PollFlags)>> {
         let mut tokens = Vec::new();
         let mut polled = Vec::new();
         self.watch(|token, descriptor, flags| {
@@ -133,6 +180,7 @@ impl Shim {
             polled.push(PollFd::from_borrowed_fd(descriptor, flags));
         });
         let timeout = self.deadline().map(|deadline| {
+            // A deadline that is nearer than the clock's step must not spin.
             let left = deadline.saturating_duration_since(Instant::now()) + Duration::from_millis(1);
             Timespec { tv_sec: left.as_secs().cast_signed(), tv_nsec: left.subsec_nanos().into() }
         });
@@ -140,49 +188,57 @@ impl Shim {
             Ok(_) | Err(Errno::INTR) => {}
             Err(error) => return Err(error.into()),
         }
-        let ready = tokens.into_iter().zip(&polled).filter(|(_, polled)| !polled.revents().is_empty());
-        Ok(ready.map(|(token, _)| token).collect())
+        let ready = tokens.into_iter().zip(&polled).map(|(token, polled)| (token, polled.revents()));
+        Ok(ready.filter(|(_, ready)| !ready.is_empty()).collect())
     }
 
     /// Names every descriptor that something may come from now.
     fn watch<'a>(&'a self, mut add: impl FnMut(Token, BorrowedFd<'a>, PollFlags)) {
+        let read = PollFlags::IN;
+        add(Token::Children, self.children.as_fd(), read);
         if let Some(lifeline) = &self.lifeline {
-            add(Token::Lifeline, lifeline.as_fd(), PollFlags::IN);
+            add(Token::Lifeline, lifeline.as_fd(), read);
         }
-        add(Token::Children, self.children.as_fd(), PollFlags::IN);
-        if self.connections.len() + self.attachers.len() < CLIENTS_MAX {
-            add(Token::TaskListener, self.task_listener.as_fd(), PollFlags::IN);
-            add(Token::AttachListener, self.attach_listener.as_fd(), PollFlags::IN);
+        let rests = self.accept_after.is_some();
+        if let Some(listener) = &self.task_listener
+            && self.connections.len() < CLIENTS_MAX
+            && !rests
+        {
+            add(Token::TaskListener, listener.as_fd(), read);
+        }
+        if let Some(listener) = &self.attach_listener
+            && self.attachers.len() < CLIENTS_MAX
+            && !rests
+        {
+            add(Token::AttachListener, listener.as_fd(), read);
         }
         for (client, connection) in &self.connections {
-            let write = if connection.wants_write() { PollFlags::OUT } else { PollFlags::empty() };
-            add(Token::Connection(*client), connection.stream.as_fd(), PollFlags::IN | write);
+            add(Token::Connection(*client), connection.as_fd(), connection.interest());
         }
         for (client, attacher) in &self.attachers {
-            let read = if self.may_type(attacher) { PollFlags::IN } else { PollFlags::empty() };
-            let write = if attacher.wants_write() { PollFlags::OUT } else { PollFlags::empty() };
-            if !(read | write).is_empty() || !attacher.is_reading {
-                add(Token::Attacher(*client), attacher.stream.as_fd(), read | write);
+            if let Some(interest) = attacher.interest(self.may_type(attacher)) {
+                add(Token::Attacher(*client), attacher.as_fd(), interest);
             }
         }
+        if let Some((descriptor, interest)) = self.publisher.as_ref().and_then(Publisher::interest) {
+            add(Token::Publisher, descriptor, interest);
+        }
         for (name, process) in &self.processes {
-            if self.has_room(name) {
-                for (_, output) in process.streams.readable() {
-                    add(Token::Output(name.clone()), output, PollFlags::IN);
-                }
+            if self.has_room(name, process) {
+                process.streams.readable().for_each(|output| add(Token::Output(name.clone()), output, read));
             }
             if let Some(input) = process.streams.writable() {
                 add(Token::Input(name.clone()), input, PollFlags::OUT);
             }
             if let Some(pidfd) = self.pidfd(process) {
-                add(Token::End, pidfd, PollFlags::IN);
+                add(Token::End, pidfd, read);
             }
         }
     }
 
     fn pidfd<'a>(&'a self, process: &'a Process) -> Option<BorrowedFd<'a>> {
         match &process.state {
-            State::Created(Birth::First(_)) | State::Running(Child::First { .. }) => {
+            State::Created(Birth::First { .. }) | State::Running(Child::First { .. }) => {
                 self.container.as_ref().map(Container::pidfd)
             }
             State::Running(Child::Exec(exec)) => Some(exec.pidfd.as_fd()),
@@ -192,258 +248,82 @@ impl Shim {
 
     /// Whether a process takes more of what this client types.
     fn may_type(&self, attacher: &Attacher) -> bool {
-        let room = attacher
-            .request()
-            .and_then(|request| self.processes.get(&request.exec_id))
-            .is_none_or(|process| process.streams.has_room());
-        attacher.is_reading && room
+        let process = attacher.request().and_then(|request| self.processes.get(&request.exec_id));
+        process.is_none_or(|process| process.streams.takes_input())
     }
 
     /// Whether everybody who looks at a process's output takes more of it.
-    fn has_room(&self, name: &str) -> bool {
+    fn has_room(&self, name: &str, process: &Process) -> bool {
         self.attachers.values().filter(|attacher| attacher.is_on(name)).all(Attacher::has_room)
+            && process.kept.as_ref().is_none_or(|kept| kept.has_room())
     }
 
+    /// When a turn is due even if nothing happens.
     fn deadline(&self) -> Option<Instant> {
-        let ends = self.processes.values().filter_map(|process| match process.state {
-            State::Ending { until, .. } => Some(until),
-            _ => None,
-        });
-        ends.chain(self.attachers.values().filter_map(Attacher::deadline)).min()
+        let processes = self.processes.values().filter_map(Process::deadline);
+        let attachers = self.attachers.values().filter_map(Attacher::deadline);
+        let publisher = self.publisher.as_ref().and_then(Publisher::deadline);
+        processes.chain(attachers).chain(publisher).chain(self.accept_after).min()
     }
 
-    fn handle(&mut self, token: &Token) {
+    fn handle(&mut self, token: &Token, ready: PollFlags) {
         match token {
             Token::Lifeline => self.look_at_lifeline(),
-            Token::TaskListener => self.accept_client(),
+            Token::TaskListener => self.accept_connection(),
             Token::AttachListener => self.accept_attacher(),
             Token::Children => self.reap(),
-            Token::Connection(client) => self.serve(*client),
-            Token::Attacher(client) => self.hear(*client),
+            Token::Connection(client) => self.serve(*client, ready),
+            Token::Attacher(client) => self.hear(*client, ready),
+            Token::Publisher => {
+                if let Some(publisher) = &mut self.publisher {
+                    publisher.read();
+                }
+            }
             Token::Output(name) => self.read_output(name),
             Token::Input(name) => {
                 if let Some(process) = self.processes.get_mut(name) {
                     process.streams.write();
                 }
             }
-            // Looked at in every turn.
             Token::End => {}
         }
     }
 
     fn look_at_lifeline(&mut self) {
-        let mut byte = [0];
         let Some(lifeline) = &self.lifeline else { return };
-        if let Ok(0) | Err(_) = rustix::io::read(lifeline, &mut byte) {
-            // A bound shim outlives its daemon.
+        if let Ok(0) | Err(_) = rustix::io::read(lifeline, &mut [0; 1]) {
             self.lifeline = None;
-            self.is_over = self.bound.is_none();
-        }
-    }
-
-    fn accept_client(&mut self) {
-        if let Ok((stream, _)) = self.task_listener.accept()
-            && let Ok(connection) = Connection::new(stream)
-        {
-            self.next_client += 1;
-            self.connections.insert(self.next_client, connection);
-        }
-    }
-
-    fn accept_attacher(&mut self) {
-        if let Ok((stream, _)) = self.attach_listener.accept()
-            && let Ok(attacher) = Attacher::new(stream)
-        {
-            self.next_client += 1;
-            self.attachers.insert(self.next_client, attacher);
-        }
-    }
-
-    fn serve(&mut self, client: u64) {
-        let Some(connection) = self.connections.get_mut(&client) else { return };
-        for call in connection.read() {
-            if let Some(response) = self.call(client, &call)
-                && let Some(connection) = self.connections.get_mut(&client)
-            {
-                connection.answer(call.stream, &response);
+            if self.bound.is_none() {
+                self.close();
             }
         }
     }
 
-    fn hear(&mut self, client: u64) {
-        let Some(attacher) = self.attachers.get_mut(&client) else { return };
-        if attacher.wants_write() {
-            attacher.write();
-        }
-        if !attacher.is_reading {
-            return;
-        }
-        match attacher.read() {
-            Said::Nothing => {}
-            Said::Asked => self.attach(client),
-            Said::Typed(bytes) => self.type_bytes(client, &bytes),
-            Said::Ended => self.end_input(client),
-        }
-    }
-
-    fn attach(&mut self, client: u64) {
-        let Some(attacher) = self.attachers.get_mut(&client) else { return };
-        let name = attacher.request().map(|request| request.exec_id.clone()).unwrap_or_default();
-        let Some(process) = self.processes.get(&name) else {
-            attacher.refuse("the process does not exist");
-            return;
-        };
-        if matches!(process.state, State::Stopped(_)) {
-            attacher.refuse("the process has ended");
-            return;
-        }
-        let typed = attacher.accept(process.terminal);
-        if !typed.is_empty() {
-            self.type_bytes(client, &typed);
-        }
-    }
-
-    fn type_bytes(&mut self, client: u64, bytes: &[u8]) {
-        if let Some(request) = self.attachers.get(&client).and_then(Attacher::request)
-            && request.stdin
-            && let Some(process) = self.processes.get_mut(&request.exec_id)
-        {
-            process.streams.type_bytes(bytes);
-        }
-    }
-
-    fn end_input(&mut self, client: u64) {
-        if let Some(request) = self.attachers.get(&client).and_then(Attacher::request)
-            && request.stdin
-            && let Some(process) = self.processes.get_mut(&request.exec_id)
-            && process.stdin_once
-        {
-            process.streams.end_stdin();
-        }
-    }
-
-    fn read_output(&mut self, name: &str) {
-        let Some(process) = self.processes.get_mut(name) else { return };
-        let mut attachers: Vec<&mut Attacher> =
-            self.attachers.values_mut().filter(|attacher| attacher.is_on(name)).collect();
-        // Only the container's own output is its log; what execs print goes to whoever started them.
-        let mut log = if name == FIRST { self.log.as_mut() } else { None };
-        for _ in 0..READS_PER_TURN {
-            let mut has_more = false;
-            for index in (0..process.streams.readable().count()).rev() {
-                has_more |= process.streams.read(index, log.as_deref_mut(), &mut attachers);
-            }
-            if !has_more || !attachers.iter().all(|attacher| attacher.has_room()) {
-                return;
-            }
-        }
-    }
-
-    /// Reaps children that are not ours by name: orphans that were handed to us.
-    fn reap(&mut self) {
-        while let Ok(Some(_)) = linux::signal::read(self.children.as_fd()) {}
-        let known: Vec<u32> = self.processes.values().map(Process::pid).collect();
-        // One thread: all children are this one's (`proc_pid_children(5)`).
-        let children = std::fs::read_to_string("/proc/thread-self/children").unwrap_or_default();
-        for child in children.split_whitespace().filter_map(|pid| pid.parse::<i32>().ok()) {
-            if !known.contains(&child.unsigned_abs())
-                && let Some(pid) = Pid::from_raw(child)
-            {
-                // One that still runs stays.
-                let _still_runs = waitpid(Some(pid), WaitOptions::NOHANG);
-            }
-        }
-    }
-
-    /// Moves every process along that has ended or whose output has.
+    /// Moves everything along that time or an end has moved.
     fn settle(&mut self) {
-        let names: Vec<String> = self.processes.keys().cloned().collect();
-        for name in names {
-            self.note_end(&name);
-            self.finish_ending(&name);
-        }
-        self.attachers.retain(|_, attacher| !attacher.is_done());
-        self.connections.retain(|_, connection| !connection.is_gone());
-    }
-
-    fn note_end(&mut self, name: &str) {
-        let Some(process) = self.processes.get_mut(name) else { return };
-        let ended = match (&process.state, &mut self.container) {
-            (State::Created(Birth::First(_)) | State::Running(Child::First { .. }), Some(container)) => {
-                container.try_wait()
-            }
-            (State::Running(Child::Exec(exec)), _) => exec.try_wait(),
-            _ => return,
-        };
-        match ended {
-            Ok(None) => {}
-            Ok(Some(exit)) => {
-                let oom_killed = self
-                    .container
-                    .as_ref()
-                    .is_some_and(|container| container.oom_kills().is_ok_and(|kills| kills > 0));
-                process.end(exit, log::now_ns(), oom_killed && exit.status() != 0);
-                if name == FIRST && self.shares_pids {
-                    self.kill_rest();
-                }
-                self.read_output(name);
-            }
-            Err(error) => eprintln!("the end of `{name}` cannot be seen: {error}"),
-        }
-    }
-
-    /// Without a pid namespace of its own nothing ends the container's other processes with its first.
-    fn kill_rest(&self) {
-        if let Some(container) = &self.container
-            && let Err(error) = container.kill_all(linux::signal::SIGKILL)
-        {
-            eprintln!("processes of the container were not ended: {error}");
-        }
-    }
-
-    fn finish_ending(&mut self, name: &str) {
-        let has_room = self.has_room(name);
-        let Some(process) = self.processes.get_mut(name) else { return };
-        let State::Ending { exit, until } = process.state else { return };
-        if !process.streams.is_drained() {
-            if Instant::now() < until || !has_room {
-                return;
-            }
-            let mut attachers: Vec<&mut Attacher> =
-                self.attachers.values_mut().filter(|attacher| attacher.is_on(name)).collect();
-            let log = if name == FIRST { self.log.as_mut() } else { None };
-            process.streams.drain(log, &mut attachers);
-        }
+        let now = Instant::now();
         if let Some(log) = &mut self.log {
             log.flush();
         }
-        if name == FIRST
-            && let Err(error) = exit.write(&self.directory)
-        {
-            eprintln!("the exit record was not written: {error}");
+        self.settle_ends(now);
+        self.attachers.values_mut().for_each(|attacher| attacher.expire(now));
+        self.accept_after = self.accept_after.filter(|after| *after > now);
+        if let Some(publisher) = &mut self.publisher {
+            publisher.drive(now);
         }
-        process.state = State::Stopped(exit);
-        for (client, stream) in std::mem::take(&mut process.waiters) {
-            if let Some(connection) = self.connections.get_mut(&client) {
-                connection.answer(stream, &crate::service::wait_response(exit));
+    }
+
+    /// Sends what is queued, and forgets who is gone.
+    fn flush(&mut self) {
+        self.connections.values_mut().for_each(Connection::write);
+        self.attachers.values_mut().for_each(Attacher::write);
+        self.attachers.retain(|_, attacher| !attacher.is_gone());
+        let before = self.connections.len();
+        self.connections.retain(|_, connection| !connection.is_gone());
+        if self.connections.len() < before {
+            for process in self.processes.values_mut() {
+                process.waiters.retain(|waiter| self.connections.contains_key(&waiter.client));
             }
         }
-        for attacher in self.attachers.values_mut().filter(|attacher| attacher.is_on(name)) {
-            attacher.finish();
-        }
-    }
-
-    fn write_all(&mut self) {
-        for connection in self.connections.values_mut() {
-            connection.write();
-        }
-        for attacher in self.attachers.values_mut() {
-            attacher.write();
-        }
-    }
-
-    /// The daemon's death does not matter from now on.
-    pub fn let_go_of_lifeline(&mut self) {
-        self.lifeline = None;
     }
 }

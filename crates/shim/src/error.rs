@@ -1,0 +1,107 @@
+//! Why a request cannot be served.
+
+use std::io;
+use std::path::PathBuf;
+
+use api::code::Code;
+use rustix::io::Errno;
+
+pub(crate) type Result<T, E = Error> = std::result::Result<T, E>;
+
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    #[error("the shim is not bound to a container")]
+    NotBound,
+    #[error("this is the shim of container `{id}`")]
+    OtherContainer { id: String },
+    #[error("task `{id}` already exists")]
+    TaskExists { id: String },
+    #[error("the task does not exist")]
+    NoTask,
+    #[error("exec `{exec}` already exists")]
+    ExecExists { exec: String },
+    #[error("exec `{exec}` does not exist")]
+    NoExec { exec: String },
+    #[error("more than {max} execs at one time")]
+    TooManyExecs { max: usize },
+    #[error("the process has not been started")]
+    NotStarted,
+    #[error("the process was started already")]
+    AlreadyStarted,
+    #[error("the process has not ended")]
+    NotEnded,
+    #[error("the process has ended already")]
+    Ended,
+    #[error("the process was deleted")]
+    Deleted,
+    #[error("the request lacks {what}")]
+    Missing { what: &'static str },
+    #[error("malformed {what}")]
+    Message { what: &'static str, source: prost::DecodeError },
+    #[error("malformed {what}")]
+    Document { what: &'static str, source: serde_json::Error },
+    #[error("options of type `{type_url}` are not known here")]
+    UnknownOptions { type_url: String },
+    #[error("signal {number} does not exist")]
+    Signal { number: u32 },
+    #[error("{what} is not supported yet")]
+    Unsupported { what: String },
+    #[error("`{service}/{method}` is not served here")]
+    NoMethod { service: String, method: String },
+    #[error("cannot {what} `{path}`")]
+    File { what: &'static str, path: PathBuf, source: io::Error },
+    #[error("`{path}` is larger than {max} bytes")]
+    TooLarge { path: PathBuf, max: u64 },
+    #[error("cannot {what}")]
+    System { what: &'static str, source: Errno },
+    #[error(transparent)]
+    Runtime(#[from] runtime::Error),
+    #[error(transparent)]
+    User(#[from] runtime::user::Error),
+}
+
+impl Error {
+    /// What kind of failure it is. `NotFound` and `PermissionDenied` of a creation or a start are the program's alone: the
+    /// engine makes exit statuses 127 and 126 of them.
+    pub(crate) fn code(&self) -> Code {
+        match self {
+            Error::NotBound
+            | Error::NotStarted
+            | Error::AlreadyStarted
+            | Error::NotEnded
+            | Error::OtherContainer { .. } => Code::FailedPrecondition,
+            Error::TaskExists { .. } | Error::ExecExists { .. } => Code::AlreadyExists,
+            Error::NoTask | Error::NoExec { .. } | Error::Ended | Error::Deleted => Code::NotFound,
+            Error::TooManyExecs { .. } => Code::ResourceExhausted,
+            Error::Missing { .. }
+            | Error::Message { .. }
+            | Error::Document { .. }
+            | Error::UnknownOptions { .. }
+            | Error::Signal { .. }
+            | Error::TooLarge { .. } => Code::InvalidArgument,
+            Error::Unsupported { .. } | Error::NoMethod { .. } => Code::Unimplemented,
+            Error::File { source, .. } => match source.kind() {
+                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Code::ResourceExhausted,
+                _ => Code::Internal,
+            },
+            Error::System { source, .. } => match *source {
+                Errno::MFILE | Errno::NFILE | Errno::NOMEM => Code::ResourceExhausted,
+                _ => Code::Internal,
+            },
+            Error::Runtime(source) => source.code(),
+            Error::User(source) => source.code(),
+        }
+    }
+}
+
+/// An error with everything that caused it, on one line.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(source) = cause {
+        text.push_str(": ");
+        text.push_str(&source.to_string());
+        cause = source.source();
+    }
+    text
+}

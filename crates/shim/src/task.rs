@@ -1,0 +1,433 @@
+//! What is done with a task: created, started, signalled, deleted; and with its execs.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+use api::events::{
+    TaskCreate, TaskDelete, TaskExecAdded, TaskExecStarted, TaskIo, TaskPaused, TaskResumed, TaskStart,
+};
+use api::shim::{CreateOptions, ExecOptions};
+use api::task::{
+    CloseIoRequest, CreateTaskRequest, CreateTaskResponse, DeleteRequest, DeleteResponse, ExecProcessRequest,
+    KillRequest, ResizePtyRequest, StartRequest, StartResponse, UpdateTaskRequest,
+};
+use linux::signal::SIGKILL;
+use oci::mount::Mount;
+use oci::runtime_spec::{NamespaceKind, Process as SpecProcess, Resources, Spec};
+use runtime::{Create, Exec, Rootfs, Stdio};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+
+use crate::attach::{Attacher, Kept};
+use crate::error::{Error, Result};
+use crate::log::Log;
+use crate::process::{Birth, Child, ExecPlan, Process, State, StdioPaths, Who, size};
+use crate::service::failure;
+use crate::shim::{Bound, FIRST, Shim};
+use crate::streams::{Streams, Wanted};
+use crate::{files, options};
+
+/// A specification is a few kilobytes; a profile in it may be some hundred.
+const SPEC_MAX: u64 = 16 << 20;
+
+/// Processes beside the first one, at one time.
+const EXECS_MAX: usize = 1024;
+
+/// A process whose start fails has nothing left to do but to exit.
+const START_FAILURE_TIMEOUT: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
+
+/// The exit status of what was deleted before it ended by itself.
+const KILLED_STATUS: u32 = 128 + SIGKILL as u32;
+
+impl Shim {
+    pub(crate) fn create(&mut self, request: CreateTaskRequest) -> Result<CreateTaskResponse> {
+        let bound = self.bound.as_ref().ok_or(Error::NotBound)?;
+        if request.id != bound.id {
+            return Err(Error::OtherContainer { id: bound.id.clone() });
+        }
+        if self.container.is_some() {
+            return Err(Error::TaskExists { id: bound.id.clone() });
+        }
+        if !request.checkpoint.is_empty() {
+            return Err(Error::Unsupported { what: "to restore a checkpoint".into() });
+        }
+        let ours = options::of_creation(request.options.as_ref())?;
+        let is_ours = ours.is_some();
+        let options = ours.unwrap_or_default();
+        let mut spec = read_spec(bound)?;
+        let rootfs = rootfs(bound, &request, &spec)?;
+        if is_ours {
+            let who = who(options.user.clone(), options.group_add.clone(), options.set_home);
+            let process = spec.process.as_mut().ok_or(Error::Missing { what: "a process" })?;
+            identify(process, rootfs.as_fd(), &who)?;
+        }
+        let wanted = Wanted {
+            terminal: request.terminal,
+            stdin: options.open_stdin || !request.stdin.is_empty(),
+            size: size(options.width, options.height),
+        };
+        let event = creation(&request);
+        let paths = StdioPaths { stdin: request.stdin, stdout: request.stdout, stderr: request.stderr };
+        let attachers = files::open(&paths, FIRST)?;
+        let (mut streams, stdio) = Streams::make(wanted).map_err(no_streams)?;
+        let log = open_log(&options)?;
+        let created = runtime::create(Create {
+            id: &bound.id,
+            spec: &spec,
+            rootfs,
+            stdio,
+            default_rlimits: &options.default_rlimits,
+            ensure_cwd: options.ensure_cwd,
+        })?;
+        created.warnings.iter().for_each(|warning| eprintln!("{warning}"));
+        if let Some(master) = created.terminal {
+            streams.set_terminal(master, wanted.stdin).map_err(no_streams)?;
+        }
+        let pid = created.container.pid();
+        self.shares_pids = !has_own_pids(&spec);
+        self.container = Some(created.container);
+        self.log = log;
+        let process = Process {
+            state: State::Created(Birth::First { pid }),
+            streams,
+            terminal: request.terminal,
+            // A fifo that ends has no other way to say so.
+            stdin_once: options.stdin_once || !is_ours,
+            paths,
+            kept: options.wait_attach.then(Kept::new),
+            waiters: Vec::new(),
+        };
+        self.add_process(FIRST, process, attachers);
+        self.publish("/tasks/create", &TaskCreate { pid, ..event });
+        Ok(CreateTaskResponse { pid })
+    }
+
+    pub(crate) fn exec(&mut self, request: ExecProcessRequest) -> Result<()> {
+        let exec = request.exec_id;
+        if exec.is_empty() {
+            return Err(Error::Missing { what: "the exec's id" });
+        }
+        if self.processes.contains_key(&exec) {
+            return Err(Error::ExecExists { exec });
+        }
+        if self.processes.len() > EXECS_MAX {
+            return Err(Error::TooManyExecs { max: EXECS_MAX });
+        }
+        if let State::Ending { .. } | State::Stopped(_) = self.process(FIRST)?.state {
+            return Err(Error::NotStarted);
+        }
+        let (options, is_ours) = options::of_exec(request.spec)?;
+        let process: SpecProcess = serde_json::from_slice(&options.process)
+            .map_err(|source| Error::Document { what: "process", source })?;
+        let wanted = Wanted {
+            terminal: request.terminal,
+            stdin: options.open_stdin || !request.stdin.is_empty(),
+            size: exec_size(&options, &process),
+        };
+        let paths = StdioPaths { stdin: request.stdin, stdout: request.stdout, stderr: request.stderr };
+        let attachers = files::open(&paths, &exec)?;
+        let (streams, stdio) = Streams::make(wanted).map_err(no_streams)?;
+        let plan = ExecPlan {
+            process,
+            stdio,
+            who: is_ours.then(|| who(options.user, options.group_add, options.set_home)),
+            stdin: wanted.stdin,
+            privileged: options.privileged,
+        };
+        let process = Process {
+            state: State::Created(Birth::Exec(Box::new(plan))),
+            streams,
+            terminal: request.terminal,
+            stdin_once: options.stdin_once || !is_ours,
+            paths,
+            kept: options.wait_attach.then(Kept::new),
+            waiters: Vec::new(),
+        };
+        self.add_process(&exec, process, attachers);
+        self.publish("/tasks/exec-added", &TaskExecAdded { container_id: self.id(), exec_id: exec });
+        Ok(())
+    }
+
+    fn add_process(&mut self, name: &str, process: Process, attachers: Vec<Attacher>) {
+        self.processes.insert(name.to_owned(), process);
+        for attacher in attachers {
+            self.add_attacher(attacher);
+        }
+    }
+
+    pub(crate) fn start(&mut self, request: &StartRequest) -> Result<StartResponse> {
+        let exec = request.exec_id.as_str();
+        let container_id = self.id();
+        let pid = if exec == FIRST { self.start_first()? } else { self.start_exec(exec)? };
+        if exec == FIRST {
+            self.publish("/tasks/start", &TaskStart { container_id, pid });
+        } else {
+            let exec_id = exec.to_owned();
+            self.publish("/tasks/exec-started", &TaskExecStarted { container_id, exec_id, pid });
+        }
+        Ok(StartResponse { pid })
+    }
+
+    fn start_first(&mut self) -> Result<u32> {
+        let process = self.processes.get_mut(FIRST).ok_or(Error::NoTask)?;
+        let container = self.container.as_mut().ok_or(Error::NoTask)?;
+        let State::Created(Birth::First { pid }) = process.state else { return Err(Error::AlreadyStarted) };
+        process.state = State::Running(Child::First { pid });
+        container.start().inspect_err(|_| {
+            // The process ends by itself, and its end is noticed like any other: by now, so that it can be deleted.
+            let mut end = [PollFd::from_borrowed_fd(container.pidfd(), PollFlags::IN)];
+            if let Err(error) = poll(&mut end, Some(&START_FAILURE_TIMEOUT)) {
+                eprintln!("the end of a process that was not started cannot be seen: {error}");
+            }
+        })?;
+        Ok(pid)
+    }
+
+    fn start_exec(&mut self, exec: &str) -> Result<u32> {
+        let container = self.container.as_ref().ok_or(Error::NoTask)?;
+        let process = self.processes.get_mut(exec).ok_or_else(|| Error::NoExec { exec: exec.to_owned() })?;
+        let State::Created(Birth::Exec(plan)) = &mut process.state else { return Err(Error::AlreadyStarted) };
+        let stdin = plan.stdin;
+        let started = execute(container, plan).and_then(|(child, terminal)| {
+            if let Some(master) = terminal {
+                process.streams.set_terminal(master, stdin).map_err(no_streams)?;
+            }
+            Ok(child)
+        });
+        match started {
+            Ok(child) => {
+                let pid = child.pid;
+                process.state = State::Running(Child::Exec(child));
+                Ok(pid)
+            }
+            Err(error) => {
+                if let Some(process) = self.processes.remove(exec) {
+                    self.forget(exec, process);
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// A process that is no more, and was perhaps never: nobody may wait for it in vain.
+    fn forget(&mut self, name: &str, process: Process) {
+        for waiter in process.waiters {
+            self.answer(waiter.client, waiter.stream, &failure(&Error::Deleted));
+        }
+        self.attachers.values_mut().filter(|attacher| attacher.is_on(name)).for_each(Attacher::finish);
+    }
+
+    pub(crate) fn delete(&mut self, request: &DeleteRequest) -> Result<DeleteResponse> {
+        let exec = request.exec_id.as_str();
+        self.note_end(exec);
+        match &self.process(exec)?.state {
+            State::Running(_) => return Err(Error::NotEnded),
+            // It has ended; who deletes it does not wait for what others may still print.
+            State::Ending { .. } => self.conclude(exec),
+            State::Created(_) | State::Stopped(_) => {}
+        }
+        let deleted = self.process(exec)?;
+        let (pid, exit) = (deleted.pid(), deleted.exit());
+        if exec == FIRST {
+            self.destroy()?;
+        } else if let Some(process) = self.processes.remove(exec) {
+            self.forget(exec, process);
+        }
+        let exit_status = exit.map_or(KILLED_STATUS, |exit| exit.exit_status);
+        let exited_at = exit.map(|exit| exit.timestamp());
+        let (container_id, id) = (self.id(), exec.to_owned());
+        self.publish("/tasks/delete", &TaskDelete { container_id, pid, exit_status, exited_at, id });
+        Ok(DeleteResponse { pid, exit_status, exited_at })
+    }
+
+    /// Ends and forgets everything of the container. Its root goes last, because that may take long.
+    fn destroy(&mut self) -> Result<()> {
+        let destroyed = self.container.take().map_or(Ok(()), runtime::Container::destroy);
+        // Their ends come now at the latest: nothing lives in a group that is gone.
+        let execs: Vec<String> = self.processes.keys().filter(|name| *name != FIRST).cloned().collect();
+        for exec in execs {
+            if let Some(process) = self.processes.get_mut(&exec)
+                && let State::Running(Child::Exec(child)) = &process.state
+                && destroyed.is_ok()
+                && let Ok(exit) = linux::pidfd::wait(child.pidfd.as_fd())
+            {
+                process.end(exit, false);
+                self.conclude(&exec);
+            }
+        }
+        for (name, process) in std::mem::take(&mut self.processes) {
+            self.forget(&name, process);
+        }
+        self.log = None;
+        Ok(destroyed?)
+    }
+
+    pub(crate) fn kill(&mut self, request: &KillRequest) -> Result<()> {
+        let number = request.signal;
+        let signal = i32::try_from(number).map_err(|_| Error::Signal { number })?;
+        let process = self.process(&request.exec_id)?;
+        let killed = match &process.state {
+            State::Created(Birth::First { .. }) | State::Running(Child::First { .. }) => {
+                let container = self.container()?;
+                let killed = if request.all { container.kill_all(signal) } else { container.kill(signal) };
+                // A frozen process would take its death when it is thawed.
+                if signal == SIGKILL && killed.is_ok() && container.is_paused()? {
+                    container.resume()?;
+                }
+                killed
+            }
+            State::Running(Child::Exec(exec)) => exec.kill(signal),
+            State::Created(Birth::Exec(_)) => return Err(Error::NotStarted),
+            State::Ending { .. } | State::Stopped(_) => return Err(Error::Ended),
+        };
+        killed.map_err(|error| match error {
+            runtime::Error::NotRunning { .. } => Error::Ended,
+            other => other.into(),
+        })
+    }
+
+    pub(crate) fn pause(&mut self) -> Result<()> {
+        self.container()?.pause()?;
+        self.publish("/tasks/paused", &TaskPaused { container_id: self.id() });
+        Ok(())
+    }
+
+    pub(crate) fn resume(&mut self) -> Result<()> {
+        self.container()?.resume()?;
+        self.publish("/tasks/resumed", &TaskResumed { container_id: self.id() });
+        Ok(())
+    }
+
+    pub(crate) fn resize(&self, request: &ResizePtyRequest) -> Result<()> {
+        let size = size(request.width, request.height);
+        // A process without a terminal has no size to change; Docker's clients ask all the same.
+        let Some(terminal) = self.process(&request.exec_id)?.streams.terminal() else { return Ok(()) };
+        linux::pty::resize(terminal, size.width, size.height)
+            .map_err(|source| Error::System { what: "resize the terminal", source })
+    }
+
+    pub(crate) fn close_io(&mut self, request: &CloseIoRequest) -> Result<()> {
+        let process = self.process_mut(&request.exec_id)?;
+        if request.stdin {
+            process.streams.end_stdin();
+        }
+        Ok(())
+    }
+
+    pub(crate) fn update(&self, request: &UpdateTaskRequest) -> Result<()> {
+        let any = request.resources.as_ref().ok_or(Error::Missing { what: "resources" })?;
+        let resources: Resources = serde_json::from_slice(&any.value)
+            .map_err(|source| Error::Document { what: "resources", source })?;
+        Ok(self.container()?.update(&resources)?)
+    }
+}
+
+/// `config.json` of the bundle, with the control group that the shim was bound to.
+fn read_spec(bound: &Bound) -> Result<Spec> {
+    let path = bound.bundle.join("config.json");
+    let failed = |source| Error::File { what: "read", path: path.clone(), source };
+    if std::fs::metadata(&path).map_err(failed)?.len() > SPEC_MAX {
+        return Err(Error::TooLarge { path, max: SPEC_MAX });
+    }
+    let text = std::fs::read(&path).map_err(failed)?;
+    let mut spec: Spec = serde_json::from_slice(&text)
+        .map_err(|source| Error::Document { what: "config.json of the bundle", source })?;
+    if !bound.cgroup.is_empty() {
+        spec.linux.get_or_insert_default().cgroups_path.clone_from(&bound.cgroup);
+    }
+    Ok(spec)
+}
+
+/// What the request says to mount, else the directory that the specification names.
+fn rootfs(bound: &Bound, request: &CreateTaskRequest, spec: &Spec) -> Result<Rootfs> {
+    if request.rootfs.is_empty() {
+        let root = spec.root.as_ref().ok_or(Error::Missing { what: "a root" })?;
+        return Ok(Rootfs::bind(&bound.bundle.join(&root.path))?);
+    }
+    let mount = |mount: &api::types::Mount| Mount {
+        kind: mount.r#type.clone(),
+        source: mount.source.clone(),
+        target: mount.target.clone(),
+        options: mount.options.clone(),
+    };
+    Ok(Rootfs::mount(&request.rootfs.iter().map(mount).collect::<Vec<_>>())?)
+}
+
+fn creation(request: &CreateTaskRequest) -> TaskCreate {
+    TaskCreate {
+        container_id: request.id.clone(),
+        bundle: request.bundle.clone(),
+        rootfs: request.rootfs.clone(),
+        io: Some(TaskIo {
+            stdin: request.stdin.clone(),
+            stdout: request.stdout.clone(),
+            stderr: request.stderr.clone(),
+            terminal: request.terminal,
+        }),
+        ..TaskCreate::default()
+    }
+}
+
+fn who(user: String, group_add: Vec<String>, set_home: bool) -> Who {
+    Who { user, group_add, set_home }
+}
+
+/// Fills in what depends on the container's own files.
+fn identify(process: &mut SpecProcess, root: BorrowedFd<'_>, who: &Who) -> Result<()> {
+    // Without a name the numbers of the specification hold, which are also looked up.
+    let numbers = || format!("{}:{}", process.user.uid, process.user.gid);
+    let user = if who.user.is_empty() && process.user.uid != 0 { numbers() } else { who.user.clone() };
+    let identity = runtime::user::resolve(root, &user, &who.group_add)?;
+    process.user.uid = identity.uid;
+    process.user.gid = identity.gid;
+    process.user.additional_gids = identity.additional_gids;
+    if who.set_home && !process.env.iter().any(|variable| variable.starts_with("HOME=")) {
+        process.env.push(format!("HOME={}", identity.home));
+    }
+    Ok(())
+}
+
+fn execute(
+    container: &runtime::Container,
+    plan: &mut ExecPlan,
+) -> Result<(runtime::Process, Option<OwnedFd>)> {
+    if let Some(who) = &plan.who {
+        let root = container.root()?;
+        identify(&mut plan.process, root.as_fd(), who)?;
+    }
+    let stdio = std::mem::replace(&mut plan.stdio, Stdio::Null);
+    let (process, privileged) = (&plan.process, plan.privileged);
+    let mut child = container.exec(Exec { process, stdio, default_rlimits: &[], privileged })?;
+    child.warnings.iter().for_each(|warning| eprintln!("{warning}"));
+    let terminal = child.terminal.take();
+    Ok((child, terminal))
+}
+
+/// Our options say the size, containerd's clients put it into the process.
+fn exec_size(options: &ExecOptions, process: &SpecProcess) -> runtime::TerminalSize {
+    match process.console_size {
+        Some(console) if (options.width, options.height) == (0, 0) => {
+            runtime::TerminalSize { width: console.width, height: console.height }
+        }
+        _ => size(options.width, options.height),
+    }
+}
+
+fn open_log(options: &CreateOptions) -> Result<Option<Log>> {
+    let Some(log) = options.log.as_ref().filter(|log| !log.disabled && !log.path.is_empty()) else {
+        return Ok(None);
+    };
+    let path = Path::new(&log.path);
+    let opened = Log::open(path, log.max_size_bytes, log.max_files);
+    opened.map(Some).map_err(|source| Error::File { what: "open the log", path: path.to_owned(), source })
+}
+
+fn no_streams(source: Errno) -> Error {
+    Error::System { what: "make the process's streams", source }
+}
+
+/// Whether the container's first process is the first of a pid namespace.
+fn has_own_pids(spec: &Spec) -> bool {
+    let mut namespaces = spec.linux.iter().flat_map(|linux| &linux.namespaces);
+    namespaces.any(|namespace| namespace.kind == NamespaceKind::Pid && namespace.path.is_none())
+}
