@@ -73,9 +73,9 @@ impl Launcher {
         let log = open(&log_path).map_err(file_error("opening", &log_path))?;
         let mut daemon = self.spawn(log).map_err(|error| Error::Launch(error.to_string()))?;
         while !self.is_listening()? {
-            if let Ok(Some(status)) = daemon.try_wait() {
-                let last_words = last_line(&log_path).unwrap_or_default();
-                return Err(Error::Launch(format!("it ended with {status}: {last_words}")));
+            if daemon.try_wait().is_ok_and(|status| status.is_some()) {
+                let said = last_words(&log_path).unwrap_or_else(|| format!("see {}", log_path.display()));
+                return Err(Error::Launch(said));
             }
             progress.wait().await?;
         }
@@ -144,12 +144,15 @@ impl Progress {
     }
 }
 
-fn last_line(path: &Path) -> Option<String> {
+/// What the daemon said last, apart from its hint.
+fn last_words(path: &Path) -> Option<String> {
     let mut file = fs::File::open(path).ok()?;
     let length = file.metadata().ok()?.len();
     file.seek(SeekFrom::Start(length.saturating_sub(LAST_WORDS))).ok()?;
     let mut tail = Vec::new();
     file.take(LAST_WORDS).read_to_end(&mut tail).ok()?;
     let tail = String::from_utf8_lossy(&tail);
-    tail.trim_end().lines().next_back().map(str::to_owned)
+    let mut lines = tail.trim_end().lines().rev();
+    let line = lines.find(|line| !line.starts_with("hint:"))?;
+    Some(line.strip_prefix("corten daemon: ").unwrap_or(line).to_owned())
 }
