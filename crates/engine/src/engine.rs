@@ -4,11 +4,12 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use store::Store;
 use store::intents::Intents;
 use store::snapshots::Snapshotter;
-use tokio::sync::watch;
+use tokio::sync::{RwLock, watch};
 
 use crate::blocking::blocking;
 use crate::containers::plan::EtcFiles;
@@ -27,6 +28,9 @@ pub(crate) const NAMESPACE: &str = "default";
 pub(crate) const OWNER: &str = "docker";
 /// The snapshotter of all containers.
 pub(crate) const SNAPSHOTTER: &str = "overlay";
+
+/// How long a stopping engine waits for the cleaning up of runs that have ended; it takes some milliseconds.
+const CLOSE_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Where the engine keeps things and how it behaves when nobody says.
 #[derive(Debug, Clone)]
@@ -70,6 +74,8 @@ pub struct Engine {
     /// Recovery is through: from now on policies may start containers.
     pub(crate) is_open: watch::Sender<bool>,
     is_closing: AtomicBool,
+    /// Ends of runs being handled hold it for reading; closing waits until none does.
+    pub(crate) ends: Arc<RwLock<()>>,
 }
 
 impl Engine {
@@ -103,6 +109,7 @@ impl Engine {
             background: Background::default(),
             is_open: watch::Sender::new(false),
             is_closing: AtomicBool::new(false),
+            ends: Arc::default(),
         });
         recovery::recover(&engine).await?;
         engine.is_open.send_replace(true);
@@ -114,6 +121,10 @@ impl Engine {
     /// Leaves containers running, writes a backup of the database and lets go of everything.
     pub async fn close(&self) -> Result<()> {
         self.is_closing.store(true, Ordering::Relaxed);
+        // What does not get done in this time is done by the next start.
+        if tokio::time::timeout(CLOSE_PATIENCE, self.ends.write()).await.is_err() {
+            tracing::warn!("runs that have ended are still being cleaned up");
+        }
         self.pool.close().await;
         let store = self.store.clone();
         blocking(move || {

@@ -22,21 +22,12 @@ fn containers_live_on_and_exits_while_the_daemon_was_dead_are_known() {
         "-c",
         "sleep 0.5; echo last words; exit 23",
     ]);
-    host.ok(&[
-        "run",
-        "-d",
-        "--name",
-        "killed",
-        "--network",
-        "none",
-        "busybox",
-        "sh",
-        "-c",
-        "sleep 0.5; kill -9 $$",
-    ]);
+    host.ok(&["run", "-d", "--name", "killed", "--network", "none", "busybox", "sleep", "1000"]);
+    let victim = host.ok(&["inspect", "-f", "{{.State.Pid}}", "killed"]);
     host.ok(&["run", "-d", "--rm", "--name", "vanishes", "--network", "none", "busybox", "sleep", "0.5"]);
     let pid = host.ok(&["inspect", "-f", "{{.State.Pid}}", "stays"]);
     host.kill_daemon();
+    tests::host::signal(victim.parse().expect("a pid"), rustix::process::Signal::KILL);
     thread::sleep(Duration::from_secs(1));
     host.start_daemon();
     assert_eq!(

@@ -52,12 +52,14 @@ fn a_new_named_volume_begins_with_the_image_s_files() {
         "-v",
         "web:/var/www",
         "busybox",
-        "rm",
+        "mv",
         "/var/www/index.html",
+        "/var/www/mine",
     ]);
     assert_eq!(
         host.ok(&["run", "--rm", "--network", "none", "-v", "web:/var/www", "busybox", "ls", "/var/www"]),
-        ""
+        "mine",
+        "only an empty volume is filled"
     );
 }
 

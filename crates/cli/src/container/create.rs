@@ -23,16 +23,14 @@ pub(crate) const COMMAND: Command = Command {
 };
 
 fn run(cli: &Cli, given: &Given) -> Result<u8, Error> {
-    let create = || {
-        let mut request = spec::read(given)?;
-        let config = &mut request.body.config;
-        config.attach_stdin = config.open_stdin;
-        (config.attach_stdout, config.attach_stderr) = (true, true);
-        config.stdin_once = config.open_stdin;
-        let id = cli.with_client(async |client| create(client, request).await)?;
-        output::print_line(&id).map(|()| 0)
-    };
-    create().map_err(|error: Error| error.exiting(TOOL_FAILED))
+    // As with Docker's client, 125 is for a command line that is wrong; what the daemon refuses is 1.
+    let mut request = spec::read(given).map_err(|error| error.exiting(TOOL_FAILED))?;
+    let config = &mut request.body.config;
+    config.attach_stdin = config.open_stdin;
+    (config.attach_stdout, config.attach_stderr) = (true, true);
+    config.stdin_once = config.open_stdin;
+    let id = cli.with_client(async |client| create(client, request).await)?;
+    output::print_line(&id).map(|()| 0)
 }
 
 /// Makes the container and returns its id; the daemon's warnings go to stderr.

@@ -54,6 +54,7 @@ impl Engine {
         task: Option<Arc<Task>>,
         ended: Result<Ended, Error>,
     ) {
+        let _closing_waits = self.ends.clone().read_owned().await;
         let mut turn = record.turn.lock().await;
         let (ended, error) = match ended {
             Ok(ended) => (ended, String::new()),
