@@ -45,6 +45,10 @@ pub(crate) fn refusal(method: &str, path: &str) -> Error {
     }
     // What is there for another method is refused as dockerd does it.
     let known_method = matches!(method, "GET" | "HEAD" | "POST" | "PUT" | "DELETE");
+    // `docker inspect` asks everywhere for a name, and goes on only where it is told that there is no such thing.
+    if let ("GET", Some(name)) = (method, matched("/plugins/{name..}/json", path)) {
+        return Error::NotFound(format!("plugin {name:?} not found"));
+    }
     match ABSENT.iter().find(|(pattern, _)| known_method && matched(pattern, path).is_some()) {
         Some((_, what)) => Error::not_there_yet(*what),
         None => Error::NoSuchPage,
@@ -69,6 +73,7 @@ mod tests {
                 503,
                 "This node is not a swarm manager. Use \"docker swarm init\" or \"docker swarm join\" to connect this node to swarm and try again.",
             ),
+            ("GET", "/plugins/x/json", 404, "plugin \"x\" not found"),
             ("GET", "/servicesx", 404, "page not found"),
             ("GET", "/nonsense", 404, "page not found"),
             ("PATCH", "/build", 404, "page not found"),

@@ -112,10 +112,13 @@ pub(crate) async fn wait(call: Call) -> Result<Reply> {
     let peer = call.peer;
     Ok(reply::json_stream(stream::once(async move {
         tokio::select! {
-            exit = exit => reply::line(&WaitResponse {
-                status_code: exit.code.into(),
-                error: exit.error.map(|message| WaitError { message }),
-            }),
+            exit = exit => {
+                // Who waits for an exit to come starts the container, and hears from the start why that failed;
+                // Docker's clients would print it twice. What is left is a daemon that ends.
+                let is_told = condition != WaitCondition::NotRunning && exit.code != 0;
+                let error = exit.error.filter(|_| !is_told).map(|message| WaitError { message });
+                reply::line(&WaitResponse { status_code: exit.code.into(), error })
+            }
             () = peer.gone() => bytes::Bytes::new(),
         }
     })))

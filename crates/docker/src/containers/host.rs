@@ -10,6 +10,8 @@ use engine::containers::spec::{
     RestartPolicy, SeccompMode, Ulimit, UtsMode,
 };
 
+use runtime::defaults;
+
 use super::mounts;
 use crate::error::{Error, Result};
 
@@ -54,15 +56,7 @@ pub(crate) fn read(host: HostConfig, spec: &mut ContainerSpec) -> Result<()> {
     for option in host.security_opt.iter().flatten() {
         read_security(option, spec)?;
     }
-    spec.unconfined_system_paths |= match (&host.masked_paths, &host.readonly_paths) {
-        (None, None) => false,
-        (Some(masked), Some(readonly)) if masked.is_empty() && readonly.is_empty() => true,
-        _ => {
-            return Err(Error::not_there_yet(
-                "masking other paths than Docker's (fields HostConfig.MaskedPaths, ReadonlyPaths)",
-            ));
-        }
-    };
+    spec.unconfined_system_paths |= are_unconfined(&host)?;
     spec.log = read_log(&host.log_config)?;
     spec.group_add = host.group_add.clone().unwrap_or_default();
     spec.readonly_rootfs = host.readonly_rootfs;
@@ -81,6 +75,25 @@ pub(crate) fn read(host: HostConfig, spec: &mut ContainerSpec) -> Result<()> {
     spec.devices = host.devices.iter().flatten().map(read_device).collect();
     spec.resources = read_resources(&host)?;
     Ok(())
+}
+
+/// No lists, or Docker's own as inspect shows them: the default; empty ones: everything of the system shows.
+fn are_unconfined(host: &HostConfig) -> Result<bool> {
+    let differs = |paths: &Option<Vec<String>>, default: Vec<String>| {
+        paths.as_ref().is_some_and(|paths| *paths != default)
+    };
+    let is_empty = |paths: &Option<Vec<String>>| paths.as_ref().is_some_and(Vec::is_empty);
+    if is_empty(&host.masked_paths) && is_empty(&host.readonly_paths) {
+        return Ok(true);
+    }
+    if differs(&host.masked_paths, defaults::masked_paths())
+        || differs(&host.readonly_paths, defaults::readonly_paths())
+    {
+        return Err(Error::not_there_yet(
+            "masking other paths than Docker's (fields HostConfig.MaskedPaths, ReadonlyPaths)",
+        ));
+    }
+    Ok(false)
 }
 
 fn read_restart(policy: &WireRestart) -> Result<RestartPolicy> {
@@ -257,6 +270,12 @@ fn read_resources(host: &HostConfig) -> Result<ResourceSpec> {
 /// `HostConfig` as inspect shows it.
 pub(crate) fn describe(spec: &ContainerSpec) -> HostConfig {
     let list = |texts: &[String]| Some(texts.to_vec()).filter(|texts| !texts.is_empty());
+    // As dockerd: `null` for a privileged container, nothing for one that was asked to show all.
+    let paths = |default: fn() -> Vec<String>| match spec {
+        spec if spec.unconfined_system_paths => Some(Vec::new()),
+        spec if spec.privileged => None,
+        _ => Some(default()),
+    };
     let (height, width) = spec.console_size.unwrap_or_default();
     let mut host = HostConfig {
         log_config: describe_log(&spec.log),
@@ -299,9 +318,8 @@ pub(crate) fn describe(spec: &ContainerSpec) -> HostConfig {
         devices: Some(spec.devices.iter().map(describe_device).collect()),
         ulimits: Some(spec.ulimits.iter().map(describe_ulimit).collect())
             .filter(|limits: &Vec<_>| !limits.is_empty()),
-        // As dockerd: null only for what shows nothing of the system.
-        masked_paths: spec.unconfined_system_paths.then(Vec::new),
-        readonly_paths: spec.unconfined_system_paths.then(Vec::new),
+        masked_paths: paths(defaults::masked_paths),
+        readonly_paths: paths(defaults::readonly_paths),
         ..HostConfig::default()
     };
     describe_resources(&spec.resources, &mut host);
@@ -367,7 +385,8 @@ fn describe_ulimit(limit: &Ulimit) -> WireUlimit {
 fn describe_resources(resources: &ResourceSpec, host: &mut HostConfig) {
     let signed = |number: Option<u64>| number.map_or(0, |number| i64::try_from(number).unwrap_or(i64::MAX));
     host.memory = resources.memory_bytes.unwrap_or_default();
-    host.memory_swap = resources.memory_swap_bytes.unwrap_or_default();
+    // Without a word about swap there is as much of it as memory.
+    host.memory_swap = resources.memory_swap_bytes.unwrap_or(host.memory.saturating_mul(2));
     host.memory_reservation = resources.memory_reservation_bytes.unwrap_or_default();
     host.memory_swappiness = resources.memory_swappiness.map(|swappiness| signed(Some(swappiness)));
     host.oom_kill_disable = Some(resources.oom_kill_disable);
