@@ -335,6 +335,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
         /// The meaning of a list, said directly: each requested bit is decided by the last rule that has it.
         #[test]
         fn the_program_decides_each_bit_by_the_last_rule(

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use oci::runtime_spec::{Seccomp, SeccompArg, SeccompRule};
 
 use super::assembler::{ARCHITECTURE, ARGUMENTS, Assembler, Label, NUMBER, Test};
-use super::syscalls::{self, Abi, X32_BIT};
+use super::syscalls::{Abi, Call, X32_BIT};
 use super::{Error, Program, Result};
 
 /// Larger error numbers do not fit into a pointer-sized result (`MAX_ERRNO` of the kernel).
@@ -41,7 +41,7 @@ pub fn compile(profile: &Seccomp) -> Result<Program> {
     let flags = flags(&profile.flags)?;
     let default = action(&profile.default_action, profile.default_errno_ret)?;
     let abis = abis(&profile.architectures)?;
-    let rules = profile.syscalls.iter().map(Rule::read).collect::<Result<Vec<Rule<'_>>>>()?;
+    let rules = profile.syscalls.iter().map(Rule::read).collect::<Result<Vec<Rule>>>()?;
 
     let mut assembler = Assembler::default();
     let mut entry = assembler.verdict(KILL_PROCESS);
@@ -63,15 +63,16 @@ pub fn compile(profile: &Seccomp) -> Result<Program> {
 }
 
 /// One rule of the profile, understood.
-struct Rule<'a> {
-    names: &'a [String],
+struct Rule {
+    /// Those that exist somewhere.
+    calls: Vec<&'static Call>,
     /// The rule applies when all conditions of one of these hold.
     alternatives: Vec<Vec<Condition>>,
     action: u32,
 }
 
-impl<'a> Rule<'a> {
-    fn read(rule: &'a SeccompRule) -> Result<Rule<'a>> {
+impl Rule {
+    fn read(rule: &SeccompRule) -> Result<Rule> {
         let call = rule.names.first().map_or("", String::as_str);
         let conditions =
             rule.args.iter().map(|arg| Condition::read(arg, call)).collect::<Result<Vec<Condition>>>()?;
@@ -81,7 +82,8 @@ impl<'a> Rule<'a> {
         } else {
             conditions.into_iter().map(|condition| vec![condition]).collect()
         };
-        Ok(Rule { names: &rule.names, alternatives, action: action(&rule.action, rule.errno_ret)? })
+        let calls = rule.names.iter().filter_map(|name| Call::named(name)).collect();
+        Ok(Rule { calls, alternatives, action: action(&rule.action, rule.errno_ret)? })
     }
 }
 
@@ -185,6 +187,18 @@ enum Verdict {
 }
 
 impl Verdict {
+    /// Adds a rule's alternatives to what earlier rules say.
+    fn add(&mut self, alternatives: Vec<Vec<Condition>>, action: u32) {
+        let Verdict::When(clauses) = self else {
+            return;
+        };
+        if alternatives.iter().any(Vec::is_empty) {
+            *self = Verdict::Always(action);
+        } else {
+            clauses.extend(alternatives.into_iter().map(|conditions| (conditions, action)));
+        }
+    }
+
     fn assemble(&self, assembler: &mut Assembler, default: u32) -> Label {
         match self {
             Verdict::Always(action) => assembler.verdict(*action),
@@ -215,7 +229,7 @@ fn search(assembler: &mut Assembler, ranges: &[(u32, Verdict)], default: u32) ->
 }
 
 /// All numbers of an architecture, as ranges of equal verdict; the first one begins at 0.
-fn ranges(residents: &[Abi], abis: &BTreeSet<Abi>, rules: &[Rule<'_>], default: u32) -> Vec<(u32, Verdict)> {
+fn ranges(residents: &[Abi], abis: &BTreeSet<Abi>, rules: &[Rule], default: u32) -> Vec<(u32, Verdict)> {
     let unknown = match default {
         ALLOW | LOG => default,
         // A tracer asked to see everything.
@@ -234,41 +248,33 @@ fn ranges(residents: &[Abi], abis: &BTreeSet<Abi>, rules: &[Rule<'_>], default: 
             starts.insert(number, verdict);
             starts.insert(number + 1, Verdict::Always(default));
         }
-        let largest =
-            rules.iter().flat_map(|rule| rule.names).filter_map(|name| syscalls::number(abi, name)).max();
-        if let Some(largest) = largest {
-            starts.insert(largest + 1, Verdict::Always(unknown));
+        let newest = rules.iter().flat_map(|rule| &rule.calls).filter_map(|call| call.number(abi)).max();
+        let beyond = if newest.is_some() { unknown } else { default };
+        starts.extend(newest.map(|newest| (newest + 1, Verdict::Always(beyond))));
+        if abi != Abi::X32 {
+            // A call numbered -1 is no x32 call, though it has the bit: tracers use it for "none".
+            starts.insert(u32::MAX, Verdict::Always(beyond));
         }
     }
-    // A call numbered -1 is no x32 call, though it has the bit: tracers use it for "none".
-    starts.insert(u32::MAX, Verdict::Always(unknown));
-
     let mut ranges: Vec<(u32, Verdict)> = starts.into_iter().collect();
     ranges.dedup_by(|later, earlier| later.1 == earlier.1);
     ranges
 }
 
 /// What the rules say about each call of an ABI that they name.
-fn verdicts(abi: Abi, rules: &[Rule<'_>], default: u32) -> BTreeMap<u32, Verdict> {
+fn verdicts(abi: Abi, rules: &[Rule], default: u32) -> BTreeMap<u32, Verdict> {
     let mut verdicts = BTreeMap::new();
+    let mut add = |number: u32, alternatives: Vec<Vec<Condition>>, action: u32| {
+        verdicts.entry(number).or_insert_with(|| Verdict::When(Vec::new())).add(alternatives, action);
+    };
     for rule in rules.iter().filter(|rule| rule.action != default) {
-        for name in rule.names {
-            if let Some(number) = syscalls::number(abi, name) {
-                let conditions = rule.alternatives.iter().map(|all| in_abi(all, abi)).collect();
-                add(
-                    verdicts.entry(number).or_insert_with(|| Verdict::When(Vec::new())),
-                    conditions,
-                    rule.action,
-                );
+        for call in &rule.calls {
+            if let Some(number) = call.number(abi) {
+                add(number, rule.alternatives.iter().map(|all| in_abi(all, abi)).collect(), rule.action);
             }
             let unconditional = rule.alternatives.iter().any(Vec::is_empty);
-            if let Some((number, condition)) = multiplexed(abi, name).filter(|_| unconditional) {
-                let conditions = vec![vec![condition]];
-                add(
-                    verdicts.entry(number).or_insert_with(|| Verdict::When(Vec::new())),
-                    conditions,
-                    rule.action,
-                );
+            if let Some((number, condition)) = multiplexed(abi, call).filter(|_| unconditional) {
+                add(number, vec![vec![condition]], rule.action);
             }
         }
     }
@@ -279,67 +285,31 @@ fn in_abi(conditions: &[Condition], abi: Abi) -> Vec<Condition> {
     conditions.iter().map(|condition| condition.in_abi(abi)).collect()
 }
 
-/// Adds a rule's alternatives to what was said before about the call.
-fn add(verdict: &mut Verdict, alternatives: Vec<Vec<Condition>>, action: u32) {
-    let Verdict::When(clauses) = verdict else {
-        return;
-    };
-    if alternatives.iter().any(Vec::is_empty) {
-        *verdict = Verdict::Always(action);
-    } else {
-        clauses.extend(alternatives.into_iter().map(|conditions| (conditions, action)));
-    }
-}
-
-/// The other way to make a call on i386: `socketcall(2)` and `ipc(2)` take its number as their first argument.
-fn multiplexed(abi: Abi, name: &str) -> Option<(u32, Condition)> {
-    const SOCKETCALL: [&str; 20] = [
-        "socket",
-        "bind",
-        "connect",
-        "listen",
-        "accept",
-        "getsockname",
-        "getpeername",
-        "socketpair",
-        "send",
-        "recv",
-        "sendto",
-        "recvfrom",
-        "shutdown",
-        "setsockopt",
-        "getsockopt",
-        "sendmsg",
-        "recvmsg",
-        "accept4",
-        "recvmmsg",
-        "sendmmsg",
-    ];
-    const IPC: [(&str, u64); 12] = [
-        ("semop", 1),
-        ("semget", 2),
-        ("semctl", 3),
-        ("semtimedop", 4),
-        ("msgsnd", 11),
-        ("msgrcv", 12),
-        ("msgget", 13),
-        ("msgctl", 14),
-        ("shmat", 21),
-        ("shmdt", 22),
-        ("shmget", 23),
-        ("shmctl", 24),
+/// The other way to make a call on i386: socketcall(2) and ipc(2) take its number as their first argument.
+fn multiplexed(abi: Abi, call: &Call) -> Option<(u32, Condition)> {
+    // Name of the multiplexer, the bits of its first argument that count, the first number, and the calls from there on.
+    const FAMILIES: [(&str, u64, u64, &str); 4] = [
+        (
+            "socketcall",
+            u64::MAX,
+            1,
+            "socket bind connect listen accept getsockname getpeername socketpair send recv sendto recvfrom shutdown \
+             setsockopt getsockopt sendmsg recvmsg accept4 recvmmsg sendmmsg",
+        ),
+        // The upper half carries the version of the interface.
+        ("ipc", 0xffff, 1, "semop semget semctl semtimedop"),
+        ("ipc", 0xffff, 11, "msgsnd msgrcv msgget msgctl"),
+        ("ipc", 0xffff, 21, "shmat shmdt shmget shmctl"),
     ];
     if abi != Abi::X86 {
         return None;
     }
-    if let Some(index) = SOCKETCALL.iter().position(|&call| call == name) {
-        let condition = Condition { index: 0, comparison: Comparison::Equal, value: index as u64 + 1 };
-        return Some((syscalls::number(abi, "socketcall")?, condition));
-    }
-    let (_, call) = IPC.into_iter().find(|&(call, _)| call == name)?;
-    // The upper half carries the version of the interface.
-    let condition = Condition { index: 0, comparison: Comparison::MaskedEqual(0xffff), value: call };
-    Some((syscalls::number(abi, "ipc")?, condition))
+    FAMILIES.iter().find_map(|&(multiplexer, mask, first, calls)| {
+        let position = calls.split_whitespace().position(|name| name == call.name())? as u64;
+        let comparison = Comparison::MaskedEqual(mask);
+        let condition = Condition { index: 0, comparison, value: first + position };
+        Some((Call::named(multiplexer)?.number(abi)?, condition.in_abi(abi)))
+    })
 }
 
 fn action(name: &str, errno: Option<u32>) -> Result<u32> {
