@@ -220,14 +220,9 @@ impl Engine {
         attach: Option<AttachOptions>,
     ) -> Result<(Option<AttachStream>, u32, Reply<WaitResponse>)> {
         let size = console_size.or(entry.spec.console_size);
-        let options = options(entry, size)?;
-        task.exec(&entry.id, entry.spec.terminal, &options).await?;
-        let stream = match attach {
-            Some(attach) => Some(AttachStream::connected(task.attach(&entry.id, attach).await?)),
-            None => None,
-        };
-        let (pid, exit) = task.start_exec(&entry.id).await?;
-        Ok((stream, pid, exit))
+        let options = ExecOptions { wait_attach: attach.is_some(), ..options(entry, size)? };
+        let (stream, pid, exit) = task.exec(&entry.id, entry.spec.terminal, &options, attach).await?;
+        Ok((stream.map(AttachStream::connected), pid, exit))
     }
 
     fn watch_exec(self: &Arc<Self>, entry: Arc<Entry>, task: Arc<Task>, exit: Reply<WaitResponse>) {

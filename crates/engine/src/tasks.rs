@@ -61,7 +61,7 @@ pub(crate) struct Launch {
     pub(crate) rootfs: Vec<Mount>,
     pub(crate) terminal: bool,
     pub(crate) options: CreateOptions,
-    /// Clients that wait for the streams.
+    /// Clients that wait for the streams. For a single one `options.wait_attach` is set.
     pub(crate) attaches: Vec<PendingAttach>,
 }
 
@@ -89,8 +89,8 @@ pub(crate) enum TaskStatus {
 }
 
 impl Task {
-    /// Makes a spare shim the container's, creates and starts it: four requests in one write, unless somebody waits to
-    /// attach between creation and start.
+    /// Makes a spare shim the container's, creates and starts it: four requests in one write, unless several wait to be
+    /// attached, who must be there before it starts.
     ///
     /// When it fails, nothing is left of the container and the shim is told to end.
     pub(crate) async fn launch(spare: Spare, container: &str, launch: Launch) -> Result<Launched> {
@@ -130,21 +130,30 @@ impl Task {
         let mut batch = self.client.batch();
         let bound: Reply<BindResponse> = batch.add(api::SHIM_SERVICE, "Bind", &bind)?;
         let created: Reply<CreateTaskResponse> = batch.add(SERVICE_V3, "Create", &create)?;
-        if launch.attaches.is_empty() {
-            let (started, exit) = self.add_start(&mut batch, "")?;
+        if launch.attaches.len() > 1 {
             batch.send().await?;
             bound.get("bind a shim").await?;
             created.get("create task").await.map_err(not_started)?;
+            self.connect(launch.attaches).await;
+            let mut batch = self.client.batch();
+            let (started, exit) = self.add_start(&mut batch, "")?;
+            batch.send().await?;
             return Ok((started.get("start task").await.map_err(not_started)?.pid, exit));
         }
+        let (started, exit) = self.add_start(&mut batch, "")?;
         batch.send().await?;
         bound.get("bind a shim").await?;
         created.get("create task").await.map_err(not_started)?;
-        for pending in launch.attaches {
+        // The shim keeps what is printed until then.
+        self.connect(launch.attaches).await;
+        Ok((started.get("start task").await.map_err(not_started)?.pid, exit))
+    }
+
+    async fn connect(&self, attaches: Vec<PendingAttach>) {
+        for pending in attaches {
             let stream = attach(&self.directory, "", pending.options()).await;
             pending.connect(stream);
         }
-        self.start_exec("").await
     }
 
     fn add_start(
@@ -253,8 +262,15 @@ impl Task {
         Ok(answer.get("list processes").await?.processes.into_iter().map(|process| process.pid).collect())
     }
 
-    /// Adds a process; it waits for [`Task::start_exec`].
-    pub(crate) async fn exec(&self, exec: &str, terminal: bool, options: &ExecOptions) -> Result<()> {
+    /// Adds a process, starts it, and connects to its streams; `options.wait_attach` makes the shim keep what is printed
+    /// before that. Returns its pid and the reply that comes at its end.
+    pub(crate) async fn exec(
+        &self,
+        exec: &str,
+        terminal: bool,
+        options: &ExecOptions,
+        attached: Option<AttachOptions>,
+    ) -> Result<(Option<UnixStream>, u32, Reply<WaitResponse>)> {
         let request = ExecProcessRequest {
             id: self.container.clone(),
             exec_id: exec.to_owned(),
@@ -262,16 +278,17 @@ impl Task {
             spec: Some(api::any::pack(options)),
             ..ExecProcessRequest::default()
         };
-        let answer: Reply<()> = self.client.request(SERVICE_V3, "Exec", &request).await?;
-        answer.get("create exec").await.map_err(not_started)
-    }
-
-    /// Starts a process; returns its pid and the reply that comes at its end.
-    pub(crate) async fn start_exec(&self, exec: &str) -> Result<(u32, Reply<WaitResponse>)> {
         let mut batch = self.client.batch();
+        let added: Reply<()> = batch.add(SERVICE_V3, "Exec", &request)?;
         let (started, exit) = self.add_start(&mut batch, exec)?;
         batch.send().await?;
-        Ok((started.get("start task").await.map_err(not_started)?.pid, exit))
+        added.get("create exec").await.map_err(not_started)?;
+        let pid = started.get("start exec").await.map_err(not_started)?.pid;
+        let stream = match attached {
+            Some(options) => Some(attach(&self.directory, exec, options).await?),
+            None => None,
+        };
+        Ok((stream, pid, exit))
     }
 
     /// Lets go of a process that has ended; of the first one only when its output is in the log.

@@ -1,6 +1,6 @@
 //! Volumes: directories that outlive containers.
 //!
-//! `<root>/volumes/<name>/_data` and a row. The directory is made first, with an intent; the row makes it a volume. On
+//! `<root>/volumes/<name>/_data` and a row; beside `_data` the empty file `fresh` as long as no container used it. The directory is made first, with an intent; the row makes it a volume. On
 //! removal the row goes first. A directory without a row and without an intent is left alone: after the loss of a
 //! database it is somebody's data.
 
@@ -24,6 +24,8 @@ use crate::events::Kind;
 const NAME_MAX: usize = 255;
 /// Docker marks volumes that got their name from the engine; `volume prune` without `--all` takes only those.
 const ANONYMOUS_LABEL: &str = "com.docker.volume.anonymous";
+/// Marks a volume that no container used yet.
+const FRESH: &str = "fresh";
 /// The kind of the intent of a volume that is being made.
 pub(crate) const MAKE_INTENT: &str = "volume";
 
@@ -222,9 +224,7 @@ impl Engine {
                 }
                 made.push(self.make_volume(&volume.name, labels, created_ns)?);
             }
-            if !volume.no_copy {
-                self.fill_volume(volume, layer)?;
-            }
+            self.fill_volume(volume, layer)?;
         }
         Ok(made)
     }
@@ -324,16 +324,24 @@ impl Engine {
         let made = MadeVolume { row, directory, intent };
         if is_new {
             make(0o701, &made.directory)?;
-            make(0o755, &self.volume_path(name))?;
+            let data = self.volume_path(name);
+            make(0o755, &data)?;
+            let fresh = data.with_file_name(FRESH);
+            std::fs::write(&fresh, "").map_err(|source| Error::File { what: "mark", path: fresh, source })?;
         }
         Ok(made)
     }
 
-    /// Docker's rule: an empty volume begins with what the image has at its target.
+    /// Docker's rule: a new volume begins with what the image has at its target. Ours is one that no container used yet;
+    /// one that was emptied stays empty.
     fn fill_volume(&self, volume: &VolumeMount, layer: &str) -> Result<()> {
         let target = self.volume_path(&volume.name);
         let failed = |source| Error::File { what: "fill the volume", path: target.clone(), source };
-        if std::fs::read_dir(&target).map_err(failed)?.next().is_some() {
+        match std::fs::remove_file(target.with_file_name(FRESH)) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+            removed => removed.map_err(failed)?,
+        }
+        if volume.no_copy || std::fs::read_dir(&target).map_err(failed)?.next().is_some() {
             return Ok(());
         }
         let key = format!("copy-{}", crate::random::hex::<8>());

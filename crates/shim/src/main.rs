@@ -62,8 +62,8 @@ fn spare(directory: &Path) -> Result<()> {
     }
     let lifeline = rustix::io::fcntl_dupfd_cloexec(io::stdin(), 3)?;
     let mut shim = Shim::spare(directory, task, attach, lifeline)?;
-    println!("ready");
-    io::stdout().flush()?;
+    // The daemon may be gone already: that is an error, not a reason to panic.
+    writeln!(io::stdout(), "ready")?;
     leave_terminal(&directory.join("log"))?;
     Ok(shim.run()?)
 }

@@ -95,6 +95,7 @@ impl Engine {
             Ok(mut launch) => {
                 launch.attaches = record.take_pending();
                 launch.attaches.retain(|pending| pending.is_wanted());
+                launch.options.wait_attach = launch.attaches.len() == 1;
                 Task::launch(spare, &record.id, launch).await
             }
             Err(error) => {

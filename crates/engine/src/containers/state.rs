@@ -102,9 +102,13 @@ pub(crate) fn may_remove(state: &State, force: bool) -> RemoveVerdict {
         State::Created | State::Exited | State::Dead => RemoveVerdict::Remove,
         State::Removing => RemoveVerdict::AlreadyInProgress,
         State::Running(_) | State::Paused(_) | State::Restarting if force => RemoveVerdict::KillFirst,
-        State::Running(_) => RemoveVerdict::Refuse("stop the container before removing or force remove"),
+        State::Running(_) => {
+            RemoveVerdict::Refuse("container is running: stop the container before removing or force remove")
+        }
         State::Paused(_) => RemoveVerdict::Refuse("container is paused and must be unpaused first"),
-        State::Restarting => RemoveVerdict::Refuse("stop the container before removing or force remove"),
+        State::Restarting => RemoveVerdict::Refuse(
+            "container is restarting: stop the container before removing or force remove",
+        ),
     }
 }
 
