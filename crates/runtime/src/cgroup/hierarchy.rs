@@ -38,18 +38,22 @@ struct Mounted {
 }
 
 impl Hierarchy {
+    /// Whether it is cgroup v1 or v2.
     pub fn version(&self) -> Version {
         self.mounted.version
     }
 
+    /// Where it is mounted.
     pub fn mount_point(&self) -> &Path {
         &self.mounted.mount_point
     }
 
+    /// The controllers that it carries.
     pub fn controllers(&self) -> &[String] {
         &self.mounted.controllers
     }
 
+    /// Whether it carries that controller.
     pub fn has(&self, controller: &str) -> bool {
         self.controllers().iter().any(|known| known == controller)
     }
@@ -91,6 +95,7 @@ impl Hierarchies {
         Hierarchies(self.0.iter().filter(|hierarchy| keep(hierarchy)).cloned().collect())
     }
 
+    /// Every hierarchy that is mounted.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<Hierarchy>> {
         self.0.iter()
     }

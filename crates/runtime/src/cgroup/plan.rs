@@ -260,3 +260,175 @@ fn help(file: &str, errno: Errno) -> Option<&'static str> {
         _ => return None,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use oci::runtime_spec::{BlockIo, Cpu, DeviceRule, Memory, Pids};
+
+    use super::*;
+
+    /// A machine whose controllers all live in one version, in both (`cpu` in v2), or nowhere.
+    enum Fake {
+        V1,
+        V2 { cpu_max: &'static str },
+        Hybrid,
+        Nothing,
+    }
+
+    impl Machine for Fake {
+        fn version(&self, controller: &str) -> Option<Version> {
+            match self {
+                Fake::V1 => Some(Version::V1),
+                Fake::V2 { .. } => Some(Version::V2),
+                Fake::Hybrid if controller == "cpu" => Some(Version::V2),
+                Fake::Hybrid => Some(Version::V1),
+                Fake::Nothing => None,
+            }
+        }
+
+        fn cpu_max(&self) -> Option<String> {
+            match self {
+                Fake::V2 { cpu_max } => Some((*cpu_max).to_owned()),
+                _ => None,
+            }
+        }
+    }
+
+    const V2: Fake = Fake::V2 { cpu_max: "max 100000\n" };
+
+    fn printed(resources: &Resources, machine: &Fake) -> Result<Vec<String>> {
+        let print = |setting: &Setting| {
+            let files: Vec<String> =
+                setting.files.iter().map(|(file, value)| format!("{file}={value}")).collect();
+            let optional = if setting.necessity == Necessity::IfPresent { "?" } else { "" };
+            format!("{:?} {}{optional}", setting.version, files.join("|"))
+        };
+        Ok(plan(resources, machine)?
+            .iter()
+            .map(|step| match step {
+                Step::Write(setting) => print(setting),
+                Step::WriteBoth(first, second) => format!("{} & {}", print(first), print(second)),
+                Step::FilterDevices(_) => "filter devices".to_owned(),
+            })
+            .collect())
+    }
+
+    fn memory(limit: Option<i64>, swap: Option<i64>) -> Resources {
+        Resources { memory: Some(Memory { limit, swap, ..Memory::default() }), ..Resources::default() }
+    }
+
+    fn cpu(shares: Option<u64>, quota: Option<i64>, period: Option<u64>) -> Resources {
+        Resources { cpu: Some(Cpu { shares, quota, period, ..Cpu::default() }), ..Resources::default() }
+    }
+
+    #[test]
+    fn memory_limits_are_said_in_each_versions_terms() {
+        for (limit, swap, v1, v2) in [
+            (None, None, "", ""),
+            (Some(0), Some(0), "", ""),
+            (Some(100), None, "V1 memory.limit_in_bytes=100", "V2 memory.max=100"),
+            (
+                Some(100),
+                Some(300),
+                "V1 memory.limit_in_bytes=100 & V1 memory.memsw.limit_in_bytes=300",
+                "V2 memory.max=100, V2 memory.swap.max=200",
+            ),
+            (
+                Some(100),
+                Some(100),
+                "V1 memory.limit_in_bytes=100 & V1 memory.memsw.limit_in_bytes=100",
+                "V2 memory.max=100, V2 memory.swap.max=0",
+            ),
+            (
+                Some(100),
+                Some(-1),
+                "V1 memory.limit_in_bytes=100 & V1 memory.memsw.limit_in_bytes=-1",
+                "V2 memory.max=100, V2 memory.swap.max=max",
+            ),
+            (
+                Some(-1),
+                None,
+                "V1 memory.limit_in_bytes=-1 & V1 memory.memsw.limit_in_bytes=-1?",
+                "V2 memory.max=max, V2 memory.swap.max=max?",
+            ),
+        ] {
+            let resources = memory(limit, swap);
+            assert_eq!(printed(&resources, &Fake::V1).unwrap().join(", "), v1, "{limit:?} {swap:?}");
+            assert_eq!(printed(&resources, &V2).unwrap().join(", "), v2, "{limit:?} {swap:?}");
+        }
+        // Without the memory limit v2 cannot know its share of the sum.
+        assert_eq!(
+            printed(&memory(None, Some(300)), &Fake::V1).unwrap(),
+            ["V1 memory.memsw.limit_in_bytes=300"]
+        );
+        assert!(printed(&memory(None, Some(300)), &V2).is_err());
+    }
+
+    #[test]
+    fn what_only_v1_has_is_asked_for_by_its_v1_name() {
+        let memory = Memory { swappiness: Some(5), disable_oom_killer: Some(true), ..Memory::default() };
+        let resources = Resources { memory: Some(memory), ..Resources::default() };
+        assert_eq!(printed(&resources, &V2).unwrap(), ["V2 memory.swappiness=5", "V2 memory.oom_control=1"]);
+    }
+
+    #[test]
+    fn processor_time_keeps_what_was_not_named() {
+        const LIMITED: Fake = Fake::V2 { cpu_max: "20000 50000\n" };
+        for (quota, period, fresh, limited) in [
+            (Some(5000), Some(20000), "cpu.max=5000 20000", "cpu.max=5000 20000"),
+            (Some(5000), None, "cpu.max=5000 100000", "cpu.max=5000 50000"),
+            (Some(-1), None, "cpu.max=max 100000", "cpu.max=max 50000"),
+            (None, Some(20000), "cpu.max=max 20000", "cpu.max=20000 20000"),
+        ] {
+            let resources = cpu(None, quota, period);
+            assert_eq!(printed(&resources, &V2).unwrap(), [format!("V2 {fresh}")], "{quota:?} {period:?}");
+            assert_eq!(
+                printed(&resources, &LIMITED).unwrap(),
+                [format!("V2 {limited}")],
+                "{quota:?} {period:?}"
+            );
+        }
+        let resources = cpu(Some(512), Some(-1), Some(20000));
+        assert_eq!(
+            printed(&resources, &Fake::V1).unwrap(),
+            ["V1 cpu.shares=512", "V1 cpu.cfs_period_us=20000 & V1 cpu.cfs_quota_us=-1"]
+        );
+        assert!(printed(&cpu(Some(0), Some(0), Some(0)), &V2).unwrap().is_empty());
+    }
+
+    #[test]
+    fn each_controller_is_told_in_the_version_that_it_lives_in() {
+        let resources = Resources {
+            devices: vec![DeviceRule { allow: false, access: "rwm".to_owned(), ..DeviceRule::default() }],
+            cpu: Some(Cpu { shares: Some(1024), cpus: "0-1".to_owned(), ..Cpu::default() }),
+            pids: Some(Pids { limit: 0 }),
+            block_io: Some(BlockIo { weight: Some(500) }),
+            unified: [("memory.high".to_owned(), "1G".to_owned())].into(),
+            ..memory(Some(100), None)
+        };
+        let v2 = "filter devices, V2 memory.max=100, V2 cpu.weight=100, V2 cpuset.cpus=0-1, V2 pids.max=max, \
+            V2 io.weight=default 4950|io.bfq.weight=500, V2 memory.high=1G";
+        for (machine, expected) in [
+            (
+                Fake::Hybrid,
+                "V1 devices.deny=a, V1 memory.limit_in_bytes=100, V2 cpu.weight=100, V1 cpuset.cpus=0-1, \
+                V1 pids.max=max, V1 blkio.weight=500|blkio.bfq.weight=500, V2 memory.high=1G",
+            ),
+            (V2, v2),
+            // Writing them then tells what is missing.
+            (Fake::Nothing, v2),
+        ] {
+            assert_eq!(printed(&resources, &machine).unwrap().join(", "), expected);
+        }
+    }
+
+    #[test]
+    fn block_io_weights_span_their_whole_range() {
+        for (weight, expected) in [(10, "default 1|"), (100, "default 910|"), (1000, "default 10000|")] {
+            let resources =
+                Resources { block_io: Some(BlockIo { weight: Some(weight) }), ..Resources::default() };
+            let printed = printed(&resources, &V2).unwrap().remove(0);
+            assert!(printed.contains(&format!("io.weight={expected}")), "{printed}");
+        }
+    }
+}
