@@ -1,4 +1,6 @@
 //! Real containers on the real kernel: busybox in an overlay, as root.
+// Helpers outside of test functions, too: what fails there fails the test.
+#![allow(clippy::unwrap_used)]
 
 #[path = "suite/confinement.rs"]
 mod confinement;
