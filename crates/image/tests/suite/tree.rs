@@ -53,7 +53,7 @@ pub(crate) fn with_inodes(root: &Path) -> Vec<(PathBuf, Node)> {
     let mut paths = vec![root.to_owned()];
     let mut pending = vec![root.to_owned()];
     while let Some(folder) = pending.pop() {
-        for entry in fs::read_dir(&folder).unwrap() {
+        for entry in fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display())) {
             let entry = entry.unwrap();
             if entry.file_type().unwrap().is_dir() {
                 pending.push(entry.path());
@@ -66,7 +66,7 @@ pub(crate) fn with_inodes(root: &Path) -> Vec<(PathBuf, Node)> {
     let mut nodes = Vec::new();
     for path in paths {
         let relative = path.strip_prefix(root).unwrap().to_owned();
-        let data = fs::symlink_metadata(&path).unwrap();
+        let data = fs::symlink_metadata(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         let content = match data.file_type() {
             kind if kind.is_file() => fs::read(&path).unwrap(),
             kind if kind.is_symlink() => fs::read_link(&path).unwrap().as_os_str().as_bytes().to_vec(),
