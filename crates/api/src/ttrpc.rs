@@ -95,6 +95,7 @@ pub enum Error {
 }
 
 impl Error {
+    /// What kind of failure it is.
     pub fn code(&self) -> Code {
         match self {
             Error::TooLong { .. } => Code::ResourceExhausted,
@@ -139,10 +140,12 @@ impl Request {
 }
 
 impl Response {
+    /// An answer that carries a message.
     pub fn success(message: &impl Message) -> Response {
         Response { status: None, payload: message.encode_to_vec() }
     }
 
+    /// An answer that says why there is none.
     pub fn failure(code: Code, message: impl Into<String>) -> Response {
         let status = Status { code: code.grpc(), message: message.into(), details: Vec::new() };
         Response { status: Some(status), payload: Vec::new() }
@@ -212,6 +215,7 @@ pub struct FrameDecoder {
 }
 
 impl FrameDecoder {
+    /// A decoder that has seen nothing.
     pub fn new() -> FrameDecoder {
         FrameDecoder::default()
     }

@@ -4,7 +4,7 @@
 //! The result is a descriptor, so what was checked is what is used.
 
 use std::ffi::CStr;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
@@ -20,6 +20,11 @@ const MAX_RENAME_RACES: u32 = 128;
 /// Opens `path` below `root`.
 pub fn open_in_root(root: BorrowedFd<'_>, path: &CStr, flags: OFlags) -> Result<OwnedFd> {
     open_with_mode(root, path, flags, Mode::empty())
+}
+
+/// Opens for use what was opened with `O_PATH` and looked at: the same file, whatever its name leads to by now.
+pub fn reopen(found: BorrowedFd<'_>, flags: OFlags) -> Result<OwnedFd> {
+    rustix::fs::open(format!("/proc/self/fd/{}", found.as_raw_fd()), flags | OFlags::CLOEXEC, Mode::empty())
 }
 
 fn open_with_mode(root: BorrowedFd<'_>, path: &CStr, flags: OFlags, mode: Mode) -> Result<OwnedFd> {

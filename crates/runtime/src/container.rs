@@ -110,6 +110,7 @@ impl Container {
         }
     }
 
+    /// Its name, as it was created with.
     pub fn id(&self) -> &str {
         &self.id
     }
@@ -194,6 +195,7 @@ impl Container {
         self.cgroup.thaw().map_err(|source| self.in_cgroup(source))
     }
 
+    /// Whether its processes are frozen.
     pub fn is_paused(&self) -> Result<bool> {
         self.cgroup.is_frozen().map_err(|source| self.in_cgroup(source))
     }

@@ -13,7 +13,7 @@
 //!   (CVE-2022-36109).
 
 use std::io::Read;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 
 use api::code::Code;
 use rustix::fs::{FileType, Mode, OFlags};
@@ -199,9 +199,8 @@ fn read(rootfs: BorrowedFd<'_>, file: &'static str) -> Result<String> {
     if FileType::from_raw_mode(status.st_mode) != FileType::RegularFile {
         return Err(Error::NotRegular { file });
     }
-    let reopen = format!("/proc/self/fd/{}", found.as_raw_fd());
-    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-    let opened = rustix::fs::open(reopen, flags, Mode::empty()).map_err(failed)?;
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY;
+    let opened = linux::path::reopen(found.as_fd(), flags).map_err(failed)?;
     let mut bytes = Vec::new();
     let mut limited = std::fs::File::from(opened).take(MAX_FILE_BYTES + 1);
     limited.read_to_end(&mut bytes).map_err(|source| Error::Read { file, source })?;

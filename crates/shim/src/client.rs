@@ -29,6 +29,7 @@ pub enum Error {
 }
 
 impl Error {
+    /// What kind of failure it is.
     pub fn code(&self) -> Code {
         match self {
             Error::Gone(_) => Code::Unavailable,
@@ -55,6 +56,7 @@ pub struct Client {
 pub struct Pending(u32);
 
 impl Client {
+    /// Connects to the socket of a shim.
     pub fn connect(socket: &Path) -> Result<Client> {
         let stream = UnixStream::connect(socket)?;
         Ok(Client { stream, decoder: FrameDecoder::new(), next: 1, answers: HashMap::new() })

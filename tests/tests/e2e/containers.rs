@@ -278,7 +278,7 @@ fn a_running_container_is_removed_only_by_force() {
     host.ok(&["run", "-d", "--name", "busy", "--network", "none", "busybox", "sleep", "1000"]);
     host.fails(&["rm", "busy"], 1, "container is running");
     host.ok(&["rm", "-f", "busy"]);
-    host.fails(&["inspect", "busy"], 1, "No such object: busy");
+    host.fails(&["inspect", "busy"], 1, "no such object: busy");
 }
 
 #[test]
