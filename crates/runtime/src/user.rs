@@ -16,7 +16,7 @@ use std::io::Read;
 use std::os::fd::{AsFd, BorrowedFd};
 
 use api::code::Code;
-use rustix::fs::{FileType, Mode, OFlags};
+use rustix::fs::{FileType, OFlags};
 use rustix::io::Errno;
 
 /// Numeric identity of a process, and what belongs to it.
