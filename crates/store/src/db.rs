@@ -86,6 +86,27 @@ struct Job {
     run: Work,
 }
 
+impl Job {
+    /// The request, and where its answer will be.
+    fn new<T: Send + 'static>(
+        commit: Commit,
+        work: impl FnOnce(&Tx<'_>) -> Result<T> + Send + 'static,
+    ) -> (Job, Receiver<Result<T>>) {
+        let (send, receive) = sync_channel(1);
+        let run = move |tx: Result<&Tx<'_>>| -> Option<Reply> {
+            // A caller that has gone away does not want its answer.
+            match tx.and_then(work) {
+                Ok(value) => Some(Box::new(move |committed| drop(send.send(committed.map(|()| value))))),
+                Err(error) => {
+                    drop(send.send(Err(error)));
+                    None
+                }
+            }
+        };
+        (Job { commit, run: Box::new(run) }, receive)
+    }
+}
+
 /// The database, open.
 #[derive(Debug)]
 pub(crate) struct Db {
@@ -116,19 +137,13 @@ impl Db {
         commit: Commit,
         work: impl FnOnce(&Tx<'_>) -> Result<T> + Send + 'static,
     ) -> Result<T> {
-        let (send, receive) = sync_channel(1);
-        let run = move |tx: Result<&Tx<'_>>| -> Option<Reply> {
-            // A caller that has gone away does not want its answer.
-            match tx.and_then(work) {
-                Ok(value) => Some(Box::new(move |committed| drop(send.send(committed.map(|()| value))))),
-                Err(error) => {
-                    drop(send.send(Err(error)));
-                    None
-                }
-            }
-        };
+        let writer = self.writer.as_ref().ok_or(Error::WriterGone)?.thread().id();
+        if std::thread::current().id() == writer {
+            return Err(Error::WriteInWrite);
+        }
+        let (job, receive) = Job::new(commit, work);
         let jobs = self.jobs.as_ref().ok_or(Error::WriterGone)?;
-        jobs.send(Job { commit, run: Box::new(run) }).map_err(|_| Error::WriterGone)?;
+        jobs.send(job).map_err(|_| Error::WriterGone)?;
         receive.recv().map_err(|_| Error::WriterGone)?
     }
 
@@ -285,5 +300,70 @@ fn same_error(error: &rusqlite::Error) -> Error {
             rusqlite::Error::SqliteFailure(*failure, text.clone()).into()
         }
         other => Error::Record { what: other.to_string() },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Commit, Job, Tx, Writer, file};
+    use crate::error::{Error, Result};
+    use crate::layout::Layout;
+
+    fn insert(name: &'static str) -> impl FnOnce(&Tx<'_>) -> Result<()> + Send {
+        move |tx| {
+            tx.connection.execute("INSERT INTO facts VALUES (?1, '')", [name])?;
+            Ok(())
+        }
+    }
+
+    fn facts(writer: &Writer) -> Vec<String> {
+        let sql = "SELECT name FROM facts WHERE name LIKE 'test-%' ORDER BY name";
+        let mut statement = writer.connection.prepare(sql).unwrap();
+        statement.query_map([], |row| row.get(0)).unwrap().map(|row| row.unwrap()).collect()
+    }
+
+    #[test]
+    fn when_a_neighbour_loses_the_transaction_nobody_is_told_a_lie() {
+        let root = tempfile::tempdir().unwrap();
+        let layout = Layout::create(root.path()).unwrap();
+        let connection = file::open(&layout).unwrap().connection;
+        let mut writer = Writer { connection, is_full: None, is_dirty: false };
+        let (before, told_before) = Job::new(Commit::Ordered, insert("test-before"));
+        // What SQLite does by itself when the disk is full at the wrong moment.
+        let (fatal, told_fatal) = Job::new(Commit::Ordered, |tx| -> Result<()> {
+            tx.connection.execute_batch("ROLLBACK")?;
+            Err(Error::DatabaseFull)
+        });
+        let (after, told_after) = Job::new(Commit::Durable, insert("test-after"));
+        writer.write(vec![before, fatal, after]);
+        assert!(matches!(told_before.recv().unwrap(), Err(Error::TransactionLost)));
+        assert!(matches!(told_fatal.recv().unwrap(), Err(Error::DatabaseFull)));
+        assert!(matches!(told_after.recv().unwrap(), Err(Error::TransactionLost)));
+        assert!(facts(&writer).is_empty(), "what was told to have failed is not there");
+        let (again, told_again) = Job::new(Commit::Ordered, insert("test-again"));
+        writer.write(vec![again]);
+        told_again.recv().unwrap().unwrap();
+        assert_eq!(facts(&writer), ["test-again"], "the writer goes on");
+    }
+
+    #[test]
+    fn one_batch_is_one_commit_and_only_what_failed_is_undone() {
+        let root = tempfile::tempdir().unwrap();
+        let layout = Layout::create(root.path()).unwrap();
+        let connection = file::open(&layout).unwrap().connection;
+        let mut writer = Writer { connection, is_full: None, is_dirty: false };
+        let (first, told_first) = Job::new(Commit::Ordered, insert("test-1"));
+        let (wrong, told_wrong) = Job::new(Commit::Ordered, |tx| {
+            insert("test-2")(tx)?;
+            // It is there already.
+            insert("test-1")(tx)
+        });
+        let (last, told_last) = Job::new(Commit::Durable, insert("test-3"));
+        writer.write(vec![first, wrong, last]);
+        told_first.recv().unwrap().unwrap();
+        assert!(told_wrong.recv().unwrap().is_err());
+        told_last.recv().unwrap().unwrap();
+        assert_eq!(facts(&writer), ["test-1", "test-3"]);
+        assert_eq!(writer.is_full, Some(true), "one durable request makes the batch durable");
     }
 }

@@ -53,3 +53,40 @@ fn write(dir: BorrowedFd<'_>, name: &str, bytes: &[u8]) -> io::Result<()> {
     file.write_all(bytes)?;
     Ok(fsync(file.as_fd())?)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{publish, replace_file};
+    use std::fs::{self, File};
+    use std::os::fd::AsFd;
+
+    #[test]
+    fn a_file_is_replaced_whole_and_nothing_else_is_left() {
+        let folder = tempfile::tempdir().unwrap();
+        let directory = File::open(folder.path()).unwrap();
+        let write = &|writer: u8| {
+            for _ in 0..10 {
+                replace_file(directory.as_fd(), "name", &vec![writer; 10_000]).unwrap();
+            }
+        };
+        std::thread::scope(|scope| {
+            let _writers: Vec<_> = (0..8).map(|writer| scope.spawn(move || write(writer))).collect();
+            for _ in 0..100 {
+                let bytes = fs::read(folder.path().join("name")).unwrap_or_else(|_| vec![0; 10_000]);
+                assert_eq!(bytes, vec![bytes[0]; 10_000]);
+            }
+        });
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_failure_leaves_no_temporary_file() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir_all(folder.path().join("name/inner")).unwrap();
+        let directory = File::open(folder.path()).unwrap();
+        assert!(replace_file(directory.as_fd(), "name", b"bytes").is_err());
+        fs::write(folder.path().join("temporary"), "bytes").unwrap();
+        assert!(publish(&folder.path().join("temporary"), &folder.path().join("name")).is_err());
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+}

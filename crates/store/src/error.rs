@@ -39,6 +39,8 @@ pub enum Error {
     Newer { version: usize },
     #[error("the transaction was undone, because the disk failed another part of it")]
     TransactionLost,
+    #[error("a write was asked for inside of a write, which would wait for itself")]
+    WriteInWrite,
     #[error("the database's writer has ended")]
     WriterGone,
 }
@@ -65,7 +67,7 @@ impl Error {
             },
             Error::Record { .. } => Code::DataLoss,
             Error::TransactionLost => Code::Aborted,
-            Error::Database(_) | Error::WriterGone => Code::Internal,
+            Error::Database(_) | Error::WriteInWrite | Error::WriterGone => Code::Internal,
         }
     }
 }

@@ -8,8 +8,8 @@
 //! ```
 //!
 //! A snapshot is a row and a directory with a number. The directory is made before the row and removed after it, so that a
-//! kill in between leaves a directory without a row, which is removed when the store is opened; a row always has its
-//! directory. A row whose directory is gone all the same (the database went back to its backup) is removed at the open.
+//! kill in between leaves a directory without a row, which is removed when the store is opened. After a power failure
+//! a row may be there without its directory: an active one is made again, empty, a committed one is removed.
 //! A committed snapshot is *unsynced* until [`crate::Store::sync_layers`] has run: after an unclean stop its files
 //! cannot be trusted, and it is dropped, to be unpacked again from content.
 

@@ -107,17 +107,21 @@ fn remove_entry(directory: BorrowedFd<'_>, name: &CStr) -> Result<(), Errno> {
 mod tests {
     use super::remove;
     use rustix::fs::{CWD, Mode, OFlags, mkdirat, openat};
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     use std::fs;
 
     #[test]
     fn a_tree_deeper_than_any_path_goes() {
+        // What most processes may open; a recursion would need more.
+        let limit = Rlimit { current: Some(1024), ..getrlimit(Resource::Nofile) };
+        setrlimit(Resource::Nofile, limit).unwrap();
         let top = tempfile::tempdir().unwrap();
         fs::create_dir(top.path().join("tree")).unwrap();
         let open = |directory, name: &std::path::Path| {
             openat(directory, name, OFlags::DIRECTORY | OFlags::RDONLY, Mode::empty()).unwrap()
         };
         let mut deepest = open(CWD, &top.path().join("tree"));
-        for _ in 0..6000 {
+        for _ in 0..3000 {
             mkdirat(&deepest, "d", Mode::from_raw_mode(0o755)).unwrap();
             let file = OFlags::CREATE | OFlags::WRONLY;
             openat(&deepest, "f", file, Mode::from_raw_mode(0o600)).unwrap();

@@ -16,7 +16,7 @@ use rustix::fs::{ioctl_ficlone, lgetxattr, llistxattr, lsetxattr, mknodat, seek,
 use rustix::io::Errno;
 
 use super::overlay::make_dir;
-use super::records::{Insert, Records, tree_usage};
+use super::records::{FILES, Insert, Records, tree_usage};
 use super::{Directories, Info, Kind, PrepareOptions, Snapshotter, Usage};
 use crate::db::{Commit, Db};
 use crate::error::{Error, Result};
@@ -31,9 +31,14 @@ pub struct Native {
 }
 
 impl Native {
+    /// Also tells which snapshots were lost.
     pub(crate) fn open(root: PathBuf, db: Arc<Db>, is_trusted: bool) -> Result<(Native, Vec<String>)> {
-        let (records, lost) = Records::open("native", root, db, is_trusted)?;
-        Ok((Native { records }, lost))
+        let native = Native { records: Records::open("native", root, db, is_trusted)? };
+        let lost = native.records.mend(is_trusted, |info| {
+            let parent = native.parent(info.parent.as_deref())?;
+            fill(&native.records.remake(info.number)?, parent.as_deref())
+        })?;
+        Ok((native, lost))
     }
 
     pub(crate) fn records(&self) -> &Records {
@@ -41,7 +46,7 @@ impl Native {
     }
 
     fn tree(&self, number: i64) -> PathBuf {
-        self.records.directory(number).join("fs")
+        self.records.directory(number).join(FILES)
     }
 
     fn mounts_of(&self, number: i64, kind: Kind, name: &str) -> Result<Vec<Mount>> {
@@ -58,14 +63,15 @@ impl Native {
         }])
     }
 
+    fn parent(&self, name: Option<&str>) -> Result<Option<PathBuf>> {
+        let chain = name.map_or(Ok(Vec::new()), |name| self.records.chain(name))?;
+        Ok(chain.first().map(|info| self.tree(info.number)))
+    }
+
     fn make(&self, key: &str, kind: Kind, insert: Insert<'_>) -> Result<Vec<Mount>> {
-        let chain = insert.parent.map_or(Ok(Vec::new()), |parent| self.records.chain(parent))?;
+        let parent = self.parent(insert.parent)?;
         let made = self.records.make()?;
-        let tree = made.path.join("fs");
-        make_dir(&tree, 0o755)?;
-        if let Some(parent) = chain.first() {
-            copy_tree(&self.tree(parent.number), &tree)?;
-        }
+        fill(&made.path, parent.as_deref())?;
         let number = made.number;
         self.records.insert(made, key, kind, insert)?;
         self.mounts_of(number, kind, key)
@@ -117,6 +123,12 @@ impl Snapshotter for Native {
     fn cleanup(&self) -> Result<usize> {
         self.records.cleanup()
     }
+}
+
+fn fill(directory: &Path, parent: Option<&Path>) -> Result<()> {
+    let tree = directory.join(FILES);
+    make_dir(&tree, 0o755)?;
+    parent.map_or(Ok(()), |parent| copy_tree(parent, &tree))
 }
 
 /// Copies everything below `from` into the directory `to`: types, owners, modes, times, extended attributes, hard links.

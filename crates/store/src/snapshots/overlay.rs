@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use oci::mount::Mount;
 
-use super::records::{Insert, Records, tree_usage};
+use super::records::{FILES, Insert, Records, tree_usage};
 use super::{Directories, Info, Kind, PrepareOptions, Snapshotter, Usage};
 use crate::db::{Commit, Db};
 use crate::error::{Error, Result};
@@ -21,9 +21,16 @@ pub struct Overlay {
 }
 
 impl Overlay {
+    /// Also tells which snapshots were lost.
     pub(crate) fn open(root: PathBuf, db: Arc<Db>, is_trusted: bool) -> Result<(Overlay, Vec<String>)> {
-        let (records, lost) = Records::open("overlay", root, db, is_trusted)?;
-        Ok((Overlay { records }, lost))
+        let overlay = Overlay { records: Records::open("overlay", root, db, is_trusted)? };
+        let lost = overlay.records.mend(is_trusted, |info| {
+            let lower = overlay.lower(info.parent.as_deref())?;
+            let directory = overlay.records.remake(info.number)?;
+            // A layer that is gone as well is unpacked again; until then nobody knows what its root looks like.
+            fill(&directory, lower.first().filter(|lower| lower.is_dir()))
+        })?;
+        Ok((overlay, lost))
     }
 
     pub(crate) fn records(&self) -> &Records {
@@ -31,7 +38,7 @@ impl Overlay {
     }
 
     fn upper(&self, number: i64) -> PathBuf {
-        self.records.directory(number).join("fs")
+        self.records.directory(number).join(FILES)
     }
 
     fn lower(&self, parent: Option<&str>) -> Result<Vec<PathBuf>> {
@@ -68,9 +75,7 @@ impl Overlay {
     fn make(&self, key: &str, kind: Kind, insert: Insert<'_>) -> Result<Vec<Mount>> {
         let lower = self.lower(insert.parent)?;
         let made = self.records.make()?;
-        let upper = made.path.join("fs");
-        make_like(&upper, lower.first())?;
-        make_dir(&made.path.join("work"), 0o700)?;
+        fill(&made.path, lower.first())?;
         let info = Info {
             name: key.to_owned(),
             kind,
@@ -156,6 +161,11 @@ pub(super) fn make_dir(path: &Path, mode: u32) -> Result<()> {
     DirBuilder::new().mode(mode).create(path).map_err(failed)?;
     // The process's umask must not decide what a container sees.
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).map_err(failed)
+}
+
+fn fill(directory: &Path, lower: Option<&PathBuf>) -> Result<()> {
+    make_like(&directory.join(FILES), lower)?;
+    make_dir(&directory.join("work"), 0o700)
 }
 
 /// Makes a root directory with the owner and mode of the one below it: the root of a merged tree shows the upper one's.

@@ -60,6 +60,9 @@ pub(super) struct Made {
 /// Removed snapshots wait under this prefix for their files to be deleted.
 const REMOVED: &str = "removed-";
 
+/// The files of a snapshot, in its directory.
+pub(super) const FILES: &str = "fs";
+
 /// Directories that a damaged database may have known; nobody deletes them.
 const LOST: &str = "lost-";
 
@@ -73,36 +76,46 @@ const CHAIN_MAX: usize = 512;
 pub(crate) const COLUMNS: &str = "name, kind, parent, number, volatile, synced, created_ns";
 
 impl Records {
-    /// Brings rows and directories together. A directory without a row is what a killed process left, and waits to be
-    /// deleted, unless the database `is_trusted` no more. Rows without a directory are removed; their names.
-    pub(super) fn open(
-        name: &'static str,
-        root: PathBuf,
-        db: Arc<Db>,
-        is_trusted: bool,
-    ) -> Result<(Records, Vec<String>)> {
+    /// Sets directories without a row aside: they are what a killed process left, and wait to be deleted, unless the
+    /// database `is_trusted` no more.
+    pub(super) fn open(name: &'static str, root: PathBuf, db: Arc<Db>, is_trusted: bool) -> Result<Records> {
         let records = Records { name, root, db, next: AtomicI64::new(0), limit: AtomicI64::new(0) };
         let rows = records.list()?;
         let mut highest = rows.iter().map(|info| info.number).max().unwrap_or(0);
         let known: BTreeSet<String> = rows.iter().map(|info| info.number.to_string()).collect();
-        let mut found = BTreeSet::new();
         for entry in records.entries()? {
             let number = entry.trim_start_matches(REMOVED).trim_start_matches(LOST).parse().unwrap_or(0);
             highest = highest.max(number);
             if !known.contains(&entry) && !entry.starts_with(REMOVED) && !entry.starts_with(LOST) {
                 records.rename(&entry, if is_trusted { REMOVED } else { LOST })?;
             }
-            found.insert(entry);
-        }
-        let mut lost = Vec::new();
-        for info in rows.into_iter().filter(|info| !found.contains(&info.number.to_string())) {
-            records.forget(&info)?;
-            lost.push(info.name);
         }
         let first = highest.max(records.reserved()?) + 1;
         records.next.store(first, Ordering::Relaxed);
         records.reserve(first)?;
-        Ok((records, lost))
+        Ok(records)
+    }
+
+    /// Makes the directories again that rows of active snapshots and views miss: those were made, and nothing in them was
+    /// synced, when the power failed. Other rows without directories are removed; their names.
+    pub(super) fn mend(&self, is_trusted: bool, again: impl Fn(&Info) -> Result<()>) -> Result<Vec<String>> {
+        let mut lost = Vec::new();
+        for info in self.list()? {
+            let directory = self.directory(info.number);
+            if !directory.exists() {
+                // Somebody has repaired the database by hand; mostly there is no such directory.
+                drop(fs::rename(self.root.join(format!("{LOST}{}", info.number)), &directory));
+            }
+            if directory.join(FILES).is_dir() {
+                continue;
+            }
+            // A database that went back to its backup knows snapshots that were removed since.
+            if !is_trusted || info.kind == Kind::Committed || again(&info).is_err() {
+                self.forget(&info)?;
+                lost.push(info.name);
+            }
+        }
+        Ok(lost)
     }
 
     /// The highest number that may have been used.
@@ -143,6 +156,15 @@ impl Records {
         let path = self.directory(number);
         crate::layout::private_dir(&path)?;
         Ok(Made { number, path, is_kept: false })
+    }
+
+    /// The directory of a row that has lost it, empty.
+    pub(super) fn remake(&self, number: i64) -> Result<PathBuf> {
+        let path = self.directory(number);
+        tree::remove(&self.root, &number.to_string())
+            .map_err(|source| Error::file("remove", &path, source))?;
+        crate::layout::private_dir(&path)?;
+        Ok(path)
     }
 
     pub(super) fn directory(&self, number: i64) -> PathBuf {
@@ -243,7 +265,11 @@ impl Records {
 
     fn rename(&self, entry: &str, prefix: &str) -> Result<()> {
         let path = self.root.join(entry);
-        match fs::rename(&path, self.root.join(format!("{prefix}{entry}"))) {
+        let mut aside = self.root.join(format!("{prefix}{entry}"));
+        if aside.exists() {
+            aside.as_mut_os_string().push(format!(".{}", now_ns()));
+        }
+        match fs::rename(&path, aside) {
             // What is not there is out of the way.
             Err(source) if source.kind() == std::io::ErrorKind::NotFound => Ok(()),
             // A longer name may need a block that a full disk does not have.
@@ -298,8 +324,11 @@ pub(super) struct Insert<'a> {
 impl Drop for Made {
     fn drop(&mut self) {
         if !self.is_kept {
-            // What cannot be removed now is removed when the store is opened.
-            drop(fs::remove_dir_all(&self.path));
+            let (root, name) = (self.path.parent(), self.path.file_name());
+            if let (Some(root), Some(name)) = (root, name.and_then(|name| name.to_str())) {
+                // What cannot be removed now is removed when the store is opened.
+                drop(tree::remove(root, name));
+            }
         }
     }
 }

@@ -198,6 +198,40 @@ fn one_damaged_row_is_removed_and_told_and_all_others_stay() {
     assert!(recovery.damaged_rows[1].starts_with("volumes: "), "{recovery:?}");
 }
 
+/// Changes the schema itself, which SQLite allows who asks for it.
+fn rewrite_schema(path: &Path, change: &str) {
+    let connection = rusqlite::Connection::open(path).unwrap();
+    connection.execute_batch(&format!("PRAGMA writable_schema = ON; {change}")).unwrap();
+}
+
+#[test]
+fn a_damaged_table_definition_is_damage() {
+    let change = "UPDATE sqlite_master SET sql = replace(sql, 'labels', 'labelz') WHERE name = 'images'";
+    let (origin, found) = damaged(|path| rewrite_schema(path, change), true);
+    assert!(matches!(origin, Origin::Backup { .. }), "{origin:?}");
+    assert_eq!(found, ["kept"]);
+}
+
+#[test]
+fn an_index_that_disagrees_with_its_table_is_built_again() {
+    let harm = |path: &Path| {
+        let index = "name = 'snapshots_by_parent'";
+        rewrite_schema(path, &format!("CREATE TABLE aside AS SELECT * FROM sqlite_master WHERE {index}"));
+        rewrite_schema(path, &format!("DELETE FROM sqlite_master WHERE {index}"));
+        // Nothing keeps the index up to date now.
+        let row = "INSERT INTO snapshots VALUES ('native', 'unindexed', 7, 'above', 'active', 0, 0, 1, '{}')";
+        rewrite_schema(path, row);
+        rewrite_schema(path, "INSERT INTO sqlite_master SELECT * FROM aside");
+        rewrite_schema(path, "DROP TABLE aside");
+        let connection = rusqlite::Connection::open(path).unwrap();
+        let verdict: String = connection.query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap();
+        assert!(verdict.contains("snapshots_by_parent"), "{verdict}");
+    };
+    let (origin, found) = damaged(harm, true);
+    assert_eq!(origin, Origin::Intact);
+    assert_eq!(found, ["kept", "newer"], "nothing newer than the backup is lost");
+}
+
 /// A small generator: the same seed, the same damage.
 struct Random(u64);
 
@@ -310,7 +344,7 @@ fn readers_see_whole_commits_and_what_was_acknowledged() {
                 let mut before = 0;
                 while before < 8 * 30 * 2 {
                     let now = names(&store).len();
-                    assert!(now >= before && now % 2 == 0, "{before} then {now}");
+                    assert!(now >= before && now.is_multiple_of(2), "{before} then {now}");
                     before = now;
                 }
             })

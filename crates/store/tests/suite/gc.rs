@@ -78,6 +78,15 @@ fn nothing_that_is_being_stored_is_collected() {
     assert_eq!(store.content().list().unwrap().len(), 100);
 }
 
+/// Ends the collector also when the test fails.
+struct Done<'a>(&'a AtomicBool);
+
+impl Drop for Done<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 #[test]
 fn a_chain_that_is_being_unpacked_under_a_lease_is_not_collected() {
     let root = tempfile::tempdir().unwrap();
@@ -90,6 +99,7 @@ fn a_chain_that_is_being_unpacked_under_a_lease_is_not_collected() {
                 store.gc().unwrap();
             }
         });
+        let _done = Done(&is_done);
         for round in 0..60 {
             let names: Vec<String> = (0..4).map(|layer| format!("{round}-{layer}")).collect();
             let leased = names.clone();
@@ -109,7 +119,6 @@ fn a_chain_that_is_being_unpacked_under_a_lease_is_not_collected() {
             }
             store.write(Commit::Ordered, |tx| leases::delete(tx, "unpack")).unwrap();
         }
-        is_done.store(true, Ordering::Relaxed);
     });
     store.gc().unwrap();
     assert!(overlay.list().unwrap().is_empty(), "without a lease all of it goes");

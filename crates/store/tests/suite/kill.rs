@@ -38,7 +38,7 @@ fn victim() {
 /// Makes and removes one of everything; a row with that number is its last write.
 fn one_of_everything(store: &Store, number: usize) -> store::Result<()> {
     let name = format!("{number:06}");
-    let commit = if number % 2 == 0 { Commit::Durable } else { Commit::Ordered };
+    let commit = if number.is_multiple_of(2) { Commit::Durable } else { Commit::Ordered };
     let overlay = store.snapshots("overlay")?;
     overlay.prepare(&name, None, PrepareOptions { commit, volatile: false })?;
     // A layer that nothing holds, for the collection, and one that goes at once.

@@ -132,20 +132,64 @@ fn directories_that_a_damaged_database_knew_are_kept() {
 }
 
 #[test]
-fn a_row_without_its_directory_is_removed_and_told() {
+fn what_a_power_failure_took_is_made_again_or_told() {
+    use std::os::unix::fs::PermissionsExt as _;
     let root = tempfile::tempdir().unwrap();
     let store = Store::open(root.path()).unwrap();
-    let overlay = store.snapshots("overlay").unwrap();
-    overlay.prepare("gone", None, PrepareOptions::default()).unwrap();
-    overlay.prepare("there", None, PrepareOptions::default()).unwrap();
-    let upper = overlay.directories("gone").unwrap().upper;
-    fs::remove_dir_all(upper.parent().unwrap()).unwrap();
+    for name in ["overlay", "native"] {
+        let snapshots = store.snapshots(name).unwrap();
+        for layer in ["base", "gone"] {
+            snapshots.prepare("work", None, PrepareOptions::default()).unwrap();
+            let upper = snapshots.directories("work").unwrap().upper;
+            fs::set_permissions(&upper, fs::Permissions::from_mode(0o1711)).unwrap();
+            fs::write(upper.join("file"), layer).unwrap();
+            snapshots.commit(layer, "work").unwrap();
+        }
+        snapshots.prepare("active", Some("base"), PrepareOptions::default()).unwrap();
+        snapshots.prepare("half", Some("base"), PrepareOptions::default()).unwrap();
+        for lost in ["gone", "active"] {
+            let upper = snapshots.directories(lost).unwrap().upper;
+            fs::remove_dir_all(upper.parent().unwrap()).unwrap();
+        }
+        fs::remove_dir_all(snapshots.directories("half").unwrap().upper).unwrap();
+    }
+    let numbers: Vec<i64> = ["overlay", "native"]
+        .map(|name| store.snapshots(name).unwrap().stat("active").unwrap().number)
+        .into();
     drop(store);
     let store = Store::open(root.path()).unwrap();
-    assert_eq!(store.recovery().lost_snapshots, ["gone"]);
+    assert_eq!(store.recovery().lost_snapshots, ["gone", "gone"]);
+    for (name, number) in ["overlay", "native"].into_iter().zip(numbers) {
+        let snapshots = store.snapshots(name).unwrap();
+        assert_eq!(snapshots.stat("active").unwrap().number, number);
+        for key in ["active", "half"] {
+            let upper = snapshots.directories(key).unwrap().upper;
+            assert_eq!(fs::metadata(&upper).unwrap().permissions().mode() & 0o7777, 0o1711);
+            assert_eq!(upper.join("file").exists(), name == "native", "a copy is made again");
+            show(&snapshots.mounts(key).unwrap(), &mut |root| {
+                assert_eq!(fs::read_to_string(root.join("file")).unwrap(), "base");
+                fs::write(root.join("new"), "").unwrap();
+            });
+        }
+    }
+}
+
+#[test]
+fn what_a_damaged_database_lost_comes_back_with_a_repaired_one() {
+    let root = tempfile::tempdir().unwrap();
+    let (path, aside) = (root.path().join("metadata.db"), root.path().join("repaired"));
+    let store = Store::open(root.path()).unwrap();
     let overlay = store.snapshots("overlay").unwrap();
-    assert!(overlay.stat("there").is_ok() && overlay.stat("gone").is_err());
-    overlay.prepare("gone", None, PrepareOptions::default()).unwrap();
+    overlay.prepare("key", None, PrepareOptions::default()).unwrap();
+    fs::write(overlay.directories("key").unwrap().upper.join("data"), "precious").unwrap();
+    drop(store);
+    fs::rename(&path, &aside).unwrap();
+    fs::write(&path, "damaged").unwrap();
+    drop(Store::open(root.path()).unwrap());
+    fs::rename(&aside, &path).unwrap();
+    let store = Store::open(root.path()).unwrap();
+    let upper = store.snapshots("overlay").unwrap().directories("key").unwrap().upper;
+    assert_eq!(fs::read_to_string(upper.join("data")).unwrap(), "precious");
 }
 
 /// Makes the store believe that the machine was started again since it was last open.
