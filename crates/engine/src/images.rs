@@ -185,8 +185,17 @@ impl Images {
     /// Removes a name, and the image with its last one.
     pub async fn remove(&self, image: &str, force: bool) -> Result<Vec<Removed>> {
         let (engine, name) = (self.engine.clone(), image.to_owned());
-        let removed =
-            blocking(move || engine.images.remove(NAMESPACE, &name, force, &engine.image_users())).await?;
+        let removed = blocking(move || {
+            let removed = engine.images.remove(NAMESPACE, &name, force, &engine.image_users())?;
+            // Who removes an image wants its room back.
+            if removed.iter().any(|one| matches!(one, image::Removed::Deleted(_)))
+                && let Err(error) = engine.store.gc()
+            {
+                tracing::warn!(%error, "garbage could not be collected");
+            }
+            Ok::<_, crate::Error>(removed)
+        })
+        .await?;
         Ok(self.engine.image_removed(removed))
     }
 
@@ -269,7 +278,7 @@ impl Engine {
         users.collect()
     }
 
-    fn image_removed(self: &Arc<Self>, removed: Vec<image::Removed>) -> Vec<Removed> {
+    fn image_removed(&self, removed: Vec<image::Removed>) -> Vec<Removed> {
         let removed: Vec<Removed> = removed
             .into_iter()
             .map(|removed| match removed {
@@ -282,9 +291,6 @@ impl Engine {
                 Removed::Untagged(name) => self.publish_image("untag", name, Some(name)),
                 Removed::Deleted(id) => self.publish_image("delete", id, None),
             }
-        }
-        if removed.iter().any(|one| matches!(one, Removed::Deleted(_))) {
-            self.collect_later();
         }
         removed
     }
