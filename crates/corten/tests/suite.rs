@@ -1,7 +1,10 @@
-//! The executable as a user meets it: its arguments, messages and exit codes. No daemon is needed.
+//! The executable as a user meets it: its arguments, messages and exit codes, and the daemon that it starts.
 
+use std::fs;
 use std::io::Write;
+use std::path::Path;
 use std::process::{Command, Output, Stdio};
+use std::time::Duration;
 
 /// Runs the program with a daemon that does not exist.
 fn corten(words: &[&str]) -> Output {
@@ -98,7 +101,7 @@ fn a_daemon_that_is_not_there_is_named() {
         "cannot connect to the daemon at unix:///nonexistent/docker.sock: No such file or directory";
     for (words, code) in [
         (&["run", "x"][..], 125),
-        (&["create", "x"], 125),
+        (&["create", "x"], 1),
         (&["ps"], 1),
         (&["rm", "x"], 1),
         (&["logs", "-f", "x"], 1),
@@ -153,12 +156,100 @@ fn a_cid_file_that_exists_is_left_alone_and_an_empty_one_does_not_stay() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("cid");
     let name = path.to_str().expect("a plain path");
-    std::fs::write(&path, "mine").expect("a file");
+    fs::write(&path, "mine").expect("a file");
     let message =
         format!("container ID file found, make sure the other container isn't running or delete {name}");
     assert_fails(&["run", "--cidfile", name, "x"], 125, &message);
-    assert_eq!(std::fs::read(&path).expect("it stays"), b"mine");
-    std::fs::remove_file(&path).expect("it is ours");
+    assert_eq!(fs::read(&path).expect("it stays"), b"mine");
+    fs::remove_file(&path).expect("it is ours");
     assert_eq!(corten(&["run", "--cidfile", name, "x"]).status.code(), Some(125));
     assert!(!path.exists());
+}
+
+/// How many hundredths of a second a daemon without containers may take to stop.
+const STOP_PATIENCE: u32 = 3000;
+
+/// A state directory with a configuration that keeps everything below it; its daemon ends with it.
+struct State(tempfile::TempDir);
+
+impl State {
+    fn new() -> State {
+        let folder = tempfile::tempdir().expect("a folder");
+        let state = folder.path();
+        let config = format!(
+            "root = \"{0}/root\"\nstate = \"{0}\"\ncgroup_parent = \"/corten-test-{1}\"\nspare_shims = 0\n",
+            state.display(),
+            std::process::id()
+        );
+        fs::write(state.join("config.toml"), config).expect("a file");
+        State(folder)
+    }
+
+    fn path(&self) -> &Path {
+        self.0.path()
+    }
+}
+
+impl Drop for State {
+    fn drop(&mut self) {
+        let Ok(pid) = fs::read_to_string(self.path().join("daemon.pid")) else { return };
+        // It may have ended by itself.
+        let _ = Command::new("kill").arg(pid.trim()).status();
+        for _ in 0..STOP_PATIENCE {
+            if !self.path().join("docker.sock").exists() {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        panic!("the daemon does not stop");
+    }
+}
+
+/// A command for the daemon of a state directory.
+fn with_state(state: &Path, words: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_corten"));
+    command.arg("--state").arg(state).args(words).stdin(Stdio::null()).env_remove("DOCKER_HOST");
+    command
+}
+
+#[test]
+fn commands_at_once_start_one_daemon_in_a_clean_environment() {
+    let state = State::new();
+    let state = state.path();
+    let children: Vec<_> = (0..8)
+        .map(|_| {
+            with_state(state, &["ps", "-q"])
+                .env("SECRET", "x")
+                .stdout(Stdio::piped())
+                .spawn()
+                .expect("it runs")
+        })
+        .collect();
+    for child in children {
+        let output = child.wait_with_output().expect("it ends");
+        assert!(output.status.success() && output.stdout.is_empty());
+    }
+    let log = fs::read_to_string(state.join("daemon.log")).expect("the daemon's complaints go here");
+    let pid = fs::read_to_string(state.join("daemon.pid")).expect("a daemon tells its pid");
+    let process = Path::new("/proc").join(pid.trim());
+    let environment = fs::read(process.join("environ")).expect("it runs");
+    let session = fs::read_to_string(process.join("stat")).expect("it runs");
+    let directory = fs::read_link(process.join("cwd")).expect("it runs");
+    let input = fs::read_link(process.join("fd/0")).expect("it runs");
+    assert_eq!(log.matches(" ready ").count(), 1, "{log}");
+    assert!(environment.starts_with(b"PATH=") && environment.iter().filter(|byte| **byte == 0).count() == 1);
+    // The sixth field, after the name in brackets and three more.
+    let session = session.rsplit(')').next().and_then(|rest| rest.split(' ').nth(4)).map(str::to_owned);
+    assert_eq!(session.as_deref(), Some(pid.trim()), "it leads its own session");
+    assert_eq!((directory.as_path(), input.as_path()), (Path::new("/"), Path::new("/dev/null")));
+}
+
+#[test]
+fn a_daemon_that_cannot_start_is_quoted() {
+    let state = State::new();
+    fs::write(state.path().join("config.toml"), "nonsense = 1\n").expect("a file");
+    let output = with_state(state.path(), &["ps"]).output().expect("it runs");
+    let stderr = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr.starts_with("corten: starting the daemon: ") && stderr.contains("nonsense"), "{stderr}");
 }
