@@ -219,6 +219,8 @@ mod tests {
     use std::os::fd::AsFd;
     use std::os::unix::fs::symlink;
 
+    use rustix::fs::Mode;
+
     use super::*;
 
     const PASSWD_TEXT: &str = "root:x:0:0:root:/root:/bin/sh\n\

@@ -1,5 +1,7 @@
 //! Control groups on the real kernel, as root: this machine's hierarchies, and each version on its own.
 
+#![allow(clippy::unwrap_used)]
+
 use std::fs::{self, File};
 use std::io::Read;
 use std::path::PathBuf;
@@ -294,23 +296,22 @@ fn a_second_creation_replaces_an_empty_group_and_spares_one_in_use() {
 #[test]
 fn siblings_can_be_made_and_removed_at_the_same_time() {
     let place = Place::everywhere("siblings");
+    let come_and_go = &|number: usize| {
+        for round in 0..10 {
+            let parent = format!("parent/{}", round % 2);
+            let name = format!("{parent}/leaf-{number}");
+            let cgroup = place.plain(&name);
+            assert!(!place.read(&name, "cpuset", "cpuset.cpus").is_empty());
+            cgroup.remove().unwrap();
+            // As the end of another container of these parents would.
+            for directory in [&parent, "parent"].iter().flat_map(|parent| place.directories(parent)) {
+                let _ = fs::remove_dir(directory);
+            }
+        }
+    };
     std::thread::scope(|scope| {
         for number in 0..8 {
-            let place = &place;
-            scope.spawn(move || {
-                for round in 0..10 {
-                    let name = format!("parent/{}/leaf-{number}", round % 2);
-                    let cgroup = place.plain(&name);
-                    assert!(!place.read(&name, "cpuset", "cpuset.cpus").is_empty());
-                    cgroup.remove().unwrap();
-                    // As the end of another container of this parent would.
-                    for hierarchy in place.hierarchies.iter() {
-                        let parent = hierarchy.mount_point().join(&place.path("parent")[1..]);
-                        let _ = fs::remove_dir(parent.join((round % 2).to_string()));
-                        let _ = fs::remove_dir(parent);
-                    }
-                }
-            });
+            scope.spawn(move || come_and_go(number));
         }
     });
 }

@@ -17,33 +17,31 @@ pub(super) const MAX_GROUPS: usize = 4096;
 impl Cgroup {
     /// Removes the groups; refuses while a process is inside. Removing twice is fine.
     ///
-    /// It goes through all hierarchies even if one fails, and tells the first failure.
+    /// It removes what it can in every hierarchy, and tells the first failure.
     pub fn remove(&self) -> Result<()> {
-        let mut first_failure = Ok(());
-        for directory in &self.directories {
-            let removed = remove(directory);
-            first_failure = first_failure.and(removed);
-        }
-        first_failure
-    }
-}
-
-fn remove(directory: &Directory) -> Result<()> {
-    let mut wait = Duration::from_millis(1);
-    let mut retries = RETRIES;
-    loop {
-        match tree(directory) {
-            Ok(()) | Err(Errno::NOENT) => return Ok(()),
-            Err(Errno::BUSY | Errno::NOTEMPTY) if retries > 0 => {
-                retries -= 1;
-                std::thread::sleep(wait);
-                wait *= 2;
-            }
-            Err(source) => {
+        let mut pending: Vec<&Directory> = self.directories.iter().collect();
+        let mut wait = Duration::from_millis(1);
+        for round in 0..=RETRIES {
+            let mut failures = Vec::new();
+            pending.retain(|directory| match tree(directory) {
+                Ok(()) | Err(Errno::NOENT) => false,
+                Err(errno) => {
+                    failures.push(errno);
+                    true
+                }
+            });
+            let (Some(directory), Some(&source)) = (pending.first(), failures.first()) else {
+                return Ok(());
+            };
+            let may_pass = failures.iter().any(|errno| matches!(*errno, Errno::BUSY | Errno::NOTEMPTY));
+            if round == RETRIES || !may_pass {
                 let help = (source == Errno::BUSY).then_some("processes are still running in it");
                 return Err(Error::Remove { path: directory.host_path(), help, source });
             }
+            std::thread::sleep(wait);
+            wait *= 2;
         }
+        Ok(())
     }
 }
 
