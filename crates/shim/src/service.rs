@@ -6,7 +6,7 @@
 
 use std::path::PathBuf;
 
-use api::shim::{BindRequest, BindResponse, ExitRequest, ExitResponse, HelloResponse};
+use api::shim::{BindRequest, BindResponse, ExitRequest, ExitResponse, HelloRequest, HelloResponse};
 use api::task::{
     ConnectResponse, PidsResponse, ProcessInfo, SERVICE_V2, SERVICE_V3, ShutdownRequest, StateRequest,
     StateResponse, StatsResponse, Status, WaitRequest, WaitResponse,
@@ -51,11 +51,12 @@ impl Shim {
 
     fn shim_call(&mut self, method: &str, payload: &[u8]) -> Result<Response> {
         match method {
-            "Hello" => Ok(Response::success(&HelloResponse {
-                version: VERSION,
-                pid: std::process::id(),
-                container_id: self.id(),
-            })),
+            "Hello" => {
+                // Whatever its version: ours is what counts until there is a second one.
+                let _: HelloRequest = read(payload)?;
+                let (pid, container_id) = (std::process::id(), self.id());
+                Ok(Response::success(&HelloResponse { version: VERSION, pid, container_id }))
+            }
             "Bind" => self.bind_call(read(payload)?),
             "Exit" => self.exit(&read(payload)?),
             _ => Err(no_method(api::SHIM_SERVICE, method)),

@@ -1,0 +1,19 @@
+//! The shim's executable with real containers: each test has a shim, a busybox and a bundle of its own.
+#![allow(unreachable_pub)]
+
+#[path = "suite/attach.rs"]
+mod attach;
+#[path = "suite/containerd.rs"]
+mod containerd;
+#[path = "suite/exec.rs"]
+mod exec;
+#[path = "suite/fixture.rs"]
+mod fixture;
+#[path = "suite/hostile.rs"]
+mod hostile;
+#[path = "suite/life.rs"]
+mod life;
+#[path = "suite/log.rs"]
+mod log;
+#[path = "suite/recovery.rs"]
+mod recovery;

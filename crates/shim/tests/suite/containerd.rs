@@ -1,0 +1,265 @@
+//! The shim as containerd starts it: `start`, fifos, events, `delete`.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+
+use api::bootstrap::BootstrapParams;
+use api::events::*;
+use api::forward::ForwardRequest;
+use api::task::*;
+use api::ttrpc::{FrameDecoder, Response, encode_response};
+use prost::Message;
+use prost_types::Any;
+use rustix::fs::{CWD, FileType, Mode};
+use shim::client::Client;
+
+use crate::fixture::*;
+
+/// What a shim published: topics and, for exits, whose.
+fn events(socket: &Path) -> Receiver<(String, String)> {
+    let listener = UnixListener::bind(socket).unwrap();
+    let (sender, receiver) = channel();
+    std::thread::spawn(move || {
+        while let Ok((mut stream, _)) = listener.accept() {
+            let mut decoder = FrameDecoder::new();
+            let mut buffer = [0; 4096];
+            while let Ok(length @ 1..) = stream.read(&mut buffer) {
+                decoder.push(&buffer[..length]);
+                while let Some(frame) = decoder.next_frame().unwrap() {
+                    let request = frame.request().unwrap();
+                    let envelope =
+                        ForwardRequest::decode(request.payload.as_slice()).unwrap().envelope.unwrap();
+                    assert_eq!(envelope.namespace, "test");
+                    let exit = api::any::unpack::<TaskExit>(&envelope.event.unwrap());
+                    let whose = exit.map(|exit| exit.unwrap().id).unwrap_or_default();
+                    sender.send((envelope.topic, whose)).unwrap();
+                    stream.write_all(&encode_response(frame.stream, &Response::success(&()))).unwrap();
+                }
+            }
+        }
+    });
+    receiver
+}
+
+struct Started {
+    bundle: Bundle,
+    client: Client,
+    socket: PathBuf,
+    pid: u32,
+    events: Receiver<(String, String)>,
+}
+
+fn invoke(bundle: &Bundle, action: &str, input: &[u8]) -> Vec<u8> {
+    let mut child = Command::new(SHIM)
+        .args([
+            "-namespace",
+            "test",
+            "-address",
+            "/nonexistent/containerd.sock",
+            "-publish-binary",
+            "/bin/false",
+        ])
+        .args(["-id", &bundle.id, "-bundle"])
+        .arg(bundle.path("bundle"))
+        .arg(action)
+        .current_dir(bundle.path("bundle"))
+        .env("TTRPC_ADDRESS", bundle.path("events.sock"))
+        .env_remove("MAX_SHIM_VERSION")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(input).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success());
+    output.stdout
+}
+
+impl Started {
+    fn new(script: &str) -> Started {
+        let mut bundle = Bundle::new();
+        bundle.process().args = shell(script);
+        bundle.write();
+        let events = events(&bundle.path("events.sock"));
+        let params = BootstrapParams {
+            instance_id: bundle.id.clone(),
+            namespace: "test".into(),
+            socket_dir: Some(bundle.path("").display().to_string()),
+            ..BootstrapParams::default()
+        };
+        let greeting = invoke(&bundle, "start", &params.encode_to_vec());
+        let greeting: serde_json::Value = serde_json::from_slice(&greeting).unwrap();
+        assert_eq!((&greeting["version"], &greeting["protocol"]), (&3.into(), &"ttrpc".into()));
+        let socket = PathBuf::from(greeting["address"].as_str().unwrap().strip_prefix("unix://").unwrap());
+        assert!(socket.starts_with(bundle.path("")));
+        let mut client = Client::connect(&socket).unwrap();
+        let hello = hello(&mut client);
+        assert_eq!(hello.container_id, bundle.id);
+        Started { bundle, client, socket, pid: hello.pid, events }
+    }
+
+    fn fifo(&self, name: &str) -> String {
+        let path = self.bundle.path(name);
+        rustix::fs::mknodat(CWD, &path, FileType::Fifo, Mode::from_raw_mode(0o600), 0).unwrap();
+        path.display().to_string()
+    }
+
+    fn create(&mut self, stdin: String, stdout: String, stderr: String) {
+        let request = CreateTaskRequest {
+            id: self.bundle.id.clone(),
+            bundle: self.bundle.path("bundle").display().to_string(),
+            rootfs: self.bundle.rootfs(),
+            stdin,
+            stdout,
+            stderr,
+            ..CreateTaskRequest::default()
+        };
+        let _: CreateTaskResponse = self.client.call(SERVICE_V2, "Create", &request).unwrap();
+    }
+
+    fn start(&mut self, exec: &str) {
+        let request = StartRequest { id: self.bundle.id.clone(), exec_id: exec.into() };
+        let _: StartResponse = self.client.call(SERVICE_V2, "Start", &request).unwrap();
+    }
+
+    fn wait(&mut self, exec: &str) -> u32 {
+        let request = WaitRequest { id: self.bundle.id.clone(), exec_id: exec.into() };
+        self.client.call::<WaitResponse>(SERVICE_V2, "Wait", &request).unwrap().exit_status
+    }
+
+    fn delete(&mut self, exec: &str) -> DeleteResponse {
+        let request = DeleteRequest { id: self.bundle.id.clone(), exec_id: exec.into() };
+        self.client.call(SERVICE_V2, "Delete", &request).unwrap()
+    }
+
+    fn finish(mut self) {
+        let pidfd = linux::pidfd::open(self.pid).unwrap();
+        let request = ShutdownRequest { id: self.bundle.id.clone(), now: false };
+        let _: () = self.client.call(SERVICE_V2, "Shutdown", &request).unwrap();
+        until_readable(&pidfd);
+        assert!(!self.socket.exists());
+        self.bundle.assert_nothing_left();
+    }
+}
+
+/// Opens the reading end as containerd's clients do: at once, whoever writes later.
+fn reader(path: &str) -> File {
+    let flags = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
+    let file = OpenOptions::new().read(true).custom_flags(flags).open(path).unwrap();
+    rustix::io::ioctl_fionbio(&file, false).unwrap();
+    file
+}
+
+#[test]
+fn a_task_lives_with_fifos_and_is_told_by_events() {
+    let mut shim = Started::new("cat; echo problem >&2; exit 3");
+    let (stdin, stdout, stderr) = (shim.fifo("in"), shim.fifo("out"), shim.fifo("err"));
+    let (mut out, mut err) = (reader(&stdout), reader(&stderr));
+    shim.create(stdin.clone(), stdout.clone(), stderr);
+    let state: StateResponse = shim
+        .client
+        .call(SERVICE_V2, "State", &StateRequest { id: shim.bundle.id.clone(), exec_id: String::new() })
+        .unwrap();
+    assert_eq!((state.stdin.as_str(), state.stdout.as_str()), (stdin.as_str(), stdout.as_str()));
+    let mut writer = OpenOptions::new().write(true).open(&stdin).unwrap();
+    shim.start("");
+    writer.write_all(b"typed\n").unwrap();
+    drop(writer);
+    let (mut printed, mut problems) = (String::new(), String::new());
+    out.read_to_string(&mut printed).unwrap();
+    err.read_to_string(&mut problems).unwrap();
+    assert_eq!((printed.as_str(), problems.as_str()), ("typed\n", "problem\n"));
+    assert_eq!(shim.wait(""), 3);
+    assert_eq!(shim.delete("").exit_status, 3);
+    let id = shim.bundle.id.clone();
+    for (topic, whose) in
+        [("/tasks/create", ""), ("/tasks/start", ""), ("/tasks/exit", id.as_str()), ("/tasks/delete", "")]
+    {
+        assert_eq!(shim.events.recv().unwrap(), (topic.into(), whose.into()));
+    }
+    shim.finish();
+}
+
+#[test]
+fn an_exec_of_containerd_is_a_bare_process_and_files_are_appended_to() {
+    let mut shim = Started::new("sleep 1000");
+    let file = shim.bundle.path("output");
+    fs::write(&file, "before\n").unwrap();
+    let uri = format!("file://{}", file.display());
+    shim.create(String::new(), uri.clone(), String::new());
+    shim.start("");
+    let process = oci::runtime_spec::Process {
+        args: shell("echo from exec; exit 4"),
+        ..shim.bundle.spec.process.clone().unwrap()
+    };
+    let spec = Any {
+        type_url: "types.containerd.io/opencontainers/runtime-spec/1/Process".into(),
+        value: serde_json::to_vec(&process).unwrap(),
+    };
+    let exec = ExecProcessRequest {
+        id: shim.bundle.id.clone(),
+        exec_id: "one".into(),
+        stdout: uri,
+        spec: Some(spec),
+        ..ExecProcessRequest::default()
+    };
+    let _: () = shim.client.call(SERVICE_V2, "Exec", &exec).unwrap();
+    shim.start("one");
+    assert_eq!(shim.wait("one"), 4);
+    eventually("the file is written", || fs::read_to_string(&file).unwrap() == "before\nfrom exec\n");
+    shim.delete("one");
+    let kill = KillRequest { id: shim.bundle.id.clone(), signal: 9, all: true, ..KillRequest::default() };
+    let _: () = shim.client.call(SERVICE_V2, "Kill", &kill).unwrap();
+    assert_eq!(shim.wait(""), 137);
+    shim.delete("");
+    let topics: Vec<String> = shim.events.iter().take(8).map(|(topic, _)| topic).collect();
+    let expected = ["create", "start", "exec-added", "exec-started", "exit", "delete", "exit", "delete"];
+    assert_eq!(topics, expected.map(|topic| format!("/tasks/{topic}")));
+    shim.finish();
+}
+
+#[test]
+fn a_second_start_finds_the_first() {
+    let shim = Started::new("true");
+    // containerd 1.6 sends its options, which are no parameters, and reads a bare address.
+    let other = Bundle::new();
+    other.write();
+    let first = String::from_utf8(invoke(&other, "start", b"")).unwrap();
+    let second = String::from_utf8(invoke(&other, "start", b"")).unwrap();
+    assert_eq!(first, second);
+    let socket = PathBuf::from(first.strip_prefix("unix:///run/containerd/s/").map(|_| &first[7..]).unwrap());
+    assert_eq!(fs::read_to_string(other.path("bundle/address")).unwrap(), first);
+    let mut client = Client::connect(&socket).unwrap();
+    let pidfd = linux::pidfd::open(hello(&mut client).pid).unwrap();
+    let _: () = client.call(SERVICE_V2, "Shutdown", &ShutdownRequest::default()).unwrap();
+    until_readable(&pidfd);
+    shim.finish();
+}
+
+#[test]
+fn delete_removes_what_a_dead_shim_left() {
+    let mut shim = Started::new("sleep 1000");
+    shim.create(String::new(), String::new(), String::new());
+    shim.start("");
+    let pidfd = linux::pidfd::open(shim.pid).unwrap();
+    linux::pidfd::send_signal(std::os::fd::AsFd::as_fd(&pidfd), 9).unwrap();
+    until_readable(&pidfd);
+    let answer = invoke(&shim.bundle, "delete", b"");
+    assert_eq!(DeleteResponse::decode(answer.as_slice()).unwrap().exit_status, 137);
+    assert!(!shim.socket.exists());
+    shim.bundle.assert_nothing_left();
+}
+
+#[test]
+fn the_version_and_the_name_are_printed() {
+    let output = Command::new(SHIM).arg("-v").output().unwrap();
+    assert!(String::from_utf8(output.stdout).unwrap().starts_with("corten-shim "));
+    let output = Command::new(SHIM).arg("-info").stdin(Stdio::null()).output().unwrap();
+    let info = api::types::RuntimeInfo::decode(output.stdout.as_slice()).unwrap();
+    assert_eq!(info.name, "io.containerd.corten.v1");
+}
