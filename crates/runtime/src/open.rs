@@ -149,7 +149,7 @@ fn master(devpts: BorrowedFd<'_>, size: TerminalSize) -> Result<OwnedFd> {
 /// The container chooses what is at its `/dev/pts`; only a devpts instance is accepted, whichever it is.
 fn devpts_inside(root: BorrowedFd<'_>) -> Result<OwnedFd> {
     let what = "open the container's `/dev/pts`";
-    let directory = OFlags::RDONLY | OFlags::DIRECTORY;
+    let directory = OFlags::PATH | OFlags::DIRECTORY;
     let devpts = path::open_in_root(root, c"dev/pts", directory).map_err(cannot(what))?;
     let kind = rustix::fs::fstatfs(&devpts).map_err(cannot(what))?.f_type;
     if kind != DEVPTS_MAGIC {

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use oci::runtime_spec::{Capabilities, User};
+use oci::runtime_spec::{Capabilities, NamespaceKind, User};
 use runtime::{Error, Exec, Exit, Stdio};
 
 use crate::confinement::status;
@@ -68,6 +68,18 @@ fn exec_joins_every_namespace_and_cgroup() {
     until_readable(&later.pidfd);
     assert_eq!(later.try_wait().unwrap(), Some(Exit::Signal(9)));
     assert!(matches!(later.kill(9), Err(Error::NotRunning { .. })));
+}
+
+#[test]
+fn exec_works_where_namespaces_are_the_hosts() {
+    let mut image = Image::new();
+    let kept = [NamespaceKind::Mount, NamespaceKind::Uts];
+    image.linux().namespaces.retain(|namespace| kept.contains(&namespace.kind));
+    image.process().args = vec!["/bin/sleep".into(), "1000".into()];
+    let mut running = image.start();
+    assert_eq!(running.sh("hostname; test -d /proc/1"), "inside\n");
+    running.container().kill_all(9).unwrap();
+    assert_eq!(running.wait(), Exit::Signal(9));
 }
 
 #[test]

@@ -44,7 +44,7 @@ impl Image {
     pub(crate) fn new() -> Image {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let name = format!("{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
-        let directory = tempfile::Builder::new().prefix("corten-test-image-").tempdir().unwrap();
+        let directory = tempfile::Builder::new().prefix("corten-test-runtime-").tempdir().unwrap();
         for child in ["image/bin", "image/etc", "image/tmp", "upper", "work"] {
             fs::create_dir_all(directory.path().join(child)).unwrap();
         }
@@ -358,7 +358,7 @@ fn spec(name: &str) -> Spec {
         hostname: "inside".into(),
         mounts: defaults::mounts(SHM_BYTES),
         linux: Some(Linux {
-            cgroups_path: format!("/corten-test-runtime/{name}"),
+            cgroups_path: format!("/corten-test-runtime-{name}"),
             namespaces: kinds.into_iter().map(|kind| Namespace { kind, path: None }).collect(),
             seccomp: Some(seccomp::default_profile(&capabilities)),
             masked_paths: defaults::masked_paths(),
