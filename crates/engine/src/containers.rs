@@ -125,7 +125,7 @@ impl Containers {
     pub async fn rename(&self, container: &str, name: &str) -> Result<()> {
         let record = self.engine.index.find(container)?;
         let name = name::parse(name)?.to_owned();
-        let _turn = record.turn.lock().await;
+        let _turn = record.turn().await;
         self.engine.index.reserve(&name, &record.id)?;
         let (engine, own, new) = (self.engine.clone(), record.clone(), name.clone());
         if let Err(error) = blocking(move || engine.rename_row(&own, &new)).await {

@@ -22,7 +22,7 @@ use crate::containers::{AttachOptions, AttachStream, merge, plan};
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::events::Kind;
-use crate::tasks::{Reply, Task};
+use crate::tasks::{Ended, Reply, Task};
 
 /// Most execs that are known at once.
 const EXECS_MAX: usize = 100_000;
@@ -152,9 +152,9 @@ impl Execs {
         let entry = self.engine.execs.find(exec)?;
         // A client whose stream has ended asks at once; the shim may know what we have not heard yet.
         if let ExecState::Running { task, .. } = entry.state()
-            && let Ok(ended) = task.ended(&entry.id).await
+            && let Ok(code) = task.exit_code(&entry.id).await
         {
-            self.engine.exec_ended(&entry, ended.code);
+            self.engine.exec_ended(&entry, code);
         }
         let (running, exit_code, pid) = match entry.state() {
             ExecState::Created | ExecState::Starting => (false, None, 0),
@@ -229,7 +229,7 @@ impl Engine {
         let engine = self.clone();
         tokio::spawn(async move {
             let code = match exit.get("wait for an exec").await {
-                Ok(exit) => i32::try_from(exit.exit_status).unwrap_or(i32::MAX),
+                Ok(exit) => Ended::from(&exit).code,
                 Err(_) => LOST_EXIT_CODE,
             };
             engine.exec_ended(&entry, code);

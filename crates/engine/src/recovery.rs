@@ -4,7 +4,7 @@
 //! 1. rows become records, at rest;
 //! 2. every shim is asked whose it is. One with a container is taken up: it runs (and is watched on), or it has ended (and
 //!    the exit is recorded, with everything that follows from it). One without is ended;
-//! 3. a container that its row calls running and that has no shim has ended: the shim's exit record tells how, else it was
+//! 3. a container that its row (or its bundle and control groups) calls running and that has no shim has ended: the shim's exit record tells how, else it was
 //!    lost;
 //! 4. intents are undone, and everything that no row names is removed: bundles, control groups, layers, files;
 //! 5. restart policies are applied.
@@ -23,11 +23,12 @@ use store::snapshots::Kind as SnapshotKind;
 use crate::blocking::blocking;
 use crate::clock;
 use crate::containers::record::Record;
+use crate::containers::start::SHIM_LINK;
 use crate::containers::state::{Run, State};
 use crate::engine::{Engine, NAMESPACE};
 use crate::error::{Error, Result};
 use crate::restart;
-use crate::tasks::{Ended, Task, TaskStatus};
+use crate::tasks::{Task, TaskStatus};
 use crate::volumes;
 
 /// How long the processes of a container that goes may take to end.
@@ -37,11 +38,11 @@ const EXIT_RECORD_MAX_BYTES: u64 = 4096;
 
 /// The exit record that a shim writes before it tells anybody.
 #[derive(Debug, Deserialize)]
-struct ExitRecord {
-    exit_status: i32,
-    exited_at_ns: i64,
+pub(crate) struct ExitRecord {
+    pub(crate) exit_status: i32,
+    pub(crate) exited_at_ns: i64,
     #[serde(default)]
-    oom_killed: bool,
+    pub(crate) oom_killed: bool,
 }
 
 /// What has an owner and stays.
@@ -69,11 +70,13 @@ pub(crate) async fn recover(engine: &Arc<Engine>) -> Result<()> {
             kept.shims.insert(shim);
         }
     }
+    let own = engine.clone();
+    let begun = blocking(move || own.begun()).await;
     for record in engine.index.all() {
         if kept.containers.contains(&record.id) {
             continue;
         }
-        if record.ran {
+        if record.ran || begun.contains(&record.id) {
             engine.clone().end(record, None, Err(Error::ShimLost)).await;
         } else if record.live.borrow().state == State::Restarting {
             engine.clone().restart_after(record.clone(), Duration::ZERO);
@@ -158,6 +161,18 @@ impl Engine {
         Ok(names(&self.config.state.join("shims"))?.into_iter().map(|(_, path)| path).collect())
     }
 
+    /// The containers with a run that the database may not know of: nobody waits for that commit. They have a bundle and
+    /// control groups, and no end, or not the one that is recorded.
+    fn begun(&self) -> BTreeSet<String> {
+        let is_unrecorded = |id: &String| {
+            let Ok(record) = self.index.find(id) else { return false };
+            let end_ns = read_exit(&self.bundle_path(id).join(SHIM_LINK)).map(|exit| exit.exited_at_ns);
+            self.bundle_path(id).exists()
+                && (end_ns.is_none() || end_ns != record.live.borrow().last.finished_ns)
+        };
+        self.cgroups().into_iter().filter(is_unrecorded).collect()
+    }
+
     /// Undoes what was begun and removes what nobody names.
     fn sweep(&self, kept: &Kept) -> Result<()> {
         for leftover in self.intents.leftovers()? {
@@ -222,11 +237,10 @@ fn names(directory: &Path) -> Result<Vec<(String, PathBuf)>> {
 }
 
 /// How a container ended, by the record of its shim.
-pub(crate) fn read_exit(directory: &Path) -> Option<Ended> {
+pub(crate) fn read_exit(directory: &Path) -> Option<ExitRecord> {
     use std::io::Read;
     let mut text = String::new();
     let file = std::fs::File::open(directory.join("exit.json")).ok()?;
     file.take(EXIT_RECORD_MAX_BYTES).read_to_string(&mut text).ok()?;
-    let record: ExitRecord = serde_json::from_str(&text).ok()?;
-    Some(Ended { code: record.exit_status, finished_ns: record.exited_at_ns, oom_killed: record.oom_killed })
+    serde_json::from_str(&text).ok()
 }

@@ -70,7 +70,15 @@ pub(crate) struct Launch {
 pub(crate) struct Ended {
     pub(crate) code: i32,
     pub(crate) finished_ns: i64,
-    pub(crate) oom_killed: bool,
+}
+
+impl From<&WaitResponse> for Ended {
+    fn from(exit: &WaitResponse) -> Ended {
+        Ended {
+            code: i32::try_from(exit.exit_status).unwrap_or(i32::MAX),
+            finished_ns: exit.exited_at.map_or_else(crate::clock::now_ns, timestamp_ns),
+        }
+    }
 }
 
 /// What the shim knows about its container's first process.
@@ -192,16 +200,11 @@ impl Task {
         self.client.request(SERVICE_V3, "Wait", &wait).await
     }
 
-    /// How a process that has ended did.
-    pub(crate) async fn ended(&self, exec: &str) -> Result<Ended> {
+    /// The exit code of a process that has ended.
+    pub(crate) async fn exit_code(&self, exec: &str) -> Result<i32> {
         let request = ExitRequest { exec_id: exec.to_owned() };
         let answer: Reply<ExitResponse> = self.client.request(api::SHIM_SERVICE, "Exit", &request).await?;
-        let answer = answer.get("read an exit").await?;
-        Ok(Ended {
-            code: i32::try_from(answer.exit_status).unwrap_or(i32::MAX),
-            finished_ns: answer.exited_at.map_or_else(crate::clock::now_ns, timestamp_ns),
-            oom_killed: answer.oom_killed,
-        })
+        Ok(i32::try_from(answer.get("read an exit").await?.exit_status).unwrap_or(i32::MAX))
     }
 
     pub(crate) async fn state(&self) -> Result<TaskState> {

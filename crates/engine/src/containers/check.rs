@@ -86,6 +86,12 @@ pub(crate) fn check(spec: &ContainerSpec) -> Result<Vec<String>> {
     check_resources(&spec.resources)
 }
 
+/// What an image may have brought along.
+pub(crate) fn check_merged(spec: &ContainerSpec) -> Result<()> {
+    check_texts(spec)?;
+    check_mounts(spec)
+}
+
 fn invalid<T>(message: String) -> Result<T> {
     Err(Error::InvalidArgument(message))
 }

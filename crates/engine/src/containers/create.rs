@@ -69,7 +69,7 @@ impl Engine {
     fn make(&self, id: String, name: String, spec: ContainerSpec) -> Result<Record> {
         let image = self.resolve_image(&spec)?;
         let mut spec = merge::merge(spec, &image.config.config)?;
-        check::check(&spec)?;
+        check::check_merged(&spec)?;
         start::devices(&spec)?;
         for mount in &spec.mounts {
             if let MountSpec::Bind(bind) = mount

@@ -38,10 +38,7 @@ impl Engine {
         let engine = self.clone();
         // Boxed: this future starts containers, and starting one makes such a future.
         let future: Pin<Box<dyn Future<Output = ()> + Send>> = Box::pin(async move {
-            let ended = match exit.get("wait for a task").await {
-                Ok(_) => task.ended("").await,
-                Err(error) => Err(error),
-            };
+            let ended = exit.get("wait for a task").await.map(|exit| Ended::from(&exit));
             engine.end(record, Some(task), ended).await;
         });
         tokio::spawn(future);
@@ -55,7 +52,7 @@ impl Engine {
         ended: Result<Ended, Error>,
     ) {
         let _closing_waits = self.ends.clone().read_owned().await;
-        let mut turn = record.turn.lock().await;
+        let mut turn = record.turn().await;
         let (ended, error) = match ended {
             Ok(ended) => (ended, String::new()),
             Err(error) => self.lost(&record, &error).await,
@@ -67,7 +64,7 @@ impl Engine {
         let ran_ns = u64::try_from(ended.finished_ns.saturating_sub(started_ns)).unwrap_or(0);
         let policy =
             restart::Ended { code: ended.code, ran: Duration::from_nanos(ran_ns), was_asked_to: was_stopped };
-        let pause = turn.next(record.spec.restart, policy);
+        let pause = turn.backoff.next(record.spec.restart, policy);
         self.record_exit(&record, ended, error, pause.is_some()).await;
         self.tear_down(&record, task.as_deref()).await;
         drop(turn);
@@ -83,23 +80,24 @@ impl Engine {
         error: String,
         restarts: bool,
     ) {
-        let mut last = record.live.borrow().last.clone();
-        last.code = ended.code;
-        last.oom_killed = ended.oom_killed;
-        last.finished_ns = Some(ended.finished_ns);
-        last.error = error;
         let goes = record.spec.auto_remove;
         let mut stored = record.stored_state();
-        stored.last = last.clone();
         stored.phase = if restarts { Phase::Restarting } else { Phase::Exited };
+        stored.last.code = ended.code;
+        stored.last.finished_ns = Some(ended.finished_ns);
+        stored.last.error = error;
         let (engine, own) = (self.clone(), record.clone());
-        blocking(move || {
+        let last = blocking(move || {
+            // The protocol's answer to a wait cannot say it, the shim's record does.
+            let exit_record = recovery::read_exit(&engine.bundle_path(&own.id).join(SHIM_LINK));
+            stored.last.oom_killed = exit_record.is_some_and(|ended| ended.oom_killed);
             if !goes {
                 engine.store_exit(&own, &stored);
             } else if let Err(error) = engine.delete_row(&own) {
                 // It is gone for everybody but the database, from which recovery removes it.
                 tracing::error!(container = own.id, error = %error.chain(), "a container's row could not be removed");
             }
+            stored.last
         })
         .await;
         if goes {
@@ -107,7 +105,7 @@ impl Engine {
         }
         let mut attributes = record.attributes();
         attributes.insert("exitCode".into(), ended.code.to_string());
-        if ended.oom_killed {
+        if last.oom_killed {
             self.events.publish(Kind::Container, "oom", &record.id, record.attributes());
         }
         self.events.publish(Kind::Container, "die", &record.id, attributes);
@@ -157,8 +155,8 @@ impl Engine {
         let (engine, own) = (self.clone(), record.clone());
         let (ended, why) = blocking(move || {
             engine.kill_cgroup(&own.id);
-            if let Some(ended) = recovery::read_exit(&engine.bundle_path(&own.id).join(SHIM_LINK)) {
-                return (ended, "");
+            if let Some(exit) = recovery::read_exit(&engine.bundle_path(&own.id).join(SHIM_LINK)) {
+                return (Ended { code: exit.exit_status, finished_ns: exit.exited_at_ns }, "");
             }
             let was_machine = !engine.bundle_path(&own.id).exists();
             let (code, why) = if was_machine {
@@ -166,7 +164,7 @@ impl Engine {
             } else {
                 (LOST_EXIT_CODE, "the shim was lost; the container's processes were killed")
             };
-            (Ended { code, finished_ns: clock::now_ns(), oom_killed: false }, why)
+            (Ended { code, finished_ns: clock::now_ns() }, why)
         })
         .await;
         if !why.is_empty() {

@@ -10,7 +10,8 @@ use std::ops::Bound;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
-use tokio::sync::watch;
+use tokio::sync::{MutexGuard, watch};
+use tokio::task::JoinHandle;
 
 use super::attach::PendingAttach;
 use super::spec::ContainerSpec;
@@ -30,12 +31,20 @@ pub(crate) struct Record {
     /// Whether it ran when the last engine noted its state.
     pub(crate) ran: bool,
     name: Mutex<String>,
-    pub(crate) turn: tokio::sync::Mutex<Backoff>,
+    turn: tokio::sync::Mutex<Turn>,
     pub(crate) live: watch::Sender<Live>,
     /// Whether the shim may still write to the log.
     pub(crate) log_open: watch::Sender<bool>,
     /// Clients that attached before the start.
     pub(crate) pending: Mutex<Vec<PendingAttach>>,
+}
+
+/// The right to change a container's state.
+#[derive(Debug, Default)]
+pub(crate) struct Turn {
+    pub(crate) backoff: Backoff,
+    /// A commit that the last holder did not wait for.
+    pub(crate) storing: Option<JoinHandle<()>>,
 }
 
 /// What changes in a container's life.
@@ -124,6 +133,16 @@ impl Record {
 
     pub(crate) fn name(&self) -> String {
         self.name.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Waits for the turn. What its last holder stored is in the database then.
+    pub(crate) async fn turn(&self) -> MutexGuard<'_, Turn> {
+        let mut turn = self.turn.lock().await;
+        if let Some(storing) = turn.storing.take() {
+            // A failure was logged where it happened.
+            drop(storing.await);
+        }
+        turn
     }
 
     /// The task of a container that runs (or is paused).

@@ -17,7 +17,7 @@ impl Engine {
     /// Removes a container; with `force` also one that runs.
     pub(crate) async fn remove(self: &Arc<Self>, record: &Arc<Record>, options: RemoveOptions) -> Result<()> {
         loop {
-            let turn = record.turn.lock().await;
+            let turn = record.turn().await;
             let state = record.live.borrow().state;
             match may_remove(&state, options.force) {
                 RemoveVerdict::Remove => return self.remove_at_rest(record, options.volumes).await,
@@ -53,7 +53,7 @@ impl Engine {
 
     /// Removes a container with `--rm` whose start failed.
     pub(crate) async fn auto_remove(self: &Arc<Self>, record: &Arc<Record>) {
-        let _turn = record.turn.lock().await;
+        let _turn = record.turn().await;
         if record.live.borrow().state.run().is_some() {
             return;
         }
@@ -64,7 +64,7 @@ impl Engine {
 
     /// Its own end removes it; what it leaves is removed in that turn.
     async fn wait_until_gone(&self, record: &Record) -> Result<()> {
-        drop(record.turn.lock().await);
+        drop(record.turn().await);
         Ok(())
     }
 

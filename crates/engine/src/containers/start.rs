@@ -11,6 +11,7 @@ use std::sync::Arc;
 use api::shim::{CreateOptions, LogOptions};
 use oci::runtime_spec::{Device, DeviceRule};
 use rustix::mount::MountFlags;
+use tokio::task::JoinHandle;
 
 use super::plan::{self, EtcFiles, Surroundings};
 use super::record::{Live, Record};
@@ -54,7 +55,7 @@ struct Shared {
 impl Engine {
     /// Starts a container. Ok(false): it runs already.
     pub(crate) async fn start(self: &Arc<Self>, record: &Arc<Record>, by: StartedBy) -> Result<bool> {
-        let mut turn = record.turn.lock().await;
+        let mut turn = record.turn().await;
         let state = record.live.borrow().state;
         match may_start(&state) {
             StartVerdict::Start => {}
@@ -65,14 +66,14 @@ impl Engine {
             StartedBy::Policy if state != State::Restarting => return Ok(false),
             StartedBy::Policy => record.live.send_modify(|live| live.restart_count += 1),
             StartedBy::Client => {
-                *turn = Backoff::default();
+                turn.backoff = Backoff::default();
                 record.live.send_modify(|live| (live.restart_count, live.was_stopped) = (0, false));
             }
         }
         let started_ns = clock::now_ns();
         match self.launch(record).await {
             Ok(launched) => {
-                self.began(record, launched, started_ns).await;
+                turn.storing = Some(self.began(record, launched, started_ns).await);
                 Ok(true)
             }
             Err(error) => {
@@ -110,8 +111,14 @@ impl Engine {
         launched
     }
 
-    /// The container runs: says so everywhere and begins to wait for its end.
-    async fn began(self: &Arc<Self>, record: &Arc<Record>, launched: Launched, started_ns: i64) {
+    /// The container runs: says so everywhere and begins to wait for its end. Nobody waits for the commit that is returned:
+    /// the bundle and the shim tell recovery as much.
+    async fn began(
+        self: &Arc<Self>,
+        record: &Arc<Record>,
+        launched: Launched,
+        started_ns: i64,
+    ) -> JoinHandle<()> {
         let Launched { task, pid, exit } = launched;
         let task = Arc::new(task);
         let run = Run { pid, started_ns };
@@ -124,7 +131,7 @@ impl Engine {
         });
         self.events.publish(Kind::Container, "start", &record.id, record.attributes());
         let (engine, own) = (self.clone(), record.clone());
-        blocking(move || engine.store_state(&own, store::Commit::Ordered)).await;
+        let storing = tokio::spawn(blocking(move || engine.store_state(&own, store::Commit::Ordered)));
         // Attached while we were busy; what they missed is in the log.
         for pending in record.take_pending() {
             let stream = task.attach("", pending.options()).await;
@@ -132,6 +139,7 @@ impl Engine {
         }
         self.supervise(record.clone(), task, exit);
         self.pool.refill();
+        storing
     }
 
     async fn start_failed(self: &Arc<Self>, record: &Arc<Record>, error: &Error) {

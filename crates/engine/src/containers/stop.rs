@@ -110,6 +110,7 @@ impl Engine {
         let is_new = record.live.send_if_modified(|live| !std::mem::replace(&mut live.was_stopped, true));
         // Only this policy asks after a stop when the engine opens.
         if is_new && record.spec.restart == super::spec::RestartPolicy::UnlessStopped {
+            let _turn = record.turn().await;
             let (engine, own) = (self.clone(), record.clone());
             blocking(move || engine.store_state(&own, store::Commit::Durable)).await;
         }
@@ -120,7 +121,7 @@ impl Engine {
         if record.live.borrow().state != State::Restarting {
             return false;
         }
-        let _turn = record.turn.lock().await;
+        let _turn = record.turn().await;
         let gave_up = record.live.send_if_modified(|live| {
             let waits = live.state == State::Restarting;
             if waits {
@@ -159,7 +160,7 @@ impl Engine {
 
     /// Freezes its processes.
     pub(crate) async fn pause(self: &Arc<Self>, record: &Arc<Record>) -> Result<()> {
-        let _turn = record.turn.lock().await;
+        let _turn = record.turn().await;
         if matches!(record.live.borrow().state, State::Paused(_)) {
             return Err(Error::Conflict(format!("Container {} is already paused", record.id)));
         }
@@ -170,7 +171,7 @@ impl Engine {
 
     /// Lets its processes go on.
     pub(crate) async fn unpause(self: &Arc<Self>, record: &Arc<Record>) -> Result<()> {
-        let _turn = record.turn.lock().await;
+        let _turn = record.turn().await;
         if !matches!(record.live.borrow().state, State::Paused(_)) {
             return Err(Error::Conflict(format!("Container {} is not paused", record.id)));
         }

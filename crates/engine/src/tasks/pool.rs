@@ -6,6 +6,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 use tokio::process::{Child, ChildStdin, Command};
@@ -14,6 +15,8 @@ use super::client::Client;
 use crate::blocking::blocking;
 use crate::error::{Error, Result};
 
+/// A container that was just started needs the processors more than the pool does.
+const REFILL_PAUSE: Duration = Duration::from_millis(15);
 /// What a shim says when it listens, and a little more.
 const READY_MAX_BYTES: u64 = 64;
 
@@ -81,6 +84,7 @@ impl Pool {
         }
         let pool = self.clone();
         tokio::spawn(async move {
+            tokio::time::sleep(REFILL_PAUSE).await;
             while pool.wants_more() {
                 match pool.spawn().await {
                     Ok(spare) => pool.put(spare).await,
