@@ -161,6 +161,15 @@ mod tests {
     }
 
     #[test]
+    fn a_wrong_field_is_an_error_wherever_it_is() {
+        for text in
+            [r#"{"Cmd":3}"#, r#"{"Tty":"yes"}"#, r#"{"HostConfig":{"Memory":"1g"}}"#, r#"{"Env":{}}"#, "[]"]
+        {
+            assert!(serde_json::from_str::<ContainerCreateBody>(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
     fn empty_is_written_as_go_writes_it() {
         let host = serde_json::to_value(HostConfig::default()).unwrap();
         assert!(host["Binds"].is_null());

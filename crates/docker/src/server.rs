@@ -24,7 +24,6 @@ use crate::{error, router};
 const MAX_CONNECTIONS: usize = 1024;
 /// Request line and headers, and the pieces that bodies are read in. Filters travel in the request line.
 const MAX_HEAD_BYTES: usize = 64 << 10;
-const MAX_HEADERS: usize = 100;
 /// From the first byte of a connection, or the end of the last answer, to the end of the next request's headers.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(120);
 /// When the door closes, answers that are under way may end; streams are cut before.
@@ -102,7 +101,7 @@ async fn connection(
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
         .max_buf_size(MAX_HEAD_BYTES)
-        .max_headers(MAX_HEADERS)
+        .max_header_size(MAX_HEAD_BYTES)
         .half_close(true)
         .serve_connection(TokioIo::new(stream), service)
         .with_upgrades();

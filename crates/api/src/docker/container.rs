@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
+
 use super::host_config::{HostConfig, PortBinding};
 use super::image::GraphDriver;
 use super::network::{EndpointSettings, NetworkingConfig};
@@ -9,6 +11,20 @@ use super::{Command, Present, StringMap};
 
 /// Port (`80/tcp`) to where it is published; `null` for exposed only.
 pub type PortMap = BTreeMap<String, Option<Vec<PortBinding>>>;
+
+/// `POST /containers/create`: a [`Config`] with two more fields.
+///
+/// Not a `wire!` struct: reading a flattened field as nullable would take what is wrong in it for nothing.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct ContainerCreateBody {
+    #[serde(flatten)]
+    pub config: Config,
+    #[serde(default, deserialize_with = "super::null_is_default")]
+    pub host_config: HostConfig,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub networking_config: Option<NetworkingConfig>,
+}
 
 wire! {
     /// The portable half of a container's configuration; images carry one too.
@@ -62,15 +78,6 @@ wire! {
         pub start_interval: i64,
         #[serde(skip_serializing_if = "super::is_zero")]
         pub retries: i64,
-    }
-
-    /// `POST /containers/create`.
-    pub struct ContainerCreateBody {
-        #[serde(flatten)]
-        pub config: Config,
-        pub host_config: HostConfig,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        pub networking_config: Option<NetworkingConfig>,
     }
 
     /// The answer to a create.

@@ -1,0 +1,19 @@
+//! The door before a real engine, spoken to byte by byte.
+//!
+//! Needs root and the executables beside this one: `cargo build -p shim -p corten` first.
+#![allow(
+    clippy::unwrap_used,
+    clippy::too_many_lines,
+    reason = "as in any test; a table of cases is as long as it is"
+)]
+
+#[path = "suite/client.rs"]
+mod client;
+#[path = "suite/door.rs"]
+mod door;
+#[path = "suite/life.rs"]
+mod life;
+#[path = "suite/streams.rs"]
+mod streams;
+#[path = "suite/wrong.rs"]
+mod wrong;
