@@ -509,3 +509,20 @@ fn close_range(first: RawFd, last: RawFd) -> Result<()> {
     let returned = unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) };
     syscall::check(returned).map(drop)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reports_survive_the_pipe() {
+        for report in [
+            Report::Ready,
+            Report::Warning { step: 3, errno: Errno::ACCESS },
+            Report::Failed { step: 70_000, errno: Errno::NOENT },
+        ] {
+            assert_eq!(Report::decode(report.encode()), Some(report));
+        }
+        assert_eq!(Report::decode([0xff; Report::SIZE]), None);
+    }
+}

@@ -18,6 +18,7 @@ pub mod pidfd;
 pub mod process;
 pub mod pty;
 pub mod seccomp;
+pub mod shutdown;
 pub mod signal;
 pub mod socket;
 mod syscall;

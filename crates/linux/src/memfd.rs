@@ -17,3 +17,19 @@ pub fn seal(memfd: impl AsFd) -> Result<()> {
     let seals = SealFlags::WRITE | SealFlags::GROW | SealFlags::SHRINK | SealFlags::SEAL;
     rustix::fs::fcntl_add_seals(memfd, seals)
 }
+
+#[cfg(test)]
+mod tests {
+    use rustix::io::Errno;
+
+    use super::*;
+
+    #[test]
+    fn a_sealed_file_cannot_be_changed() {
+        let memfd = create(c"corten-test").unwrap();
+        rustix::io::write(&memfd, b"content").unwrap();
+        seal(&memfd).unwrap();
+        assert_eq!(rustix::io::write(&memfd, b"more"), Err(Errno::PERM));
+        assert_eq!(rustix::fs::ftruncate(&memfd, 0), Err(Errno::PERM));
+    }
+}

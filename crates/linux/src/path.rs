@@ -145,3 +145,88 @@ impl PathBuffer {
         CStr::from_bytes_until_nul(&self.bytes).map_err(|_| Errno::NAMETOOLONG)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::fd::AsFd;
+    use std::os::unix::fs::{MetadataExt, symlink};
+
+    use super::*;
+
+    fn tree() -> (tempfile::TempDir, OwnedFd) {
+        let directory = tempfile::Builder::new().prefix("corten-test-linux-").tempdir().unwrap();
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let root = rustix::fs::open(directory.path(), flags, Mode::empty()).unwrap();
+        (directory, root)
+    }
+
+    const DIRECTORY: Mode = Mode::RWXU;
+
+    #[test]
+    fn links_resolve_inside_the_root() {
+        let (directory, root) = tree();
+        let inside = |path: &str| directory.path().join(path);
+        fs::create_dir(inside("etc")).unwrap();
+        fs::write(inside("etc/passwd"), "inside").unwrap();
+        symlink("/etc/passwd", inside("absolute")).unwrap();
+        symlink("../../../../etc/passwd", inside("relative")).unwrap();
+        for path in [c"absolute", c"relative", c"/absolute", c"etc/../../../etc/passwd"] {
+            let found = open_in_root(root.as_fd(), path, OFlags::PATH).unwrap();
+            let expected = fs::metadata(inside("etc/passwd")).unwrap().ino();
+            assert_eq!(rustix::fs::fstat(&found).unwrap().st_ino, expected, "{path:?}");
+        }
+        symlink(format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&root)), inside("magic"))
+            .unwrap();
+        assert_eq!(open_in_root(root.as_fd(), c"magic", OFlags::PATH).unwrap_err(), Errno::NOENT);
+    }
+
+    #[test]
+    fn magic_links_are_refused() {
+        let host = rustix::fs::open(c"/", OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).unwrap();
+        let error = open_in_root(host.as_fd(), c"/proc/self/exe", OFlags::PATH).unwrap_err();
+        assert_eq!(error, Errno::LOOP);
+    }
+
+    #[test]
+    fn directories_and_files_are_made_only_inside() {
+        let (directory, root) = tree();
+        let (outside, _) = tree();
+        symlink(outside.path(), directory.path().join("out")).unwrap();
+        symlink("/real", directory.path().join("link")).unwrap();
+        fs::create_dir(directory.path().join("real")).unwrap();
+        mkdir_all_in_root(root.as_fd(), c"/a//b/./c/", DIRECTORY).unwrap();
+        mkdir_all_in_root(root.as_fd(), c"a/b/c", DIRECTORY).unwrap();
+        mkdir_all_in_root(root.as_fd(), c"link/below", DIRECTORY).unwrap();
+        create_file_in_root(root.as_fd(), c"/x/y/file", Mode::RUSR).unwrap();
+        create_file_in_root(root.as_fd(), c"link/file", Mode::RUSR).unwrap();
+        for path in ["a/b/c", "real/below", "x/y/file", "real/file"] {
+            assert!(directory.path().join(path).exists(), "{path}");
+        }
+        // The link's target does not exist in the root, and through the link nothing is made.
+        assert_eq!(mkdir_all_in_root(root.as_fd(), c"out/x", DIRECTORY).unwrap_err(), Errno::NOENT);
+        assert_eq!(mkdir_all_in_root(root.as_fd(), c"new/../x", DIRECTORY).unwrap_err(), Errno::INVAL);
+        assert_eq!(fs::read_dir(outside.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn paths_are_split_at_the_last_name() {
+        for (path, expected) in [
+            ("/a/b", ("/a", "b")),
+            ("a", ("", "a")),
+            ("/a/", ("", "a")),
+            ("a//b//", ("a/", "b")),
+            ("/", ("", "")),
+            ("", ("", "")),
+        ] {
+            let (directory, name) = split_last(path.as_bytes());
+            assert_eq!((directory, name), (expected.0.as_bytes(), expected.1.as_bytes()), "{path}");
+        }
+    }
+
+    #[test]
+    fn paths_that_are_too_long_are_refused() {
+        assert!(PathBuffer::of(&[b'a'; PATH_MAX - 1]).is_ok());
+        assert_eq!(PathBuffer::of(&[b'a'; PATH_MAX]).err(), Some(Errno::NAMETOOLONG));
+    }
+}

@@ -69,3 +69,38 @@ fn wait_with(pidfd: BorrowedFd<'_>, options: WaitIdOptions) -> Result<Option<Exi
     };
     Ok(Some(exit))
 }
+
+#[cfg(test)]
+#[expect(clippy::zombie_processes, reason = "the function under test reaps them")]
+mod tests {
+    use std::process::Command;
+
+    use super::*;
+
+    #[test]
+    fn exits_are_told_apart() {
+        for (script, expected, status) in [("exit 7", Exit::Code(7), 7), ("kill -9 $$", Exit::Signal(9), 137)]
+        {
+            let child = Command::new("sh").args(["-c", script]).spawn().unwrap();
+            let pidfd = open(child.id()).unwrap();
+            let exit = wait(pidfd.as_fd()).unwrap();
+            assert_eq!((exit, exit.status()), (expected, status), "{script}");
+            assert_eq!(send_signal(pidfd.as_fd(), 0), Err(rustix::io::Errno::SRCH));
+        }
+    }
+
+    #[test]
+    fn a_running_child_is_not_reaped() {
+        let child = Command::new("sleep").arg("1000").spawn().unwrap();
+        let pidfd = open(child.id()).unwrap();
+        assert_eq!(try_wait(pidfd.as_fd()), Ok(None));
+        send_signal(pidfd.as_fd(), libc::SIGRTMIN()).unwrap();
+        assert_eq!(wait(pidfd.as_fd()), Ok(Exit::Signal(34)));
+    }
+
+    #[test]
+    fn impossible_numbers_are_nobody() {
+        assert!(open(0).is_err());
+        assert!(open(u32::MAX).is_err());
+    }
+}

@@ -59,3 +59,22 @@ fn set_of(signals: &[i32]) -> libc::sigset_t {
     }
     set
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::AsFd;
+
+    use super::*;
+
+    #[test]
+    fn blocked_signals_are_read_once() {
+        // The mask is this thread's own.
+        let signals = descriptor(&[libc::SIGUSR2]).unwrap();
+        assert_eq!(read(signals.as_fd()), Ok(None));
+        let thread = rustix::thread::gettid().as_raw_nonzero().get();
+        // SAFETY: sends a signal that this thread blocks to this thread.
+        unsafe { libc::syscall(libc::SYS_tgkill, std::process::id(), thread, libc::SIGUSR2) };
+        assert_eq!(read(signals.as_fd()), Ok(Some(libc::SIGUSR2)));
+        assert_eq!(read(signals.as_fd()), Ok(None));
+    }
+}

@@ -56,3 +56,35 @@ pub fn peer(socket: BorrowedFd<'_>) -> Result<Peer> {
         gid: credentials.gid.as_raw(),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+    use std::io::{Read, Write};
+    use std::os::fd::AsFd;
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+
+    #[test]
+    fn descriptors_arrive_with_their_bytes() {
+        let (left, right) = UnixStream::pair().unwrap();
+        let (reader, writer) = rustix::pipe::pipe().unwrap();
+        assert_eq!(send(left.as_fd(), b"take it", &[writer.as_fd()]).unwrap(), 7);
+        drop(writer);
+        let mut bytes = [0; 16];
+        let (length, mut descriptors) = receive(right.as_fd(), &mut bytes).unwrap();
+        assert_eq!(&bytes[..length], b"take it");
+        File::from(descriptors.remove(0)).write_all(b"through").unwrap();
+        let mut text = String::new();
+        File::from(reader).read_to_string(&mut text).unwrap();
+        assert_eq!(text, "through");
+        assert!(descriptors.is_empty());
+    }
+
+    #[test]
+    fn the_peer_is_known() {
+        let (left, _right) = UnixStream::pair().unwrap();
+        assert_eq!(peer(left.as_fd()).unwrap().pid, std::process::id());
+    }
+}
