@@ -113,6 +113,7 @@ impl Task {
             Err(error) => {
                 task.discard().await;
                 drop(lifeline);
+                pool::remove_directory(task.directory).await;
                 Err(error)
             }
         }

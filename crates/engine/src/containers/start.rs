@@ -107,6 +107,8 @@ impl Engine {
         if launched.is_err() {
             let (engine, id) = (self.clone(), record.id.clone());
             blocking(move || engine.remove_bundle(&id)).await;
+            // The shim that failed with it is replaced.
+            self.pool.refill();
         }
         launched
     }

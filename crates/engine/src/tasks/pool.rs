@@ -188,7 +188,8 @@ fn spawn(executable: &Path, directory: &Path) -> std::io::Result<Child> {
         .spawn()
 }
 
-async fn remove_directory(directory: PathBuf) {
+/// Removes the directory of a shim that is of no more use.
+pub(super) async fn remove_directory(directory: PathBuf) {
     blocking(move || {
         // What is left is found when the engine opens the next time.
         drop(std::fs::remove_dir_all(directory));
