@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::door::with_busybox;
+use crate::door::{Door, with_busybox};
 
 #[test]
 fn each_step_of_a_life_has_dockers_status() {
@@ -194,24 +194,19 @@ fn many_clients_at_once_get_their_own_answers() {
     with_busybox(|door| {
         std::thread::scope(|scope| {
             for client in 0..12 {
-                scope.spawn(move || {
-                    for round in 0..3 {
-                        let code = client + round;
-                        let id = door.create(
-                            &format!("c{client}-{round}"),
-                            &format!("echo {code}; exit {code}"),
-                            json!({}),
-                        );
-                        let mut attached =
-                            door.hijack(&format!("/containers/{id}/attach?stream=1&stdout=1"), None);
-                        door.start(&id);
-                        assert_eq!(crate::client::unframe(&attached.rest()), [(1, format!("{code}\n"))]);
-                        assert_eq!(door.wait(&id), code);
-                        assert_eq!(door.delete(&format!("/containers/{id}")).status, 204);
-                    }
-                });
+                scope.spawn(move || (0..3).for_each(|round| live_once(door, client, round)));
             }
         });
         assert_eq!(door.get("/containers/json?all=1").json(), json!([]));
     });
+}
+
+fn live_once(door: &Door, client: i64, round: i64) {
+    let code = client + round;
+    let id = door.create(&format!("c{client}-{round}"), &format!("echo {code}; exit {code}"), json!({}));
+    let mut attached = door.hijack(&format!("/containers/{id}/attach?stream=1&stdout=1"), None);
+    door.start(&id);
+    assert_eq!(crate::client::unframe(&attached.rest()), [(1, format!("{code}\n"))]);
+    assert_eq!(door.wait(&id), code);
+    assert_eq!(door.delete(&format!("/containers/{id}")).status, 204);
 }
