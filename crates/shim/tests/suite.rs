@@ -1,5 +1,7 @@
 //! The shim's executable with real containers: each test has a shim, a busybox and a bundle of its own.
 #![allow(unreachable_pub)]
+// A test that cannot go on panics.
+#![allow(clippy::unwrap_used)]
 
 #[path = "suite/attach.rs"]
 mod attach;
