@@ -17,7 +17,7 @@ use super::{Cgroup, DIRECTORY_MODE, Error, Result, Version, remove};
 /// Another container's end may remove a parent between our making it and our using it; a few times, not for ever.
 const MAX_RACES: u32 = 16;
 
-/// The v2 controllers that limits and statistics need.
+/// The v2 controllers that limits and statistics always need; others come with `unified`.
 const MANAGED: [&str; 5] = ["cpu", "cpuset", "io", "memory", "pids"];
 
 pub(super) fn create(
@@ -33,7 +33,7 @@ pub(super) fn create(
         match hierarchy.version() {
             Version::V1 if hierarchy.has("cpuset") => inherit_cpuset(hierarchy, &path)?,
             Version::V1 => {}
-            Version::V2 => enable_controllers(hierarchy, &path, &directory)?,
+            Version::V2 => enable_controllers(hierarchy, &path, &directory, resources)?,
         }
         directories.push(directory);
     }
@@ -155,8 +155,16 @@ fn inherit_cpuset(hierarchy: &Arc<Hierarchy>, path: &CgroupPath) -> Result<()> {
 
 /// Hands the controllers that limits need down from the root. What a parent cannot hand down is missing in the group,
 /// which is an error when, and only when, a limit asks for it.
-fn enable_controllers(hierarchy: &Arc<Hierarchy>, path: &CgroupPath, leaf: &Directory) -> Result<()> {
-    let wanted: Vec<&str> = MANAGED.into_iter().filter(|controller| hierarchy.has(controller)).collect();
+fn enable_controllers(
+    hierarchy: &Arc<Hierarchy>,
+    path: &CgroupPath,
+    leaf: &Directory,
+    resources: Option<&Resources>,
+) -> Result<()> {
+    let unified = resources.iter().flat_map(|resources| resources.unified.keys());
+    let named = unified.filter_map(|file| Some(file.split_once('.')?.0));
+    let wanted: Vec<&str> =
+        MANAGED.into_iter().chain(named).filter(|controller| hierarchy.has(controller)).collect();
     let lacks = |list: &str| {
         let listed: Vec<&str> = list.split_whitespace().collect();
         wanted.iter().copied().filter(|controller| !listed.contains(controller)).collect::<Vec<&str>>()
