@@ -69,6 +69,8 @@ pub const DEFAULT: [&str; 14] = [
 /// Why a set of capabilities cannot be had.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
+    #[error("cannot read which capabilities this process holds")]
+    Held { source: rustix::io::Errno },
     #[error(
         "capability `{name}` is not available here, hint: the kernel lacks it, or this daemon does not hold it"
     )]
@@ -81,6 +83,7 @@ impl Error {
     /// What kind of failure it is.
     pub fn code(&self) -> Code {
         match self {
+            Error::Held { .. } => Code::Internal,
             Error::Unavailable { .. } => Code::FailedPrecondition,
             Error::Unknown { .. } => Code::InvalidArgument,
         }
@@ -96,8 +99,8 @@ pub fn number(name: &str) -> Option<u8> {
 ///
 /// `ALL`, and `privileged`, mean all that this process can hand on: a bound that it lacks itself it cannot give.
 pub fn resolve(add: &[String], drop: &[String], privileged: bool) -> Result<Vec<String>, Error> {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    resolve_from(held(&status), add, drop, privileged)
+    let available = linux::capability::grantable().map_err(|source| Error::Held { source })?;
+    resolve_from(available, add, drop, privileged)
 }
 
 /// Bits are the numbers of [`ALL`].
@@ -148,16 +151,6 @@ impl Request {
         }
         Ok(request)
     }
-}
-
-/// The capabilities that a process with this `/proc/PID/status` can hand on. Everything, if the text does not say.
-fn held(status: &str) -> Set {
-    let known: Set = (1 << ALL.len()) - 1;
-    let field = |name: &str| {
-        let line = status.lines().find_map(|line| line.strip_prefix(name))?;
-        Set::from_str_radix(line.trim(), 16).ok()
-    };
-    known & field("CapBnd:").unwrap_or(known) & field("CapPrm:").unwrap_or(known)
 }
 
 #[cfg(test)]
@@ -228,13 +221,5 @@ mod tests {
         assert_eq!(resolve_from(available, &["ALL".to_owned()], &[], false).unwrap().len(), 40);
         let error = resolve_from(available, &["SYS_RESOURCE".to_owned()], &[], false).unwrap_err();
         assert!(matches!(error, Error::Unavailable { name: "CAP_SYS_RESOURCE" }));
-    }
-
-    #[test]
-    fn status_gives_the_set_that_can_be_handed_on() {
-        let status = "Name:\tx\nCapPrm:\t000001fffeffffff\nCapEff:\t0\nCapBnd:\t000001ffffffffff\n";
-        assert_eq!(held(status), EVERYTHING & !(1 << 24));
-        assert_eq!(held(""), EVERYTHING);
-        assert_eq!(held("CapPrm:\t0\n"), 0);
     }
 }
