@@ -7,6 +7,7 @@
 pub(crate) mod attach;
 mod check;
 mod create;
+mod devices;
 mod exit;
 mod list;
 pub(crate) mod merge;

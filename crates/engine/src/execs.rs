@@ -220,9 +220,44 @@ impl Engine {
         attach: Option<AttachOptions>,
     ) -> Result<(Option<AttachStream>, u32, Reply<WaitResponse>)> {
         let size = console_size.or(entry.spec.console_size);
-        let options = ExecOptions { wait_attach: attach.is_some(), ..options(entry, size)? };
+        let options = ExecOptions { wait_attach: attach.is_some(), ..self.exec_options(entry, size)? };
         let (stream, pid, exit) = task.exec(&entry.id, entry.spec.terminal, &options, attach).await?;
         Ok((stream.map(AttachStream::connected), pid, exit))
+    }
+
+    /// The same confinement as the container's first process, and what the exec changes of it.
+    fn exec_options(&self, entry: &Entry, size: Option<(u16, u16)>) -> Result<ExecOptions> {
+        let (spec, of) = (&*entry.spec, &*entry.container.spec);
+        let is_privileged = spec.privileged || of.privileged;
+        let capabilities = runtime::defaults::capabilities::resolve(&of.cap_add, &of.cap_drop, is_privileged)
+            .map_err(|error| Error::InvalidArgument(error.to_string()))?;
+        let working_dir = [&spec.working_dir, &of.working_dir].into_iter().find(|path| !path.is_empty());
+        let env = merge::merge_env(&of.env, &spec.env);
+        let process = Process {
+            terminal: spec.terminal,
+            console_size: size.map(|(height, width)| ConsoleSize { height, width }),
+            args: spec.args.clone(),
+            env: plan::environment(&env, spec.terminal, &self.hostname(of)),
+            cwd: working_dir.map_or("/".to_owned(), |path| merge::clean_path(path)),
+            capabilities: Some(plan::capability_sets(capabilities)),
+            rlimits: plan::rlimits(&of.ulimits, open_files_max()),
+            no_new_privileges: of.no_new_privileges,
+            oom_score_adj: of.resources.oom_score_adj,
+            ..Process::default()
+        };
+        let (height, width) = size.unwrap_or_default();
+        Ok(ExecOptions {
+            process: serde_json::to_vec(&process).expect("a process is JSON"),
+            user: if spec.user.is_empty() { of.user.clone() } else { spec.user.clone() },
+            group_add: of.group_add.clone(),
+            set_home: true,
+            open_stdin: spec.attach.stdin,
+            stdin_once: true,
+            width: width.into(),
+            height: height.into(),
+            wait_attach: false,
+            privileged: is_privileged,
+        })
     }
 
     fn watch_exec(self: &Arc<Self>, entry: Arc<Entry>, task: Arc<Task>, exit: Reply<WaitResponse>) {
@@ -265,41 +300,6 @@ fn executable(record: &Record) -> Result<Arc<Task>> {
         )));
     }
     record.task()
-}
-
-/// The same confinement as the container's first process, and what the exec changes of it.
-fn options(entry: &Entry, size: Option<(u16, u16)>) -> Result<ExecOptions> {
-    let (spec, of) = (&*entry.spec, &*entry.container.spec);
-    let is_privileged = spec.privileged || of.privileged;
-    let capabilities = runtime::defaults::capabilities::resolve(&of.cap_add, &of.cap_drop, is_privileged)
-        .map_err(|error| Error::InvalidArgument(error.to_string()))?;
-    let working_dir = [&spec.working_dir, &of.working_dir].into_iter().find(|path| !path.is_empty());
-    let env = merge::merge_env(&of.env, &spec.env);
-    let process = Process {
-        terminal: spec.terminal,
-        console_size: size.map(|(height, width)| ConsoleSize { height, width }),
-        args: spec.args.clone(),
-        env: plan::environment(&env, spec.terminal, &of.hostname),
-        cwd: working_dir.map_or("/".to_owned(), |path| merge::clean_path(path)),
-        capabilities: Some(plan::capability_sets(capabilities)),
-        rlimits: plan::rlimits(&of.ulimits, open_files_max()),
-        no_new_privileges: of.no_new_privileges,
-        oom_score_adj: of.resources.oom_score_adj,
-        ..Process::default()
-    };
-    let (height, width) = size.unwrap_or_default();
-    Ok(ExecOptions {
-        process: serde_json::to_vec(&process).expect("a process is JSON"),
-        user: if spec.user.is_empty() { of.user.clone() } else { spec.user.clone() },
-        group_add: of.group_add.clone(),
-        set_home: true,
-        open_stdin: spec.attach.stdin,
-        stdin_once: true,
-        width: width.into(),
-        height: height.into(),
-        wait_attach: false,
-        privileged: is_privileged,
-    })
 }
 
 impl Table {

@@ -12,7 +12,7 @@ use store::snapshots::PrepareOptions;
 use super::record::{Record, StoredSpec, StoredState};
 use super::rows::NewRow;
 use super::spec::{ContainerSpec, IpcMode, MountSpec, NetworkMode, PidMode, UtsMode};
-use super::{Created, check, merge, name, start};
+use super::{Created, check, devices, merge, name, start};
 use crate::blocking::blocking;
 use crate::clock;
 use crate::engine::Engine;
@@ -70,7 +70,7 @@ impl Engine {
         let image = self.resolve_image(&spec)?;
         let mut spec = merge::merge(spec, &image.config.config)?;
         check::check_merged(&spec)?;
-        start::devices(&spec)?;
+        devices::find(&spec)?;
         for mount in &spec.mounts {
             if let MountSpec::Bind(bind) = mount
                 && !bind.create_source
@@ -79,7 +79,7 @@ impl Engine {
                 return Err(start::missing_source(&bind.source));
             }
         }
-        if spec.hostname.is_empty() && spec.uts == UtsMode::Private && spec.network != NetworkMode::Host {
+        if spec.hostname.is_empty() && spec.uts == UtsMode::Private && spec.network == NetworkMode::None {
             spec.hostname = id[..SHORT_ID].to_owned();
         }
         let made = self.make_parts(&id, &name, &image, spec);

@@ -4,18 +4,18 @@
 //! The bundle (`<state>/bundles/<uid>`) is the intent of the run: it is there before the first effect and goes with the
 //! last, so that the next engine knows what to undo (see `recovery`).
 
-use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use api::shim::{CreateOptions, LogOptions};
-use oci::runtime_spec::{Device, DeviceRule};
 use rustix::mount::MountFlags;
 use tokio::task::JoinHandle;
 
+use super::devices;
 use super::plan::{self, EtcFiles, Surroundings};
 use super::record::{Live, Record};
-use super::spec::{ContainerSpec, DeviceSpec, IpcMode, LogDriver, MountSpec, NetworkMode, PidMode, UtsMode};
+use super::spec::{ContainerSpec, IpcMode, LogDriver, MountSpec, NetworkMode, PidMode, UtsMode};
 use super::state::{Run, StartVerdict, State, may_start};
 use crate::blocking::blocking;
 use crate::clock;
@@ -24,11 +24,6 @@ use crate::error::{Error, Result};
 use crate::events::Kind;
 use crate::restart::Backoff;
 use crate::tasks::{Launch, Launched, Task};
-
-/// Most devices of a `--device` directory, or of the host for a privileged container.
-const DEVICES_MAX: usize = 4096;
-/// How deep directories of devices are looked into.
-const DEVICES_DEPTH_MAX: usize = 4;
 
 /// A link in the bundle to the directory of its shim.
 pub(crate) const SHIM_LINK: &str = "shim";
@@ -48,7 +43,6 @@ struct Shared {
     pid_pid: Option<u32>,
     ipc_pid: Option<u32>,
     shm: Option<PathBuf>,
-    hostname: Option<String>,
     etc: Option<EtcFiles>,
 }
 
@@ -165,7 +159,6 @@ impl Engine {
         if let NetworkMode::Container(other) = &spec.network {
             let other = self.running(other)?;
             shared.network_pid = Some(other.1);
-            shared.hostname = Some(other.0.spec.hostname.clone());
             shared.etc = Some(self.etc_files(&other.0.id));
         }
         if let PidMode::Container(other) = &spec.pid {
@@ -219,7 +212,7 @@ impl Engine {
         if spec.ipc == IpcMode::Shareable {
             mount_shm(&self.shm_path(&record.id), spec)?;
         }
-        let hostname = hostname(spec, &shared);
+        let hostname = self.hostname(spec);
         let etc = match shared.etc {
             Some(etc) => etc,
             None => self.write_etc(&record.id, spec, &hostname)?,
@@ -229,7 +222,7 @@ impl Engine {
                 ensure_source(&bind.source, bind.create_source)?;
             }
         }
-        let (devices, device_rules) = devices(spec)?;
+        let (devices, device_rules) = devices::find(spec)?;
         let around = Surroundings {
             hostname,
             cgroup_path: self.cgroup_path(&record.id),
@@ -295,6 +288,20 @@ impl Engine {
         }
     }
 
+    /// The container's host name: its own, or that of the host or container whose network or UTS namespace it uses.
+    pub(crate) fn hostname(&self, spec: &ContainerSpec) -> String {
+        match &spec.network {
+            NetworkMode::Container(other) if spec.hostname.is_empty() => {
+                // Those that exist name only those that existed before them: this ends.
+                self.index.find(other).map_or(String::new(), |other| self.hostname(&other.spec))
+            }
+            _ if spec.hostname.is_empty() || spec.uts == UtsMode::Host => {
+                rustix::system::uname().nodename().to_string_lossy().into_owned()
+            }
+            _ => spec.hostname.clone(),
+        }
+    }
+
     /// `/etc/hostname`, `/etc/hosts` and `/etc/resolv.conf`, anew for each run.
     fn write_etc(&self, id: &str, spec: &ContainerSpec, hostname: &str) -> Result<EtcFiles> {
         let files = self.etc_files(id);
@@ -345,15 +352,6 @@ pub(crate) fn open_files_max() -> u64 {
     rustix::process::getrlimit(rustix::process::Resource::Nofile).maximum.unwrap_or(u64::MAX)
 }
 
-fn hostname(spec: &ContainerSpec, shared: &Shared) -> String {
-    let of_host = || rustix::system::uname().nodename().to_string_lossy().into_owned();
-    match &shared.hostname {
-        Some(hostname) => hostname.clone(),
-        None if spec.uts == UtsMode::Host || spec.hostname.is_empty() => of_host(),
-        None => spec.hostname.clone(),
-    }
-}
-
 /// The `/dev/shm` that other containers may join is a mount of the host's, because theirs begins with its clone.
 fn mount_shm(path: &Path, spec: &ContainerSpec) -> Result<()> {
     let failed = |source: std::io::Error| Error::File {
@@ -391,84 +389,4 @@ pub(crate) fn missing_source(source: &str) -> Error {
     Error::InvalidArgument(format!(
         "invalid mount config for type \"bind\": bind source path does not exist: {source}"
     ))
-}
-
-/// The device nodes that were asked for and the rules that allow them.
-pub(crate) fn devices(spec: &ContainerSpec) -> Result<(Vec<Device>, Vec<DeviceRule>)> {
-    let mut found = Vec::new();
-    if spec.privileged {
-        let all =
-            DeviceSpec { host_path: "/dev".into(), container_path: "/dev".into(), permissions: "rwm".into() };
-        collect_devices(&all, DEVICES_DEPTH_MAX, &mut found)?;
-    }
-    for asked in &spec.devices {
-        let before = found.len();
-        collect_devices(asked, DEVICES_DEPTH_MAX, &mut found)?;
-        if found.len() == before {
-            return Err(no_device(asked, "it is not a device node and contains none"));
-        }
-    }
-    Ok(found.into_iter().unzip())
-}
-
-fn no_device(device: &DeviceSpec, why: &str) -> Error {
-    Error::InvalidArgument(format!(
-        "error gathering device information while adding custom device \"{}\": {why}",
-        device.host_path
-    ))
-}
-
-fn collect_devices(asked: &DeviceSpec, depth: usize, found: &mut Vec<(Device, DeviceRule)>) -> Result<()> {
-    let failed = |error: std::io::Error| no_device(asked, &error.to_string());
-    let metadata = std::fs::metadata(&asked.host_path).map_err(failed)?;
-    if found.len() > DEVICES_MAX {
-        return Err(no_device(asked, "too many devices"));
-    }
-    if metadata.is_dir() {
-        if depth == 0 {
-            return Ok(());
-        }
-        for entry in std::fs::read_dir(&asked.host_path).map_err(failed)? {
-            let entry = entry.map_err(failed)?;
-            let name = entry.file_name().to_string_lossy().into_owned();
-            let is_link = entry.file_type().map_err(failed)?.is_symlink();
-            // Of a container's own making, or leading back.
-            if is_link || ["pts", "shm", "fd", "mqueue", "console", ".udev", ".lxc"].contains(&name.as_str())
-            {
-                continue;
-            }
-            let below = DeviceSpec {
-                host_path: format!("{}/{name}", asked.host_path.trim_end_matches('/')),
-                container_path: format!("{}/{name}", asked.container_path.trim_end_matches('/')),
-                permissions: asked.permissions.clone(),
-            };
-            collect_devices(&below, depth - 1, found)?;
-        }
-        return Ok(());
-    }
-    let kind = match metadata.file_type() {
-        kind if kind.is_char_device() => "c",
-        kind if kind.is_block_device() => "b",
-        _ => return Ok(()),
-    };
-    let number = metadata.rdev();
-    let (major, minor) = (i64::from(rustix::fs::major(number)), i64::from(rustix::fs::minor(number)));
-    let device = Device {
-        kind: kind.into(),
-        path: asked.container_path.clone(),
-        major,
-        minor,
-        file_mode: Some(metadata.mode() & 0o7777),
-        uid: Some(metadata.uid()),
-        gid: Some(metadata.gid()),
-    };
-    let rule = DeviceRule {
-        allow: true,
-        kind: Some(kind.into()),
-        major: Some(major),
-        minor: Some(minor),
-        access: asked.permissions.clone(),
-    };
-    found.push((device, rule));
-    Ok(())
 }

@@ -384,6 +384,47 @@ fn namespaces_are_shared_as_asked() {
 }
 
 #[test]
+fn the_host_name_is_its_own_the_hosts_or_another_containers() {
+    with_host(async |host| {
+        let read = "echo $(hostname) $HOSTNAME $(cat /etc/hostname)";
+        let of_host = rustix::system::uname().nodename().to_str().unwrap().to_owned();
+        let id = host.create_with("base", "sleep 1000", |spec| spec.hostname = "steel".into()).await;
+        host.engine().containers().start(&id).await.unwrap();
+        type Change = fn(&mut engine::containers::ContainerSpec);
+        let cases: [(Change, &str); 4] = [
+            (|spec| spec.hostname = "cast".into(), "cast"),
+            (|spec| spec.network = NetworkMode::Host, &of_host),
+            (|spec| spec.uts = engine::containers::spec::UtsMode::Host, &of_host),
+            (|spec| spec.network = NetworkMode::Container("base".into()), "steel"),
+        ];
+        for (change, name) in cases {
+            assert_eq!(host.output(read, change).await.0, format!("{name} {name} {name}\n"));
+        }
+        let exec = ExecSpec {
+            args: ["sh", "-c", "echo $HOSTNAME"].map(str::to_owned).into(),
+            attach: OUTPUT,
+            ..ExecSpec::default()
+        };
+        let exec = host.engine().execs().create("base", exec).await.unwrap();
+        let mut bytes = Vec::new();
+        host.engine().execs().start(&exec, None).await.unwrap().read_to_end(&mut bytes).await.unwrap();
+        assert_eq!(unframe(&bytes), "steel\n");
+    });
+}
+
+#[test]
+fn an_unprivileged_user_has_no_capabilities() {
+    with_host(async |host| {
+        let read = "grep -h Cap /proc/self/status | cut -f2 | tr '\\n' ' '";
+        let (text, _) = host.output(read, |spec| spec.user = "www".into()).await;
+        let zero = "0".repeat(16);
+        assert_eq!(text, format!("{zero} {zero} {zero} 00000000a80425fb {zero} "));
+        let (text, _) = host.output(read, |_| {}).await;
+        assert!(text.starts_with(&format!("{zero} 00000000a80425fb")), "{text}");
+    });
+}
+
+#[test]
 fn volumes_begin_with_the_images_files_and_outlive_their_containers() {
     with_host(async |host| {
         let volume = |name: &str, no_copy: bool| {

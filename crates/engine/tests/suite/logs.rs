@@ -32,7 +32,7 @@ fn a_follower_sees_each_line_once_across_rotation_and_ends_with_the_container() 
             };
             assert_eq!(String::from_utf8_lossy(&entry.bytes), format!("{word} {count}\n"));
             *count += 1;
-            assert!(entry.time_ns > last_ns, "times are strictly increasing");
+            assert!(entry.time_ns > last_ns, "times are strictly increasing: {last_ns} {entry:?} {counts:?}");
             last_ns = entry.time_ns;
         }
         assert_eq!(counts, (LINES, LINES));
