@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
+use std::time::Duration;
 
 use api::code::Code;
 use api::shim::{AttachRequest, AttachResponse};
@@ -60,6 +61,11 @@ impl Client {
     pub fn connect(socket: &Path) -> Result<Client> {
         let stream = UnixStream::connect(socket)?;
         Ok(Client { stream, decoder: FrameDecoder::new(), next: 1, answers: HashMap::new() })
+    }
+
+    /// How long an answer may take; none: for ever.
+    pub fn set_timeout(&mut self, timeout: Option<Duration>) -> Result<()> {
+        Ok(self.stream.set_read_timeout(timeout)?)
     }
 
     /// Sends a call and waits for its answer.

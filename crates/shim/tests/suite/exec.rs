@@ -116,3 +116,19 @@ fn an_exec_can_have_a_terminal_of_a_size() {
     assert!(text.contains("50 100\r\n"), "{text}");
     assert_eq!(shim.wait("terminal"), 0);
 }
+
+#[test]
+fn many_execs_leave_no_descriptors() {
+    let mut shim = Shim::script("sleep 1000");
+    shim.start("").unwrap();
+    let directory = format!("/proc/{}/fd", shim.pid);
+    let count = || std::fs::read_dir(&directory).unwrap().count();
+    let before = count();
+    for number in 0..20 {
+        let exec = format!("exec-{number}");
+        assert_eq!(shim.exec_script(&exec, "exit 0").1, 0);
+        shim.delete(&exec).unwrap();
+    }
+    // Those of the attachers go when the turn is over.
+    eventually("the descriptors are back", || count() <= before);
+}

@@ -8,6 +8,7 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{ChildStdin, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use api::code::Code;
 use api::shim::*;
@@ -24,6 +25,9 @@ const APPLETS: [&str; 24] = [
     "cat", "cut", "dd", "echo", "env", "false", "head", "id", "kill", "ls", "mkfifo", "ps", "pwd", "seq",
     "sh", "sleep", "stty", "tail", "touch", "tr", "true", "tty", "wc", "yes",
 ];
+
+/// A test that could hang fails instead.
+pub const TIMEOUT: Duration = Duration::from_secs(40);
 
 const SHM_BYTES: u64 = 1 << 20;
 
@@ -107,7 +111,7 @@ impl Bundle {
 }
 
 pub fn cgroup(id: &str) -> String {
-    format!("/corten-test-shim/{id}")
+    format!("/corten-test-shim-{id}")
 }
 
 /// A shim; dropping it ends its container and checks that nothing is left.
@@ -135,7 +139,7 @@ impl Shim {
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
         assert_eq!(line, "ready\n");
         assert!(child.wait().unwrap().success(), "the shim leaves its parent");
-        let mut client = Client::connect(&bundle.path("shim/task.sock")).unwrap();
+        let mut client = connect(&bundle.path("shim/task.sock"));
         let hello = hello(&mut client);
         assert_eq!((hello.version, hello.container_id.as_str()), (shim::VERSION, ""));
         let pidfd = linux::pidfd::open(hello.pid).unwrap();
@@ -274,12 +278,14 @@ impl Shim {
     pub fn attach(&self, exec: &str, streams: Streams) -> (UnixStream, bool) {
         let Streams { stdin, stdout, stderr } = streams;
         let request = AttachRequest { exec_id: exec.into(), stdin, stdout, stderr };
-        client::attach(&self.socket("attach.sock"), &request).unwrap()
+        let (stream, tty) = client::attach(&self.socket("attach.sock"), &request).unwrap();
+        stream.set_read_timeout(Some(TIMEOUT)).unwrap();
+        (stream, tty)
     }
 
     /// A new connection, as a new daemon would make it.
     pub fn reconnect(&mut self) -> HelloResponse {
-        self.client = Client::connect(&self.socket("task.sock")).unwrap();
+        self.client = connect(&self.socket("task.sock"));
         hello(&mut self.client)
     }
 
@@ -386,6 +392,12 @@ pub fn shell(script: &str) -> Vec<String> {
     ["/bin/sh", "-c", script].map(str::to_owned).to_vec()
 }
 
+pub fn connect(socket: &Path) -> Client {
+    let mut client = Client::connect(socket).unwrap();
+    client.set_timeout(Some(TIMEOUT)).unwrap();
+    client
+}
+
 pub fn hello(client: &mut Client) -> HelloResponse {
     client.call(api::SHIM_SERVICE, "Hello", &HelloRequest { version: shim::VERSION }).unwrap()
 }
@@ -443,7 +455,7 @@ pub fn eventually(what: &str, mut is_true: impl FnMut() -> bool) {
         if is_true() {
             return;
         }
-        std::thread::sleep(std::time::Duration::from_millis(4));
+        std::thread::sleep(Duration::from_millis(4));
     }
     panic!("never: {what}");
 }
