@@ -183,20 +183,17 @@ impl Engine {
             }
             leftover.finish()?;
         }
+        for id in self.cgroups().difference(&kept.containers) {
+            self.kill_cgroup(id);
+        }
         for (id, _) in names(&self.config.state.join("bundles"))? {
             if !kept.containers.contains(&id) {
-                self.kill_cgroup(&id);
                 self.remove_bundle(&id);
             }
         }
         for shim in self.shim_directories()? {
             if !kept.shims.contains(&shim) {
                 self.remove_shim(&shim);
-            }
-        }
-        for id in self.cgroups() {
-            if !kept.containers.contains(&id) {
-                self.kill_cgroup(&id);
             }
         }
         // A database that was lost, or went back in time, does not know everything that has an owner.

@@ -84,6 +84,14 @@ impl Host {
         self.directory.path().join("root")
     }
 
+    /// The parent of all control groups, in every hierarchy that has it.
+    pub(crate) fn cgroups(&self) -> Vec<PathBuf> {
+        let root = Path::new("/sys/fs/cgroup");
+        let hierarchies = names(root).into_iter().map(|name| root.join(name)).chain([root.to_owned()]);
+        let groups = hierarchies.map(|hierarchy| hierarchy.join(&self.cgroup_parent[1..]));
+        groups.filter(|group| group.is_dir()).collect()
+    }
+
     pub(crate) async fn create(&self, name: &str, script: &str) -> String {
         self.create_with(name, script, |_| {}).await
     }
@@ -158,8 +166,7 @@ impl Host {
         assert_eq!(names(&self.state().join("intents")), Vec::<String>::new());
         let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
         assert!(!mounts.contains(self.directory.path().to_str().unwrap()), "{mounts}");
-        for hierarchy in names(Path::new("/sys/fs/cgroup")) {
-            let group = Path::new("/sys/fs/cgroup").join(hierarchy).join(&self.cgroup_parent[1..]);
+        for group in self.cgroups() {
             let left: Vec<_> = names(&group).into_iter().filter(|name| group.join(name).is_dir()).collect();
             assert_eq!(left, Vec::<String>::new(), "{}", group.display());
             drop(std::fs::remove_dir(&group));
@@ -202,9 +209,10 @@ fn executable(name: &str) -> PathBuf {
 
 /// One static executable, its links, and some users.
 fn busybox_tar() -> PathBuf {
-    static TAR: std::sync::OnceLock<tempfile::TempDir> = std::sync::OnceLock::new();
-    let directory = TAR.get_or_init(|| {
-        let directory = tempfile::tempdir().unwrap();
+    // Made once for all test processes; a rename makes it there whole.
+    let made = Path::new(env!("CARGO_TARGET_TMPDIR")).join("engine-busybox.tar");
+    if !made.exists() {
+        let directory = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
         let script = r#"
             mkdir -p tree/bin tree/etc tree/tmp tree/proc tree/sys tree/dev tree/root tree/seed/deep
             cp /bin/busybox tree/bin/busybox
@@ -215,7 +223,7 @@ fn busybox_tar() -> PathBuf {
             tar -C tree -cf busybox.tar ."#;
         let status = Command::new("sh").args(["-ec", script]).current_dir(directory.path()).status().unwrap();
         assert!(status.success(), "busybox-static and tar are needed");
-        directory
-    });
-    directory.path().join("busybox.tar")
+        std::fs::rename(directory.path().join("busybox.tar"), &made).unwrap();
+    }
+    made
 }

@@ -1,5 +1,6 @@
 //! The life of a container, and races for it.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use engine::Error;
@@ -268,7 +269,7 @@ fn of_many_that_start_it_at_once_one_does() {
 #[test]
 fn whatever_races_a_removal_the_container_is_gone_in_the_end() {
     with_host(async |host| {
-        for round in 0..12_u64 {
+        for round in 0..24_u64 {
             let id = host.create(&format!("doomed-{round}"), "sleep 1000").await;
             let containers = host.engine().containers();
             let start = {
@@ -279,10 +280,13 @@ fn whatever_races_a_removal_the_container_is_gone_in_the_end() {
                 let (containers, id) = (containers.clone(), id.clone());
                 tokio::spawn(async move { containers.stop(&id, Some(0), None).await })
             };
-            tokio::time::sleep(Duration::from_micros(300 * round)).await;
+            tokio::time::sleep(Duration::from_micros(600 * round)).await;
             containers.remove(&id, FORCE).await.unwrap();
-            // Either may have come too late; neither may bring it back.
-            drop((start.await.unwrap(), stop.await.unwrap()));
+            // Either may have come too late; neither may bring it back, or meet what is half gone.
+            for result in [start.await.unwrap(), stop.await.unwrap()] {
+                let is_clean = matches!(result, Ok(_) | Err(Error::Conflict(_) | Error::NoSuchContainer(_)));
+                assert!(is_clean, "{result:?}");
+            }
             assert!(matches!(containers.inspect(&id).await, Err(Error::NoSuchContainer(_))));
         }
     });
@@ -441,6 +445,12 @@ fn volumes_begin_with_the_images_files_and_outlive_their_containers() {
         assert_eq!(host.output(list, |spec| spec.mounts = vec![volume("bare", true)]).await.0, "empty\n");
         assert_eq!(host.output(list, |spec| spec.mounts = vec![volume("", false)]).await.0, "grain\n");
         let volumes = host.engine().volumes();
+        volumes.create(Some("early"), BTreeMap::new()).await.unwrap();
+        let empty = "ls /seed; rm -rf /seed/*";
+        assert_eq!(host.output(empty, |spec| spec.mounts = vec![volume("early", false)]).await.0, "deep\n");
+        let after = host.output(empty, |spec| spec.mounts = vec![volume("early", false)]).await.0;
+        assert_eq!(after, "", "what was emptied stays empty");
+        host.until("nobody uses it", async || volumes.remove("early", false).await.is_ok()).await;
         host.until("the anonymous volume is gone", async || {
             volumes.list(&Default::default()).await.unwrap().len() == 2
         })

@@ -20,6 +20,8 @@ fn containers_run_on_and_their_ends_are_known() {
     host.phase(async |host| {
         let stays = host.run("stays", "echo before; sleep 1000").await;
         host.run("ends", "sleep 0.2; echo last words; exit 23").await;
+        host.run("done", "exit 5").await;
+        host.wait("done", WaitCondition::NotRunning).await;
         let brief = host.create_with("brief", "sleep 0.2", |spec| spec.auto_remove = true).await;
         host.engine().containers().start(&brief).await.unwrap();
         pid = host.engine().containers().inspect(&stays).await.unwrap().state.pid;
@@ -29,6 +31,9 @@ fn containers_run_on_and_their_ends_are_known() {
         let containers = host.engine().containers();
         assert_eq!(containers.inspect("stays").await.unwrap().state.pid, pid);
         assert_eq!(status(host, "stays").await, Status::Running);
+        let done = containers.inspect("done").await.unwrap().state;
+        assert_eq!((done.status, done.exit_code), (Status::Exited, 5));
+        assert!(done.finished_ns.is_some());
         assert_eq!(host.wait("ends", WaitCondition::NotRunning).await.code, 23);
         host.until("the one with --rm is gone", async || containers.inspect("brief").await.is_err()).await;
         containers.stop("stays", Some(0), None).await.unwrap();
@@ -40,17 +45,25 @@ fn containers_run_on_and_their_ends_are_known() {
 #[test]
 fn what_no_row_names_is_removed() {
     let mut host = Host::new();
-    host.phase(async |host| drop(host.create("kept", "true").await));
+    host.phase(async |host| {
+        host.create("kept", "true").await;
+        // The parent of all control groups comes with the first run.
+        host.output("true", |_| {}).await;
+    });
     let stray = "ab".repeat(32);
     std::fs::create_dir_all(host.root().join("containers").join(&stray)).unwrap();
     std::fs::create_dir_all(host.state().join("bundles").join(&stray)).unwrap();
     std::fs::create_dir_all(host.state().join("shims/0123456789abcdef")).unwrap();
+    let groups: Vec<_> = host.cgroups().into_iter().map(|group| group.join(&stray)).collect();
+    assert!(!groups.is_empty());
+    groups.iter().for_each(|group| std::fs::create_dir(group).unwrap());
     let orphan = host.root().join("volumes/orphan/_data");
     std::fs::create_dir_all(&orphan).unwrap();
     host.phase(async |host| {
         assert_eq!(names(&host.root().join("containers")).len(), 1);
         assert!(names(&host.state().join("bundles")).is_empty());
         assert!(!host.state().join("shims/0123456789abcdef").exists());
+        assert!(groups.iter().all(|group| !group.exists()));
         assert!(orphan.exists(), "a volume without a row may be somebody's data");
         assert_eq!(status(host, "kept").await, Status::Created);
     });
