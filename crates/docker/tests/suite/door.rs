@@ -182,9 +182,10 @@ fn executable(name: &str) -> PathBuf {
 
 /// One static executable and its links.
 pub(crate) fn busybox_tar() -> PathBuf {
-    static TAR: std::sync::OnceLock<tempfile::TempDir> = std::sync::OnceLock::new();
-    let directory = TAR.get_or_init(|| {
-        let directory = tempfile::tempdir().unwrap();
+    // Made once for all test processes; a rename makes it there whole.
+    let made = Path::new(env!("CARGO_TARGET_TMPDIR")).join("door-busybox.tar");
+    if !made.exists() {
+        let directory = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
         let script = r#"
             mkdir -p tree/bin tree/etc tree/tmp tree/proc tree/sys tree/dev
             cp /bin/busybox tree/bin/busybox
@@ -193,7 +194,7 @@ pub(crate) fn busybox_tar() -> PathBuf {
             tar -C tree -cf busybox.tar ."#;
         let status = Command::new("sh").args(["-ec", script]).current_dir(directory.path()).status().unwrap();
         assert!(status.success(), "busybox-static and tar are needed");
-        directory
-    });
-    directory.path().join("busybox.tar")
+        std::fs::rename(directory.path().join("busybox.tar"), &made).unwrap();
+    }
+    made
 }
