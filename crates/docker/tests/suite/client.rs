@@ -3,8 +3,12 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
+use std::time::Duration;
 
 use serde_json::Value;
+
+/// How long an answer may take before a test gives up.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// An answer, with its body as it was meant (chunks put together).
 #[derive(Debug)]
@@ -38,6 +42,7 @@ impl Answer {
 /// Sends the request and reads the head of its answer.
 pub(crate) fn open(socket: &Path, request: &[u8]) -> Open {
     let mut stream = UnixStream::connect(socket).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
     // A door that refuses early may stop reading before all is written.
     drop(stream.write_all(request));
     let mut reader = BufReader::new(stream);
