@@ -16,6 +16,7 @@ use store::{Commit, volumes as rows};
 
 use crate::blocking::blocking;
 use crate::clock;
+use crate::containers::record::Record;
 use crate::containers::spec::{ContainerSpec, MountSpec, VolumeMount};
 use crate::engine::{Engine, NAMESPACE};
 use crate::error::{Error, Result};
@@ -234,6 +235,18 @@ impl Engine {
         let row = made.keep();
         self.events.publish(Kind::Volume, "create", &row.name, driver());
         row
+    }
+
+    /// Says of each volume of a container that it is used now (`mount`), or not any more (`unmount`).
+    pub(crate) fn publish_volumes(&self, record: &Record, action: &str) {
+        for mount in &record.spec.mounts {
+            let MountSpec::Volume(volume) = mount else { continue };
+            let mut attributes = driver();
+            attributes.insert("container".into(), record.id.clone());
+            attributes.insert("destination".into(), volume.target.clone());
+            attributes.insert("read/write".into(), (!volume.readonly).to_string());
+            self.events.publish(Kind::Volume, action, &volume.name, attributes);
+        }
     }
 
     /// Where the volumes of a container are.

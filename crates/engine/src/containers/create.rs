@@ -51,10 +51,15 @@ impl Engine {
         self.resolve_containers(&mut spec)?;
         let id = crate::random::hex::<32>();
         let mut reservation = self.reserve_name(name, &id)?;
-        let volumes_turn = match spec.mounts.iter().any(|mount| matches!(mount, MountSpec::Volume(_))) {
-            true => Some(self.volumes_turn.lock().await),
-            // An image may bring volumes too, but those are anonymous: nobody else knows their names.
-            false => None,
+        let has_volumes = spec.mounts.iter().any(|mount| matches!(mount, MountSpec::Volume(_)));
+        let volumes_turn = if has_volumes {
+            // An image may take long to unpack, and nobody shall wait for that.
+            let (engine, own) = (self.clone(), spec.clone());
+            blocking(move || engine.resolve_image(&own)).await?;
+            Some(self.volumes_turn.lock().await)
+        } else {
+            // Volumes of the image are anonymous: nobody else knows their names.
+            None
         };
         let (engine, own_name) = (self.clone(), reservation.name.clone());
         let record = blocking(move || engine.make(id, own_name, spec)).await?;

@@ -133,6 +133,7 @@ impl Engine {
             task.shutdown().await;
         }
         record.log_open.send_replace(false);
+        self.publish_volumes(record, "unmount");
         let (engine, own) = (self.clone(), record.clone());
         let shim = task.map(|task| task.directory().to_owned());
         blocking(move || {

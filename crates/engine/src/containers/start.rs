@@ -125,6 +125,7 @@ impl Engine {
             live.last.started_ns = Some(run.started_ns);
             live.task = Some(task.clone());
         });
+        self.publish_volumes(record, "mount");
         self.events.publish(Kind::Container, "start", &record.id, record.attributes());
         let (engine, own) = (self.clone(), record.clone());
         let storing = tokio::spawn(blocking(move || engine.store_state(&own, store::Commit::Ordered)));

@@ -85,9 +85,6 @@ impl Engine {
         if !self.signal(record, signal).await? {
             return Err(not_running());
         }
-        let mut attributes = record.attributes();
-        attributes.insert("signal".into(), signal.to_string());
-        self.events.publish(Kind::Container, "kill", &record.id, attributes);
         Ok(())
     }
 
@@ -148,6 +145,11 @@ impl Engine {
             Err(Error::ShimLost) => return Ok(true),
             sent => sent?,
         };
+        if sent {
+            let mut attributes = record.attributes();
+            attributes.insert("signal".into(), signal.to_string());
+            self.events.publish(Kind::Container, "kill", &record.id, attributes);
+        }
         if is_paused {
             match self.unpause(record).await {
                 // It has ended meanwhile, or somebody else let it go on.

@@ -490,6 +490,54 @@ fn events_tell_the_whole_life_in_order() {
 }
 
 #[test]
+fn events_tell_what_is_done_to_it_and_to_its_volumes() {
+    with_host(async |host| {
+        let mut events = host.engine().events(None, None, EventFilter::default());
+        host.create_with("told", "sleep 1000", |spec| {
+            let volume =
+                VolumeMount { name: "data".into(), target: "/data".into(), ..VolumeMount::default() };
+            spec.mounts = vec![MountSpec::Volume(volume)];
+        })
+        .await;
+        let containers = host.engine().containers();
+        containers.start("told").await.unwrap();
+        containers.pause("told").await.unwrap();
+        containers.unpause("told").await.unwrap();
+        containers.rename("told", "renamed").await.unwrap();
+        containers.stop("renamed", Some(0), Some("KILL")).await.unwrap();
+        containers.remove("renamed", FORCE).await.unwrap();
+        host.engine().volumes().remove("data", false).await.unwrap();
+        host.engine().images().tag("busybox", "other:1").await.unwrap();
+        host.engine().images().remove("other:1", false).await.unwrap();
+        let mut told: Vec<String> = Vec::new();
+        while told.last().is_none_or(|last| last != "image untag") {
+            let event = events.next().await.unwrap();
+            told.push(format!("{} {}", event.kind.as_str(), event.action));
+        }
+        // The end of the run is told by its supervisor, beside the one who asked for it.
+        let asked: Vec<&str> =
+            told.iter().map(String::as_str).filter(|told| !told.ends_with(" stop")).collect();
+        let expected = [
+            "volume create",
+            "container create",
+            "volume mount",
+            "container start",
+            "container pause",
+            "container unpause",
+            "container rename",
+            "container kill",
+            "container die",
+            "volume unmount",
+            "container destroy",
+            "volume destroy",
+            "image tag",
+            "image untag",
+        ];
+        assert_eq!(asked, expected);
+    });
+}
+
+#[test]
 fn a_container_that_was_out_of_memory_says_so() {
     with_host(async |host| {
         let id = host
