@@ -23,6 +23,7 @@ use store::{Blob, Commit, Pin};
 use crate::error::{Error, Result};
 use crate::image::{Image, check_image};
 use crate::images::{Images, now_ns};
+use crate::unpack::Unpacked;
 use crate::worker::{Job, Limits, Task};
 use source::{Member, Source};
 
@@ -137,11 +138,12 @@ impl Load<'_> {
         };
         let mut ready = Vec::new();
         for image in stored {
-            let size_bytes = self.unpack(&image.target)?;
-            ready.push((image, size_bytes));
+            let (size_bytes, unpacked) = self.unpack(&image.target)?;
+            ready.push((image, size_bytes, unpacked));
         }
         let mut loaded = Vec::new();
-        for (Stored { target, names }, size_bytes) in ready {
+        // What was unpacked is leased until its image has a record.
+        for (Stored { target, names }, size_bytes, _unpacked) in ready {
             let id = self.images.documents(&target)?.manifest.config.digest.clone();
             if names.is_empty() {
                 self.images.name(namespace, None, target, size_bytes)?;
@@ -156,8 +158,8 @@ impl Load<'_> {
         Ok(loaded)
     }
 
-    /// Unpacks what is for this machine; the size to show.
-    fn unpack(&mut self, target: &Descriptor) -> Result<u64> {
+    /// Unpacks what is for this machine; and the size to show.
+    fn unpack(&mut self, target: &Descriptor) -> Result<(u64, Option<Unpacked>)> {
         let documents = self.images.documents(target)?;
         let image = Image {
             id: documents.manifest.config.digest.clone(),
@@ -170,14 +172,14 @@ impl Load<'_> {
             stored_ns: now_ns(),
         };
         if !Platform::host().matches(image.platform()) {
-            return Ok(image.size_bytes);
+            return Ok((image.size_bytes, None));
         }
         let progress = &mut *self.progress;
         let unpacked = self.images.unpack_with(&image, &mut |layer, current_bytes| {
             let (blob, total_bytes) = (Some(layer.digest.clone()), Some(layer.size));
             progress(Progress { step: Step::Unpacking, blob, current_bytes, total_bytes });
         })?;
-        self.images.size_of(&image, &unpacked)
+        Ok((self.images.size_of(&image, &unpacked)?, Some(unpacked)))
     }
 
     /// Stores a manifest with all that it names. Its configuration and layers must be in the store already.

@@ -5,7 +5,7 @@
 //!     committed? ── yes ─▶ next
 //!        └─ no ─▶ prepare "unpack-…" ─▶ worker ─▶ digests right? ── yes ─▶ commit under the chain id
 //!                                                     └─ no ─▶ remove
-//! ─▶ edge manifest → snapshot ─▶ end of the lease
+//! ─▶ edge manifest → snapshot ─▶ end of the lease (of a load: once the image has its record)
 //! ```
 //!
 //! Callers that want the same layer at once wait for the first of them. A killed process leaves an active
@@ -63,17 +63,24 @@ struct Draft<'a> {
     is_finished: bool,
 }
 
-/// An unpacked image.
+/// An unpacked image; its snapshots stay while this value lives.
 pub(crate) struct Unpacked {
     /// The name of the snapshot to make containers on.
     pub(crate) chain_id: Digest,
     /// Bytes of the files of each layer that was unpacked just now.
     fresh: HashMap<Digest, u64>,
+    _lease: Lease,
 }
 
 impl Images {
     /// Unpacks an image for this machine, if it is not; the name of the snapshot to make containers on.
     pub fn unpack(&self, image: &Image) -> Result<Digest> {
+        if known(&self.unpacking).contains(&image.manifest)
+            && let Some(chain_id) = image.chain_id()
+            && self.is_committed(&chain_id)?
+        {
+            return Ok(chain_id);
+        }
         Ok(self.unpack_with(image, &mut |_, _| {})?.chain_id)
     }
 
@@ -87,11 +94,7 @@ impl Images {
         let chain = oci::chain_ids(&image.config.rootfs.diff_ids);
         let chain_id = chain.last().ok_or(Error::NoLayers)?.clone();
         let mut fresh = HashMap::new();
-        let is_known = known(&self.unpacking).contains(&image.manifest);
-        if is_known && self.is_committed(&chain_id)? {
-            return Ok(Unpacked { chain_id, fresh });
-        }
-        let _lease = self.lease(&chain)?;
+        let lease = self.lease(&chain)?;
         for attempt in 1.. {
             match self.unpack_chain(image, &chain, &mut fresh, progress) {
                 Ok(()) => break,
@@ -101,7 +104,7 @@ impl Images {
             }
         }
         self.hold(&image.manifest, &chain_id)?;
-        Ok(Unpacked { chain_id, fresh })
+        Ok(Unpacked { chain_id, fresh, _lease: lease })
     }
 
     /// Bytes of all files of an unpacked image.

@@ -132,6 +132,8 @@ pub(super) mod confinement {
         System(#[from] rustix::io::Errno),
         #[error("the worker cannot confine itself with landlock")]
         Landlock(#[from] landlock::RulesetError),
+        #[error("the worker cannot confine itself with seccomp")]
+        Seccomp(#[from] runtime::seccomp::Error),
     }
 }
 

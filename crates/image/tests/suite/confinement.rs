@@ -57,7 +57,7 @@ fn a_worker_has_no_rights_that_it_does_not_need() {
         for field in ["CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"] {
             assert_eq!(status(pid, field), "0".repeat(16), "extracting needs no capability ({field})");
         }
-        assert_eq!(status(pid, "NoNewPrivs"), "1");
+        assert_eq!((status(pid, "NoNewPrivs"), status(pid, "Seccomp")), ("1".to_owned(), "2".to_owned()));
         let link = |pid: &str, name: &str| fs::read_link(format!("/proc/{pid}/ns/{name}")).unwrap();
         assert_ne!(link(&pid.to_string(), "net"), link("self", "net"));
         let limits = fs::read_to_string(format!("/proc/{pid}/limits")).unwrap();
