@@ -7,12 +7,16 @@
 mod content;
 #[path = "suite/database.rs"]
 mod database;
+#[path = "suite/disk.rs"]
+mod disk;
 #[path = "suite/full.rs"]
 mod full;
 #[path = "suite/gc.rs"]
 mod gc;
 #[path = "suite/kill.rs"]
 mod kill;
+#[path = "suite/power.rs"]
+mod power;
 #[path = "suite/snapshots.rs"]
 mod snapshots;
 

@@ -91,6 +91,16 @@ fn a_write_that_fails_does_not_disturb_its_neighbours() {
 }
 
 #[test]
+fn a_write_inside_of_a_write_is_refused() {
+    let root = tempfile::tempdir().unwrap();
+    let store = Arc::new(Store::open(root.path()).unwrap());
+    let inner = Arc::clone(&store);
+    let told = store.write(Commit::Ordered, move |_| inner.write(Commit::Ordered, |_| Ok(())));
+    assert!(matches!(told, Err(Error::WriteInWrite)), "{told:?}");
+    store.write(Commit::Ordered, |_| Ok(())).unwrap();
+}
+
+#[test]
 fn a_second_process_is_refused_by_name() {
     let root = tempfile::tempdir().unwrap();
     let _store = Store::open(root.path()).unwrap();

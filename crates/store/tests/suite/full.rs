@@ -1,71 +1,13 @@
 //! A disk that is full, of bytes or of files: writing fails cleanly, deleting works, also by a process that just started.
 
-use std::fs::{self, File};
-use std::io::Write as _;
-use std::path::{Path, PathBuf};
+use std::fs;
+use std::path::Path;
 
 use api::code::Code;
 use store::snapshots::PrepareOptions;
 use store::{Commit, Store, containers, intents, volumes};
 
-use crate::{program, text};
-
-/// A small file system of its own; unmounted at the end.
-struct Disk {
-    folder: tempfile::TempDir,
-}
-
-impl Disk {
-    fn folder() -> tempfile::TempDir {
-        tempfile::Builder::new().prefix("corten-test-").tempdir().unwrap()
-    }
-
-    fn tmpfs(options: &str) -> Disk {
-        let folder = Disk::folder();
-        fs::create_dir(folder.path().join("disk")).unwrap();
-        program("mount", &["-t", "tmpfs", "-o", options, "tmpfs", text(&folder.path().join("disk"))]);
-        Disk { folder }
-    }
-
-    fn ext4(arguments: &[&str]) -> Disk {
-        let folder = Disk::folder();
-        let image = folder.path().join("image");
-        fs::create_dir(folder.path().join("disk")).unwrap();
-        File::create(&image).unwrap().set_len(40 << 20).unwrap();
-        // Nothing is set aside for root: full is full.
-        program("mkfs.ext4", &[&["-q", "-m", "0", "-F"], arguments, &[text(&image)]].concat());
-        program("mount", &["-o", "loop", text(&image), text(&folder.path().join("disk"))]);
-        Disk { folder }
-    }
-
-    fn path(&self) -> PathBuf {
-        self.folder.path().join("disk")
-    }
-
-    /// Writes until not one more byte fits.
-    fn fill(&self) {
-        let mut file = File::options().create(true).append(true).open(self.path().join("filler")).unwrap();
-        for size in [1 << 20, 4096, 1] {
-            while file.write_all(&vec![7; size]).and_then(|()| file.sync_data()).is_ok() {}
-        }
-    }
-
-    /// Makes files until there is not one more.
-    fn fill_with_files(&self) {
-        let folder = self.path().join("files");
-        fs::create_dir_all(&folder).unwrap();
-        let mut number = 0;
-        while File::create(folder.join(number.to_string())).is_ok() {
-            number += 1;
-        }
-    }
-}
-
-impl Drop for Disk {
-    fn drop(&mut self) {
-        program("umount", &[text(&self.path())]);
-    }
-}
+use crate::disk::Disk;
 
 fn row(name: &str) -> containers::Container {
     containers::Container {

@@ -126,6 +126,41 @@ fn a_chain_that_is_being_unpacked_under_a_lease_is_not_collected() {
 }
 
 #[test]
+fn a_layer_that_is_leased_before_it_is_looked_at_stays() {
+    let root = tempfile::tempdir().unwrap();
+    let store = Store::open(root.path()).unwrap();
+    let overlay = store.snapshots("overlay").unwrap();
+    let is_done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !is_done.load(Ordering::Relaxed) {
+                store.gc().unwrap();
+            }
+        });
+        let _done = Done(&is_done);
+        let mut found = 0;
+        for round in 0.. {
+            let name = format!("layer-{round}");
+            overlay.prepare("work", None, PrepareOptions::default()).unwrap();
+            // Nothing holds it from here on.
+            overlay.commit(&name, "work").unwrap();
+            let leased = name.clone();
+            store.write(Commit::Ordered, move |tx| leases::add(tx, "use", Held::Snapshot(&leased))).unwrap();
+            if overlay.stat(&name).is_ok() {
+                found += 1;
+                std::thread::yield_now();
+                overlay.prepare("on it", Some(&name), PrepareOptions::default()).unwrap();
+                overlay.remove("on it").unwrap();
+            }
+            store.write(Commit::Ordered, |tx| leases::delete(tx, "use")).unwrap();
+            if found == 300 {
+                break;
+            }
+        }
+    });
+}
+
+#[test]
 fn what_a_container_stands_on_stays_with_every_snapshotter() {
     let root = tempfile::tempdir().unwrap();
     let store = Store::open(root.path()).unwrap();
