@@ -15,7 +15,6 @@ use std::path::PathBuf;
 use oci::descriptor::Descriptor;
 use oci::digest::Digest;
 use oci::manifest::{Manifest, media_type};
-use oci::platform::Platform;
 use oci::reference::Reference;
 use store::edges::Held;
 use store::{Blob, Commit, Pin};
@@ -171,7 +170,7 @@ impl Load<'_> {
             size_bytes: documents.manifest.layers.iter().map(|layer| layer.size).sum(),
             stored_ns: now_ns(),
         };
-        if !Platform::host().matches(image.platform()) {
+        if !image.is_for_this_machine() {
             return Ok((image.size_bytes, None));
         }
         let progress = &mut *self.progress;

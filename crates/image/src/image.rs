@@ -45,6 +45,12 @@ impl Image {
     pub fn platform(&self) -> &Platform {
         &self.config.platform
     }
+
+    /// Whether this machine can run it. An image that does not say is taken at its user's word.
+    pub fn is_for_this_machine(&self) -> bool {
+        let platform = self.platform();
+        platform.os.is_empty() || platform.architecture.is_empty() || Platform::host().matches(platform)
+    }
 }
 
 /// The documents of an image for this machine. They are immutable, so whoever has them may keep them.

@@ -86,10 +86,9 @@ impl Images {
 
     /// As [`Images::unpack`], with progress.
     pub(crate) fn unpack_with(&self, image: &Image, progress: LayerProgress<'_>) -> Result<Unpacked> {
-        let host = Platform::host();
-        if !host.matches(image.platform()) {
+        if !image.is_for_this_machine() {
             let available = image.platform().to_string();
-            return Err(Error::Platform { available, host: host.to_string() });
+            return Err(Error::Platform { available, host: Platform::host().to_string() });
         }
         let chain = oci::chain_ids(&image.config.rootfs.diff_ids);
         let chain_id = chain.last().ok_or(Error::NoLayers)?.clone();

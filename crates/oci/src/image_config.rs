@@ -223,7 +223,7 @@ mod tests {
     #[test]
     fn values_that_do_not_matter_are_tolerated() {
         for json in [
-            r#"{"config":null,"rootfs":null,"history":null}"#,
+            r#"{"config":null,"rootfs":null,"history":null,"os":null,"os.features":null,"variant":null}"#,
             r#"{"created":5,"config":{"StopTimeout":99999999999999999999,"Healthcheck":"none"}}"#,
             r#"{"config":{"Entrypoint":"/bin/sh","ExposedPorts":null,"Volumes":{"/a":null}}}"#,
         ] {

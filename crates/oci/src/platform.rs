@@ -7,17 +7,29 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::manifest::null_as_default;
+
 /// A platform as a descriptor or an image configuration states it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Platform {
+    #[serde(deserialize_with = "null_as_default")]
     pub architecture: String,
+    #[serde(deserialize_with = "null_as_default")]
     pub os: String,
-    #[serde(rename = "os.version", skip_serializing_if = "String::is_empty")]
+    #[serde(
+        rename = "os.version",
+        deserialize_with = "null_as_default",
+        skip_serializing_if = "String::is_empty"
+    )]
     pub os_version: String,
-    #[serde(rename = "os.features", skip_serializing_if = "Vec::is_empty")]
+    #[serde(
+        rename = "os.features",
+        deserialize_with = "null_as_default",
+        skip_serializing_if = "Vec::is_empty"
+    )]
     pub os_features: Vec<String>,
-    #[serde(skip_serializing_if = "String::is_empty")]
+    #[serde(deserialize_with = "null_as_default", skip_serializing_if = "String::is_empty")]
     pub variant: String,
 }
 

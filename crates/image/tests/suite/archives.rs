@@ -202,6 +202,20 @@ fn an_image_for_another_machine_is_loaded_but_not_unpacked() {
 }
 
 #[test]
+fn an_image_that_does_not_say_what_it_is_for_is_unpacked() {
+    let sandbox = Sandbox::new();
+    let plain = layer("one");
+    let config = format!(r#"{{"rootfs":{{"type":"layers","diff_ids":["{}"]}}}}"#, Digest::of(&plain));
+    let archive = Tarball::new()
+        .file("c.json", &config)
+        .add(&Header::new(b'0', "l.tar"), &plain)
+        .file("manifest.json", r#"[{"Config":"c.json","RepoTags":["silent:1"],"Layers":["l.tar"]}]"#)
+        .finish();
+    sandbox.load(&archive).unwrap();
+    assert!(sandbox.images.unpack(&sandbox.images.find(NAMESPACE, "silent:1").unwrap()).is_ok());
+}
+
+#[test]
 fn wrong_archives_are_refused_and_leave_nothing() {
     let sandbox = Sandbox::new();
     let good = layout("one");
