@@ -22,6 +22,8 @@ const ABSENT: &[(&str, &str)] = &[
     ("/images/search", "searching registries"),
     ("/images/{name..}/attestations", "attestations of images"),
     ("/images/{name..}/get", "saving images"),
+    // The engine does not know the sizes of single layers, and a history with wrong ones is worse than none.
+    ("/images/{name..}/history", "the history of images"),
     ("/images/{name..}/push", "pushing images"),
     ("/networks/{rest..}", "making and changing networks"),
     ("/plugins", "plugins"),

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use engine::Engine;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
@@ -9,6 +10,7 @@ use hyper::Request;
 use hyper::body::{Body, Incoming};
 use hyper::header::CONTENT_TYPE;
 use serde::de::DeserializeOwned;
+use tokio::time::timeout;
 
 use crate::error::{Error, Result};
 use crate::peer::Peer;
@@ -20,6 +22,9 @@ pub(crate) const MAX_VERSION: ApiVersion = ApiVersion { major: 1, minor: 51 };
 
 /// Bound of a JSON body: the largest create requests that are seen are some hundred kilobytes of environment.
 pub(crate) const MAX_JSON_BYTES: usize = 4 << 20;
+
+/// A client that has said what it wants says the rest at once. Uploads have no such bound: they may wait for a person.
+pub(crate) const BODY_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// A version of the Engine API.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -70,7 +75,8 @@ impl Call {
             return Ok(None);
         }
         let kind = self.request.headers().get(CONTENT_TYPE).cloned();
-        let bytes = match Limited::new(self.request.body_mut(), MAX_JSON_BYTES).collect().await {
+        let body = Limited::new(self.request.body_mut(), MAX_JSON_BYTES).collect();
+        let bytes = match timeout(BODY_TIMEOUT, body).await.map_err(|_| Error::BodyTimeout)? {
             Ok(body) => body.to_bytes(),
             Err(error) if error.is::<LengthLimitError>() => return Err(Error::BodyTooLarge),
             Err(error) => return Err(Error::invalid(format!("the request body did not arrive: {error}"))),

@@ -3,7 +3,7 @@
 use api::code::Code;
 use hyper::StatusCode;
 
-use crate::call::MAX_JSON_BYTES;
+use crate::call::{BODY_TIMEOUT, MAX_JSON_BYTES};
 
 /// Why a request is not served.
 #[derive(Debug, thiserror::Error)]
@@ -26,6 +26,8 @@ pub(crate) enum Error {
     VersionTooNew(String),
     #[error("request body larger than {MAX_JSON_BYTES} bytes")]
     BodyTooLarge,
+    #[error("the request body did not come within {} seconds", BODY_TIMEOUT.as_secs())]
+    BodyTimeout,
     #[error("{0}")]
     Conflict(String),
     #[error("{0}")]
@@ -61,6 +63,7 @@ impl Error {
             }
             Error::NotThereYet { .. } => StatusCode::NOT_IMPLEMENTED,
             Error::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Error::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
             Error::Conflict(_) => StatusCode::CONFLICT,
             Error::NoSwarm => StatusCode::SERVICE_UNAVAILABLE,
             Error::System { .. } | Error::Panicked => StatusCode::INTERNAL_SERVER_ERROR,

@@ -4,8 +4,7 @@ use std::os::fd::OwnedFd;
 
 use api::docker::container::Config;
 use api::docker::image::{
-    GraphDriver, ImageDeleteItem, ImageHistoryItem, ImageInspect, ImageMetadata, ImageSummary,
-    ImagesPruneReport, RootFs,
+    GraphDriver, ImageDeleteItem, ImageInspect, ImageMetadata, ImageSummary, ImagesPruneReport, RootFs,
 };
 use api::docker::{Command, ErrorDetail, Present, Progress, ProgressDetail};
 use bytes::Bytes;
@@ -50,23 +49,6 @@ pub(crate) async fn list(call: Call) -> Result<Reply> {
 pub(crate) async fn inspect(call: Call) -> Result<Reply> {
     let image = call.engine.images().inspect(&call.name).await?;
     Ok(reply::ok(&describe(&image, call.version)))
-}
-
-pub(crate) async fn history(call: Call) -> Result<Reply> {
-    let image = call.engine.images().inspect(&call.name).await?;
-    let newest_first = image.config.history.iter().rev().enumerate();
-    let lines: Vec<ImageHistoryItem> = newest_first
-        .map(|(index, step)| ImageHistoryItem {
-            // Only the image itself has an id; its steps are no images.
-            id: if index == 0 { image.id.clone() } else { "<missing>".into() },
-            created: unix_seconds(step.created.as_deref()),
-            created_by: step.created_by.clone(),
-            tags: (index == 0).then(|| image.tags.clone()).filter(|tags| !tags.is_empty()),
-            size: 0,
-            comment: step.comment.clone(),
-        })
-        .collect();
-    Ok(reply::ok(&lines))
 }
 
 pub(crate) async fn tag(call: Call) -> Result<Reply> {
@@ -307,8 +289,4 @@ fn describe_healthcheck(check: &Healthcheck) -> api::docker::container::Healthch
         start_interval: check.start_interval.unwrap_or_default(),
         retries: check.retries.unwrap_or_default(),
     }
-}
-
-fn unix_seconds(moment: Option<&str>) -> i64 {
-    moment.and_then(|text| text.parse::<jiff::Timestamp>().ok()).map_or(0, |moment| moment.as_second())
 }

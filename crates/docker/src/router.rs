@@ -43,7 +43,6 @@ const ROUTES: &[Route] = routes! {
     POST "/images/create" => images::create,
     POST "/images/prune" => images::prune,
     GET "/images/{name..}/json" => images::inspect,
-    GET "/images/{name..}/history" => images::history,
     POST "/images/{name..}/tag" => images::tag,
     DELETE "/images/{name..}" => images::remove,
 
