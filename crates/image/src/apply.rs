@@ -87,6 +87,8 @@ pub(crate) enum EntryProblem {
         #[source]
         source: Errno,
     },
+    #[error("its path leads too deep")]
+    TooDeep,
     #[error("too many symbolic links in its path")]
     TooManyLinks,
     #[error("the whiteout names no file")]

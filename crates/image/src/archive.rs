@@ -8,6 +8,7 @@
 //! store. The image for this machine is unpacked before it gets its name, so that what was loaded can be run; a load
 //! that fails leaves nothing, because nothing holds what it stored.
 
+use std::collections::HashMap;
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
@@ -104,7 +105,7 @@ impl Images {
     }
 
     fn load_source(&self, namespace: &str, source: &Source, progress: OnProgress<'_>) -> Result<Vec<Loaded>> {
-        let mut load = Load { images: self, source, progress, pins: Vec::new() };
+        let mut load = Load { images: self, source, progress, pins: Vec::new(), layers: HashMap::new() };
         let loaded = load.run(namespace);
         drop(load);
         if loaded.is_err() {
@@ -122,6 +123,8 @@ struct Load<'a> {
     progress: OnProgress<'a>,
     /// Blobs that nothing else holds yet.
     pins: Vec<Pin>,
+    /// What docker's layers have become, by their members: an archive may name one thousands of times.
+    layers: HashMap<String, Descriptor>,
 }
 
 impl Load<'_> {

@@ -11,6 +11,7 @@ use oci::manifest::ManifestError;
 use oci::platform::PlatformError;
 use oci::reference::ReferenceError;
 
+use crate::image::MAX_LAYERS;
 use crate::import::ChangeError;
 use crate::worker::WorkerError;
 
@@ -83,6 +84,8 @@ pub enum Error {
     PlatformName { name: String, source: PlatformError },
     #[error("the store")]
     Store(#[from] store::Error),
+    #[error("the image has {0} layers, more than {MAX_LAYERS}")]
+    TooManyLayers(usize),
     #[error("member `{member}` has {actual} bytes, but its descriptor says {expected}")]
     WrongSize { member: String, expected: u64, actual: u64 },
     #[error("member `{member}` is not what its name says")]

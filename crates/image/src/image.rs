@@ -12,6 +12,8 @@ use store::Content;
 
 use crate::error::{Error, LayerName, Result};
 
+/// Most layers of an image: overlayfs stacks 500 directories, one of which is a container's own.
+pub(crate) const MAX_LAYERS: usize = 499;
 /// Most indexes in indexes; one is common, two exist.
 pub(crate) const MAX_NESTING: u32 = 4;
 
@@ -128,6 +130,9 @@ pub(crate) fn check_image(digest: &Digest, manifest: &Manifest, config: &[u8]) -
     }
     if layers == 0 {
         return Err(Error::NoLayers);
+    }
+    if layers > MAX_LAYERS {
+        return Err(Error::TooManyLayers(layers));
     }
     for (position, layer) in manifest.layers.iter().enumerate() {
         let is_layer = layer.media_type.starts_with("application/vnd.oci.image.layer.")

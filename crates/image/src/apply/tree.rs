@@ -17,6 +17,9 @@ use super::attributes::{self, time_of};
 use super::{During, EntryProblem, EntryResult, Target, create_file, look, open_directory};
 use crate::tar::Time;
 
+/// Longest real path below the upper directory. Links lead deeper than any name could, up to trees that nobody could
+/// name, list or remove.
+const MAX_DEPTH_BYTES: usize = crate::tar::MAX_PATH_LENGTH - 1;
 /// As many as the kernel follows in one path (`MAXSYMLINKS`).
 const MAX_LINKS: u32 = 40;
 
@@ -109,6 +112,9 @@ impl Tree {
                 _ => {}
             }
             let here = walked.last().expect("the root is never popped").clone();
+            if here.path.len() + name.len() >= MAX_DEPTH_BYTES {
+                return Err(EntryProblem::TooDeep);
+            }
             match self.child(&here, &name)? {
                 Child::Directory(directory) => {
                     let directory = Rc::new(directory);

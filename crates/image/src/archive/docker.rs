@@ -57,9 +57,14 @@ impl Load<'_> {
     }
 
     fn store_layer(&mut self, member: &str) -> Result<Descriptor> {
+        if let Some(layer) = self.layers.get(member) {
+            return Ok(layer.clone());
+        }
         let compression = self.compression(member)?;
         let blob = self.store_blob(member, None)?;
-        Ok(Descriptor::new(layer_type(compression), blob.digest, blob.size))
+        let layer = Descriptor::new(layer_type(compression), blob.digest, blob.size);
+        self.layers.insert(member.to_owned(), layer.clone());
+        Ok(layer)
     }
 
     fn compression(&self, member: &str) -> Result<Compression> {

@@ -330,6 +330,17 @@ fn wrong_archives_are_refused_and_leave_nothing() {
             manifest("application/vnd.oci.image.config.v1+json", "application/vnd.cncf.helm.config.v1+json"),
             &["is not an image", "helm"],
         ),
+        (
+            "too many layers",
+            Layout::new("docker.io/library/steel:v1", &vec![(plain.clone(), PLAIN, Digest::of(&plain)); 500])
+                .archive(),
+            &["occurs twice"],
+        ),
+        (
+            "too many layers, docker",
+            docker_archive("a:1", &vec![plain.clone(); 500]),
+            &["500 layers, more than 499"],
+        ),
         ("layer lies about its content", lying.archive(), &["layer 1/1", "but the image says"]),
         (
             "layer wants out",

@@ -97,6 +97,16 @@ fn names_stay_inside_the_root() {
             new().pax(&[("path", deep.as_bytes())]).file("a", "x").file("d", "x").finish(),
             Inside(&["d"]),
         ),
+        (
+            "deeper than any name",
+            new()
+                .pax(&[("path", &[b"d/".repeat(2040), b"l".to_vec()].concat())])
+                .symlink("l", vec!["e"; 45].join("/"))
+                .pax(&[("path", &[b"d/".repeat(2040), b"l/f".to_vec()].concat())])
+                .file("f", "x")
+                .finish(),
+            Refused(&["too deep"]),
+        ),
         ("not UTF-8", new().file(b"\xff\xfe", "x").finish(), Inside(&["\u{fffd}\u{fffd}"])),
         ("case", new().file("A", "x").file("a", "y").finish(), Inside(&["A", "a"])),
         ("newline", new().file("a\nb", "x").finish(), Inside(&["a\nb"])),
