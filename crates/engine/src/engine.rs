@@ -14,7 +14,7 @@ use tokio::sync::{RwLock, watch};
 use crate::blocking::blocking;
 use crate::containers::plan::EtcFiles;
 use crate::containers::record::Index;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, chain};
 use crate::events::Events;
 use crate::execs;
 use crate::gc::Background;
@@ -181,7 +181,7 @@ impl Engine {
         let path = self.cgroup_path(id);
         let Ok(cgroup) = runtime::cgroup::Cgroup::open(&path) else { return };
         if let Err(error) = cgroup.kill_all().and_then(|()| cgroup.remove()) {
-            tracing::warn!(cgroup = path, %error, "a control group could not be removed");
+            tracing::warn!(cgroup = path, error = chain(&error), "a control group could not be removed");
         }
     }
 

@@ -11,6 +11,7 @@ use store::Store;
 
 use crate::blocking::blocking;
 use crate::engine::Engine;
+use crate::error::chain;
 
 /// A lost database loses no more than this.
 const HOUSEKEEPING_INTERVAL: Duration = Duration::from_secs(3600);
@@ -46,7 +47,7 @@ impl Engine {
                 let Some(engine) = engine.upgrade() else { return };
                 let swept = blocking(move || engine.store.gc().and_then(|_| engine.store.backup())).await;
                 if let Err(error) = swept {
-                    tracing::warn!(%error, "housekeeping failed");
+                    tracing::warn!(error = chain(&error), "housekeeping failed");
                 }
             }
         });
@@ -67,7 +68,7 @@ impl Engine {
             blocking(move || {
                 flag(&engine.background).store(false, Ordering::Release);
                 if let Err(error) = work(&engine.store) {
-                    tracing::warn!(%error, "{complaint}");
+                    tracing::warn!(error = chain(&error), "{complaint}");
                 }
             })
             .await;

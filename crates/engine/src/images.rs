@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 use crate::blocking::blocking;
 use crate::containers::ContainerSpec;
 use crate::engine::{Engine, NAMESPACE};
-use crate::error::Result;
+use crate::error::{Result, chain};
 use crate::events::Kind;
 
 /// The images of the engine. Wherever an image is named, its name, its id or a unique prefix of its id do.
@@ -191,7 +191,7 @@ impl Images {
             if removed.iter().any(|one| matches!(one, image::Removed::Deleted(_)))
                 && let Err(error) = engine.store.gc()
             {
-                tracing::warn!(%error, "garbage could not be collected");
+                tracing::warn!(error = chain(&error), "garbage could not be collected");
             }
             Ok::<_, crate::Error>(removed)
         })

@@ -207,12 +207,12 @@ impl Engine {
     fn sweep_containers(&self) -> Result<()> {
         let rows = self.store.read(|tx| store::containers::list(tx, NAMESPACE))?;
         let ids: BTreeSet<String> = rows.into_iter().map(|row| row.uid).collect();
+        // A container that ends just now removes its own; whoever comes second finds nothing, and that is fine.
         for snapshot in self.snapshots().list()? {
             if snapshot.kind != SnapshotKind::Committed && !ids.contains(&snapshot.name) {
-                self.snapshots().remove(&snapshot.name)?;
+                self.remove_layer(&snapshot.name);
             }
         }
-        self.snapshots().cleanup()?;
         for (id, _) in names(&self.store.layout().containers())? {
             if !ids.contains(&id) {
                 self.remove_layer(&id);

@@ -19,7 +19,7 @@ use crate::clock;
 use crate::containers::record::Record;
 use crate::containers::spec::{ContainerSpec, MountSpec, VolumeMount};
 use crate::engine::{Engine, NAMESPACE};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, chain};
 use crate::events::Kind;
 
 const NAME_MAX: usize = 255;
@@ -86,7 +86,7 @@ impl Drop for MadeVolume {
 
 fn finish(intent: Intent) {
     if let Err(error) = intent.finish() {
-        tracing::warn!(%error, "an intent could not be removed");
+        tracing::warn!(error = chain(&error), "an intent could not be removed");
     }
 }
 

@@ -10,7 +10,7 @@ use super::spec::MountSpec;
 use super::state::{RemoveVerdict, State, may_remove};
 use crate::blocking::blocking;
 use crate::engine::Engine;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, chain};
 use crate::events::Kind;
 
 impl Engine {
@@ -108,7 +108,7 @@ impl Engine {
         if let Err(error) = removed
             && error.code() != api::code::Code::NotFound
         {
-            tracing::warn!(container = id, %error, "a container's layer could not be removed");
+            tracing::warn!(container = id, error = chain(&error), "a container's layer could not be removed");
         }
         let directory = self.container_path(id);
         if let Err(error) = std::fs::remove_dir_all(&directory)

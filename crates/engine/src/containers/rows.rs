@@ -9,7 +9,7 @@ use store::{Commit, containers};
 use super::record::{Record, StoredSpec, StoredState};
 use super::spec::ContainerSpec;
 use crate::engine::{Engine, NAMESPACE, OWNER};
-use crate::error::Result;
+use crate::error::{Result, chain};
 
 /// A container to come, complete.
 #[derive(Debug)]
@@ -89,7 +89,11 @@ impl Engine {
         let class = if record.spec.auto_remove { Commit::Ordered } else { class };
         let (id, text) = (record.id.clone(), to_json(state));
         if let Err(error) = self.store.write(class, move |tx| containers::update_state(tx, &id, &text)) {
-            tracing::error!(container = record.id, %error, "a container's state could not be stored");
+            tracing::error!(
+                container = record.id,
+                error = chain(&error),
+                "a container's state could not be stored"
+            );
         }
     }
 
