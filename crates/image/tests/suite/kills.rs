@@ -105,7 +105,7 @@ fn a_killed_load_leaves_the_image_whole_or_nothing() {
     std::fs::write(&path, &archive).unwrap();
     let root = sandbox.path().join("other");
     let seed: u64 = std::env::var("CORTEN_TEST_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(1);
-    let rounds = if std::env::var("CORTEN_TEST_FULL").is_ok_and(|full| full == "1") { 200 } else { 24 };
+    let rounds = if std::env::var("CORTEN_TEST_FULL").is_ok_and(|full| full == "1") { 120 } else { 24 };
     println!("CORTEN_TEST_SEED={seed}");
     let mut random = seed;
     let mut loaded = 0;

@@ -48,7 +48,7 @@ fn replay(name: &str, target: fn(&[u8])) {
     files.sort();
     assert!(!files.is_empty(), "{} is empty", corpus.display());
     let is_full = std::env::var("CORTEN_TEST_FULL").is_ok_and(|full| full == "1");
-    let mutations = if is_full { 50_000 } else { 600 };
+    let mutations = if is_full { 10_000 } else { 600 };
     let seed = std::env::var("CORTEN_TEST_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(1);
     println!("CORTEN_TEST_SEED={seed}");
     for file in files {
