@@ -198,10 +198,18 @@ fn verdict(connection: &Connection) -> Result<String> {
 fn is_damage(error: &Error) -> bool {
     match error {
         Error::Record { .. } => true,
+        // Text that is none, in the definition of a table.
+        Error::Database(rusqlite::Error::Utf8Error(..)) => true,
         Error::Database(source) => matches!(
             source.sqlite_error_code(),
-            // Unique indexes over damaged rows cannot be built again.
-            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase | ErrorCode::ConstraintViolation)
+            // Our own statements are right, so one that is refused (`Unknown` is SQLITE_ERROR) meets wrong tables; and
+            // unique indexes over damaged rows cannot be built again.
+            Some(
+                ErrorCode::DatabaseCorrupt
+                    | ErrorCode::NotADatabase
+                    | ErrorCode::ConstraintViolation
+                    | ErrorCode::Unknown
+            )
         ),
         _ => false,
     }
