@@ -196,7 +196,8 @@ impl Drop for State {
         // It may have ended by itself.
         let _ = Command::new("kill").arg(pid.trim()).status();
         for _ in 0..STOP_PATIENCE {
-            if !self.path().join("docker.sock").exists() {
+            // It takes its socket away first and writes its database last.
+            if !Path::new("/proc").join(pid.trim()).exists() {
                 return;
             }
             std::thread::sleep(Duration::from_millis(10));
