@@ -174,6 +174,41 @@ impl Host {
     }
 }
 
+/// A test that failed left its containers: they are ended, roughly.
+impl Drop for Host {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            return;
+        }
+        let own = self.directory.path().to_str().unwrap_or_default().to_owned();
+        let is_own_shim = |pid: &String| {
+            let arguments = std::fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            pid.bytes().all(|byte| byte.is_ascii_digit()) && arguments.contains(&own)
+        };
+        let mut pids: Vec<String> = names(Path::new("/proc")).into_iter().filter(is_own_shim).collect();
+        let groups: Vec<PathBuf> = self
+            .cgroups()
+            .into_iter()
+            .flat_map(|group| names(&group).into_iter().map(move |name| group.join(name)))
+            .filter(|group| group.is_dir())
+            .collect();
+        for group in &groups {
+            let members = std::fs::read_to_string(group.join("cgroup.procs")).unwrap_or_default();
+            pids.extend(members.lines().map(str::to_owned));
+        }
+        for pid in pids.iter().filter_map(|pid| rustix::process::Pid::from_raw(pid.parse().ok()?)) {
+            // It may have gone with another one.
+            let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+        }
+        std::thread::sleep(Duration::from_millis(200));
+        groups.iter().chain(&self.cgroups()).for_each(|group| drop(std::fs::remove_dir(group)));
+        for bundle in names(&self.state().join("bundles")) {
+            let shm = self.state().join("bundles").join(bundle).join("shm");
+            let _ = rustix::mount::unmount(&shm, rustix::mount::UnmountFlags::DETACH);
+        }
+    }
+}
+
 pub(crate) fn shell(script: &str) -> ContainerSpec {
     ContainerSpec {
         image: "busybox".into(),
