@@ -87,7 +87,10 @@ fn a_container_in_the_making_is_whole_or_gone() {
             let containers = host.engine().containers();
             let Ok(seen) = containers.inspect(&name).await else { return };
             match seen.state.status {
-                Status::Created | Status::Exited => assert!(containers.start(&name).await.unwrap()),
+                // The shim of the start that died may still be at it: a known race, see .config/nextest.toml.
+                Status::Created | Status::Exited => {
+                    host.until("it starts", async || containers.start(&name).await.is_ok()).await;
+                }
                 Status::Running => {}
                 other => panic!("{other:?}"),
             }
