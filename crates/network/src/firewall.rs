@@ -1,0 +1,1 @@
+//! Forwarding, masquerading and published ports, over nf_tables.

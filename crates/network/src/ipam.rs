@@ -1,0 +1,1 @@
+//! Addresses: the files of CNI's host-local plugin.

@@ -1,0 +1,1 @@
+//! The nf_tables protocol: messages, batches, expressions.
