@@ -91,7 +91,6 @@ pub(crate) async fn recover(engine: &Arc<Engine>) -> Result<()> {
 /// Takes up a shim or ends it; the container that it belongs to.
 async fn meet(engine: Arc<Engine>, directory: PathBuf) -> Option<(String, PathBuf)> {
     // Without a process behind the socket the directory goes with the sweep, after its exit record was looked at.
-    // A spare shim ends by itself: its daemon is gone.
     let task = Arc::new(Task::adopt(&directory).await.ok().flatten()?);
     let id = task.container().to_owned();
     let taken_up = match engine.index.find(&id) {

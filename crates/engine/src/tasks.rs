@@ -44,6 +44,8 @@ const ATTACH_RESPONSE_MAX: usize = 64 << 10;
 /// A shim answers at once. One that has not after this time hangs, and its container is taken for lost; on a machine that
 /// is overloaded this must not happen.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(30);
+/// How often a spare shim that should be ending is asked again.
+const SPARE_POLL: Duration = Duration::from_millis(2);
 
 /// A shim that belongs to a container.
 #[derive(Debug)]
@@ -180,15 +182,21 @@ impl Task {
         let client = tokio::time::timeout(HELLO_TIMEOUT, Client::connect(&directory.join("task.sock")))
             .await
             .map_err(|_| Error::ShimLost)??;
-        let hello = HelloRequest { version: PROTOCOL_VERSION };
-        let answer: Reply<HelloResponse> = client.request(api::SHIM_SERVICE, "Hello", &hello).await?;
-        let answer = tokio::time::timeout(HELLO_TIMEOUT, answer.get("greet a shim"))
-            .await
-            .map_err(|_| Error::ShimLost)??;
-        if answer.container_id.is_empty() {
-            return Ok(None);
+        let asked = async {
+            loop {
+                match greet(&client).await? {
+                    // Spare: it ends as soon as it notices that its daemon is gone, which takes until the last copy of the
+                    // pipe to it is closed. Until then it may still be given a container.
+                    container if container.is_empty() => tokio::time::sleep(SPARE_POLL).await,
+                    container => return Ok(container),
+                }
+            }
+        };
+        match tokio::time::timeout(HELLO_TIMEOUT, asked).await.map_err(|_| Error::ShimLost)? {
+            Ok(container) => Ok(Some(Task { container, directory: directory.to_owned(), client })),
+            Err(Error::ShimLost) => Ok(None),
+            Err(error) => Err(error),
         }
-        Ok(Some(Task { container: answer.container_id, directory: directory.to_owned(), client }))
     }
 
     pub(crate) fn container(&self) -> &str {
@@ -328,6 +336,13 @@ impl Task {
         drop(self.delete("").await);
         self.shutdown().await;
     }
+}
+
+/// The container that a shim belongs to; empty for a spare one.
+async fn greet(client: &Client) -> Result<String> {
+    let hello = HelloRequest { version: PROTOCOL_VERSION };
+    let answer: Reply<HelloResponse> = client.request(api::SHIM_SERVICE, "Hello", &hello).await?;
+    Ok(answer.get("greet a shim").await?.container_id)
 }
 
 /// A task that runs.

@@ -12,6 +12,8 @@ pub(crate) type Result<T, E = Error> = std::result::Result<T, E>;
 pub(crate) enum Error {
     #[error("the shim is not bound to a container")]
     NotBound,
+    #[error("the daemon of this spare shim is gone")]
+    Orphaned,
     #[error("this is the shim of container `{id}`")]
     OtherContainer { id: String },
     #[error("task `{id}` already exists")]
@@ -66,6 +68,7 @@ impl Error {
     pub(crate) fn code(&self) -> Code {
         match self {
             Error::NotBound
+            | Error::Orphaned
             | Error::NotStarted
             | Error::AlreadyStarted
             | Error::NotEnded

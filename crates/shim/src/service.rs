@@ -94,6 +94,10 @@ impl Shim {
         if let Some(bound) = &self.bound {
             return Err(Error::OtherContainer { id: bound.id.clone() });
         }
+        // The request of a daemon that died meanwhile: its successor takes this shim for one that ends by itself.
+        if self.is_over() {
+            return Err(Error::Orphaned);
+        }
         if request.id.is_empty() || request.bundle.is_empty() {
             return Err(Error::Missing { what: "a container" });
         }

@@ -146,8 +146,13 @@ impl Shim {
         Ok(())
     }
 
+    /// Its sockets are closed: it takes nothing new.
+    pub(crate) fn is_over(&self) -> bool {
+        self.task_listener.is_none()
+    }
+
     fn is_needed(&self) -> bool {
-        self.task_listener.is_some()
+        !self.is_over()
             || !self.attachers.is_empty()
             || self.publisher.as_ref().is_some_and(Publisher::is_busy)
     }
@@ -196,6 +201,7 @@ impl Shim {
     fn watch<'a>(&'a self, mut add: impl FnMut(Token, BorrowedFd<'a>, PollFlags)) {
         let read = PollFlags::IN;
         add(Token::Children, self.children.as_fd(), read);
+        // Before all requests: one that a daemon left behind when it died must not be served any more.
         if let Some(lifeline) = &self.lifeline {
             add(Token::Lifeline, lifeline.as_fd(), read);
         }

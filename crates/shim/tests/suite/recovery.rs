@@ -1,8 +1,33 @@
 //! The daemon dies, the shim goes on.
 
+use std::os::fd::AsFd;
+
+use api::shim::CreateOptions;
 use api::task::*;
 
 use crate::fixture::*;
+
+#[test]
+fn what_a_daemon_asked_as_it_died_is_not_done() {
+    const STOP: i32 = 19;
+    const CONTINUE: i32 = 18;
+    let mut bundle = Bundle::new();
+    bundle.process().args = shell("sleep 1000");
+    let mut shim = Shim::spare(bundle);
+    let pidfd = linux::pidfd::open(shim.pid).unwrap();
+    let signal = |number| linux::pidfd::send_signal(pidfd.as_fd(), number).unwrap();
+    // Everything is in the shim's socket when it sees the end of its daemon.
+    signal(STOP);
+    let (bind, create) = (shim.bind_request(), shim.create_request(&CreateOptions::default(), false));
+    let start = StartRequest { id: shim.bundle.id.clone(), exec_id: String::new() };
+    shim.client.send(api::SHIM_SERVICE, "Bind", &bind).unwrap();
+    shim.client.send(SERVICE_V3, "Create", &create).unwrap();
+    shim.client.send(SERVICE_V3, "Start", &start).unwrap();
+    shim.cut();
+    signal(CONTINUE);
+    shim.until_over();
+    shim.bundle.assert_nothing_left();
+}
 
 #[test]
 fn a_new_daemon_finds_everything_as_it_is() {
