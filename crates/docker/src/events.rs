@@ -29,7 +29,7 @@ const FILTERS: [&str; 14] = [
 
 pub(crate) async fn stream(call: Call) -> Result<Reply> {
     let filters = Filters::parse(&call.query, &FILTERS)?;
-    filters.refuse(&["config", "daemon", "network", "node", "plugin", "secret", "service"])?;
+    filters.refuse(&["config", "daemon", "node", "plugin", "secret", "service"])?;
     let (since, until) =
         (time::parse("since", call.query.text("since"))?, time::parse("until", call.query.text("until"))?);
     let filter = EventFilter {
@@ -38,6 +38,7 @@ pub(crate) async fn stream(call: Call) -> Result<Reply> {
         containers: filters.values("container").to_vec(),
         images: filters.values("image").to_vec(),
         volumes: filters.values("volume").to_vec(),
+        networks: filters.values("network").to_vec(),
         labels: filters.labels(),
     };
     let events = call.engine.events(since, until, filter);
@@ -81,7 +82,7 @@ fn describe(event: engine::events::Event) -> Event {
             event.attributes.get("image").cloned().unwrap_or_default(),
         ),
         Kind::Image => (event.action.clone(), event.id.clone(), String::new()),
-        Kind::Volume => Default::default(),
+        Kind::Network | Kind::Volume => Default::default(),
     };
     Event {
         status,

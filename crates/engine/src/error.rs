@@ -22,6 +22,15 @@ pub enum Error {
     Image(#[from] image::Error),
     #[error("get {0}: no such volume")]
     NoSuchVolume(String),
+    #[error("network {0} not found")]
+    NoSuchNetwork(String),
+    #[error("network with name {0} already exists")]
+    NetworkExists(String),
+    /// Something about networks that is not allowed, whoever asks.
+    #[error("{0}")]
+    Forbidden(String),
+    #[error(transparent)]
+    Network(#[from] network::Error),
     #[error(
         "Conflict. The container name \"/{name}\" is already in use by container \"{id}\". You have to remove (or rename) that container to be able to reuse that name."
     )]
@@ -55,8 +64,13 @@ impl Error {
     /// What kind of failure it is.
     pub fn code(&self) -> Code {
         match self {
-            Error::NoSuchContainer(_) | Error::NoSuchExec(_) | Error::NoSuchVolume(_) => Code::NotFound,
-            Error::NameInUse { .. } => Code::AlreadyExists,
+            Error::NoSuchContainer(_)
+            | Error::NoSuchExec(_)
+            | Error::NoSuchVolume(_)
+            | Error::NoSuchNetwork(_) => Code::NotFound,
+            Error::NameInUse { .. } | Error::NetworkExists(_) => Code::AlreadyExists,
+            Error::Forbidden(_) => Code::PermissionDenied,
+            Error::Network(error) => error.code(),
             Error::Image(error) => error.code(),
             Error::Store(error) => error.code(),
             Error::Unsupported(_) => Code::Unimplemented,

@@ -20,6 +20,7 @@ const HISTORY: usize = 1024;
 pub enum Kind {
     Container,
     Image,
+    Network,
     Volume,
 }
 
@@ -29,6 +30,7 @@ impl Kind {
         match self {
             Kind::Container => "container",
             Kind::Image => "image",
+            Kind::Network => "network",
             Kind::Volume => "volume",
         }
     }
@@ -56,6 +58,8 @@ pub struct EventFilter {
     pub containers: Vec<String>,
     pub images: Vec<String>,
     pub volumes: Vec<String>,
+    /// Names or ids.
+    pub networks: Vec<String>,
     /// All of them must match; no value: any.
     pub labels: Vec<(String, Option<String>)>,
 }
@@ -190,6 +194,7 @@ impl EventFilter {
             && (self.actions.is_empty() || self.actions.iter().any(is_action))
             && is_named(&self.containers, Kind::Container)
             && is_named(&self.volumes, Kind::Volume)
+            && is_named(&self.networks, Kind::Network)
             && is_image
             && self.labels.iter().all(is_label)
     }

@@ -15,6 +15,7 @@ mod gc;
 pub mod images;
 pub mod info;
 mod logs;
+pub mod networks;
 mod random;
 mod recovery;
 mod restart;

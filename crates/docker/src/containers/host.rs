@@ -331,6 +331,7 @@ pub(crate) fn describe(spec: &ContainerSpec) -> HostConfig {
 pub(crate) fn network_name(network: &NetworkMode) -> String {
     match network {
         NetworkMode::None => "none".into(),
+        NetworkMode::Networks => "bridge".into(),
         NetworkMode::Host => "host".into(),
         NetworkMode::Container(id) => format!("container:{id}"),
     }

@@ -48,6 +48,8 @@ pub(crate) struct Surroundings {
     pub(crate) volumes: BTreeMap<String, PathBuf>,
     /// A directory of the host to mount at `/dev/shm`, when the IPC namespace is shared.
     pub(crate) shm: Option<PathBuf>,
+    /// The network namespace that was made for the container, connected to its networks.
+    pub(crate) network_namespace: Option<PathBuf>,
     /// First processes of the containers whose namespaces are shared.
     pub(crate) network_pid: Option<u32>,
     pub(crate) pid_pid: Option<u32>,
@@ -177,6 +179,8 @@ fn namespaces(spec: &ContainerSpec, around: &Surroundings) -> Vec<Namespace> {
     let mut namespaces = vec![own(NamespaceKind::Mount)];
     match &spec.network {
         NetworkMode::None => namespaces.push(own(NamespaceKind::Network)),
+        NetworkMode::Networks => namespaces
+            .push(Namespace { kind: NamespaceKind::Network, path: around.network_namespace.clone() }),
         NetworkMode::Host => {}
         NetworkMode::Container(_) => namespaces.push(of(NamespaceKind::Network, around.network_pid, "net")),
     }
@@ -314,7 +318,7 @@ fn rootfs_propagation(spec: &ContainerSpec) -> String {
 /// With a network namespace of its own a container may bind low ports and send pings without a capability.
 fn sysctls(spec: &ContainerSpec) -> BTreeMap<String, String> {
     let mut sysctls = BTreeMap::new();
-    if spec.network == NetworkMode::None {
+    if matches!(spec.network, NetworkMode::None | NetworkMode::Networks) {
         sysctls.insert("net.ipv4.ip_unprivileged_port_start".to_owned(), "0".to_owned());
         sysctls.insert("net.ipv4.ping_group_range".to_owned(), "0 2147483647".to_owned());
     }

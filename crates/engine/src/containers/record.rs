@@ -14,9 +14,10 @@ use tokio::sync::{MutexGuard, watch};
 use tokio::task::JoinHandle;
 
 use super::attach::PendingAttach;
-use super::spec::ContainerSpec;
+use super::spec::{ContainerSpec, EndpointSpec};
 use super::state::{LastExit, State};
 use crate::error::{Error, Result};
+use crate::networks::NetworkState;
 use crate::restart::Backoff;
 use crate::tasks::Task;
 
@@ -59,6 +60,10 @@ pub(crate) struct Live {
     /// Somebody asked it to end; its policy has no say until somebody starts it.
     pub(crate) was_stopped: bool,
     pub(crate) task: Option<Arc<Task>>,
+    /// The networks that it is to be connected to.
+    pub(crate) endpoints: Vec<EndpointSpec>,
+    /// Its network while it runs; empty otherwise.
+    pub(crate) network: Arc<NetworkState>,
     /// The container does not exist any more.
     pub(crate) is_gone: bool,
 }
@@ -71,6 +76,8 @@ pub(crate) struct StoredState {
     pub(crate) last: LastExit,
     pub(crate) restart_count: u32,
     pub(crate) was_stopped: bool,
+    /// None: those of the specification; nobody has connected or disconnected it.
+    pub(crate) endpoints: Option<Vec<EndpointSpec>>,
 }
 
 /// The state, as far as it outlives the task.
@@ -115,6 +122,8 @@ impl Record {
             restart_count: state.restart_count,
             was_stopped: state.was_stopped,
             task: None,
+            endpoints: state.endpoints.unwrap_or_else(|| stored.spec.networking.endpoints.clone()),
+            network: Arc::default(),
             is_gone: false,
         };
         Record {
@@ -172,6 +181,9 @@ impl Record {
             last: live.last.clone(),
             restart_count: live.restart_count,
             was_stopped: live.was_stopped,
+            endpoints: Some(&live.endpoints)
+                .filter(|endpoints| **endpoints != self.spec.networking.endpoints)
+                .cloned(),
         }
     }
 

@@ -4,8 +4,11 @@
 //! truth about the container and the image's configuration is not looked at again. It is stored as JSON in the
 //! container's row, so every field has a default and unknown fields are ignored: an older daemon reads a newer row.
 
+mod network;
+
 use std::collections::BTreeMap;
 
+pub use network::{EndpointSpec, ExtraHost, NetworkMode, NetworkSpec, Port, PortSpec, Protocol};
 use serde::{Deserialize, Serialize};
 
 /// A container, as asked for (before creation) or as it is (after).
@@ -49,6 +52,8 @@ pub struct ContainerSpec {
     pub log: LogSpec,
 
     pub network: NetworkMode,
+    /// Networks, ports and names, for [`NetworkMode::Networks`].
+    pub networking: NetworkSpec,
     pub pid: PidMode,
     pub ipc: IpcMode,
     pub uts: UtsMode,
@@ -103,17 +108,6 @@ pub enum LogDriver {
     #[default]
     JsonFile,
     None,
-}
-
-/// Whose network the container uses. A container is named by id or name, and by its id once created.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum NetworkMode {
-    /// A network namespace of its own with nothing but loopback.
-    #[default]
-    None,
-    Host,
-    Container(String),
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -230,6 +230,7 @@ impl Engine {
             etc,
             volumes: self.volume_paths(spec),
             shm: shared.shm,
+            network_namespace: None,
             network_pid: shared.network_pid,
             pid_pid: shared.pid_pid,
             ipc_pid: shared.ipc_pid,
@@ -309,7 +310,7 @@ impl Engine {
         let of_host = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
         let hosts = match spec.network {
             NetworkMode::Host => of_host("/etc/hosts"),
-            NetworkMode::None | NetworkMode::Container(_) => LOCAL_HOSTS.to_owned(),
+            NetworkMode::None | NetworkMode::Networks | NetworkMode::Container(_) => LOCAL_HOSTS.to_owned(),
         };
         let write = |path: &Path, text: &str| {
             std::fs::write(path, text).map_err(|source| Error::File {

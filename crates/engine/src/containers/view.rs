@@ -5,10 +5,11 @@ use std::sync::Arc;
 use super::merge::{args, clean_path};
 use super::plan::propagation;
 use super::record::Record;
-use super::spec::{ContainerSpec, LogDriver, MountSpec};
+use super::spec::{ContainerSpec, EndpointSpec, LogDriver, MountSpec};
 use super::state::State;
 use crate::engine::{Engine, SNAPSHOTTER};
 use crate::error::Result;
+use crate::networks::NetworkState;
 
 /// Docker's words for the state of a container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,6 +60,10 @@ pub struct Container {
     pub resolv_conf_path: String,
     /// Running execs.
     pub exec_ids: Vec<String>,
+    /// The networks that it is connected to, or will be when it starts.
+    pub endpoints: Vec<EndpointSpec>,
+    /// While it runs.
+    pub network: Arc<NetworkState>,
 }
 
 /// A mount as inspect shows it.
@@ -114,6 +119,8 @@ impl Engine {
             hosts_path: etc.hosts.display().to_string(),
             resolv_conf_path: etc.resolv_conf.display().to_string(),
             exec_ids: self.execs.running(&record.id),
+            endpoints: live.endpoints,
+            network: live.network,
         }
     }
 
