@@ -1,6 +1,11 @@
 //! What can go wrong with networks.
 
+use std::io;
+use std::net::IpAddr;
+use std::path::PathBuf;
+
 use api::code::Code;
+use ipnet::IpNet;
 use rustix::io::Errno;
 
 /// Why something about a network failed.
@@ -13,6 +18,15 @@ pub enum Error {
         #[source]
         source: Errno,
     },
+    #[error("cannot {what} `{path}`")]
+    File { what: &'static str, path: PathBuf, source: io::Error },
+    /// `owner` is empty where nobody is noted.
+    #[error("address {address} is in use already{}", by(.owner))]
+    AddressTaken { address: IpAddr, owner: String },
+    #[error("address {address} is not one that a container of {subnet} can have")]
+    OutsideSubnet { address: IpAddr, subnet: IpNet },
+    #[error("no address of network `{network}` is free between {first} and {last}")]
+    NoAddress { network: String, first: IpAddr, last: IpAddr },
 }
 
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -22,7 +36,14 @@ impl Error {
     pub fn code(&self) -> Code {
         match self {
             Error::Kernel { source: Errno::PERM | Errno::ACCESS, .. } => Code::PermissionDenied,
-            Error::Kernel { .. } => Code::Internal,
+            Error::Kernel { .. } | Error::File { .. } => Code::Internal,
+            Error::AddressTaken { .. } => Code::AlreadyExists,
+            Error::OutsideSubnet { .. } => Code::InvalidArgument,
+            Error::NoAddress { .. } => Code::ResourceExhausted,
         }
     }
+}
+
+fn by(owner: &str) -> String {
+    if owner.is_empty() { String::new() } else { format!(" by `{owner}`") }
 }
