@@ -13,6 +13,7 @@ pub mod fork;
 pub mod memfd;
 pub mod mount;
 pub mod namespace;
+pub mod netlink;
 pub mod path;
 pub mod pidfd;
 pub mod process;
