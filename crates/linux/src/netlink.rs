@@ -144,6 +144,11 @@ impl Message {
         self.attribute(kind, &bytes)
     }
 
+    /// Adds an attribute that names an open descriptor of this process.
+    pub fn descriptor(self, kind: u16, descriptor: BorrowedFd<'_>) -> Message {
+        self.attribute(kind, &descriptor.as_raw_fd().to_ne_bytes())
+    }
+
     /// Adds an attribute that consists of what `inner` adds.
     pub fn nested(mut self, kind: u16, inner: impl FnOnce(Message) -> Message) -> Message {
         let begin = self.0.len();

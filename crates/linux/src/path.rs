@@ -27,6 +27,11 @@ pub fn reopen(found: BorrowedFd<'_>, flags: OFlags) -> Result<OwnedFd> {
     rustix::fs::open(format!("/proc/self/fd/{}", found.as_raw_fd()), flags | OFlags::CLOEXEC, Mode::empty())
 }
 
+/// The path by which another process of the same owner opens a descriptor of ours, as long as we hold it.
+pub fn of_descriptor(descriptor: BorrowedFd<'_>) -> std::path::PathBuf {
+    format!("/proc/{}/fd/{}", std::process::id(), descriptor.as_raw_fd()).into()
+}
+
 fn open_with_mode(root: BorrowedFd<'_>, path: &CStr, flags: OFlags, mode: Mode) -> Result<OwnedFd> {
     let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
     for _ in 0..MAX_RENAME_RACES {

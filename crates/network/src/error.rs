@@ -18,6 +18,13 @@ pub enum Error {
         #[source]
         source: Errno,
     },
+    /// The same for what was asked by netlink.
+    #[error("cannot {what}")]
+    Refused { what: String, source: linux::netlink::Error },
+    #[error("the interface {name} is there already and is no bridge")]
+    NoBridge { name: String },
+    #[error("the bridge {name} has its {ports} ports in use, which is all that the kernel gives one")]
+    BridgeFull { name: String, ports: u32 },
     #[error("cannot {what} `{path}`")]
     File { what: &'static str, path: PathBuf, source: io::Error },
     /// `owner` is empty where nobody is noted.
@@ -36,7 +43,12 @@ impl Error {
     pub fn code(&self) -> Code {
         match self {
             Error::Kernel { source: Errno::PERM | Errno::ACCESS, .. } => Code::PermissionDenied,
-            Error::Kernel { .. } | Error::File { .. } => Code::Internal,
+            Error::Refused { source, .. } if matches!(source.errno, Errno::PERM | Errno::ACCESS) => {
+                Code::PermissionDenied
+            }
+            Error::Kernel { .. } | Error::Refused { .. } | Error::File { .. } => Code::Internal,
+            Error::NoBridge { .. } => Code::FailedPrecondition,
+            Error::BridgeFull { .. } => Code::ResourceExhausted,
             Error::AddressTaken { .. } => Code::AlreadyExists,
             Error::OutsideSubnet { .. } => Code::InvalidArgument,
             Error::NoAddress { .. } => Code::ResourceExhausted,

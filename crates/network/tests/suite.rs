@@ -1,0 +1,7 @@
+//! Networks on the real kernel, in network namespaces of the tests' own.
+#![allow(clippy::unwrap_used)]
+
+#[path = "suite/host.rs"]
+mod host;
+#[path = "suite/links.rs"]
+mod links;
