@@ -83,6 +83,19 @@ pub struct Socket {
     turn: Mutex<Vec<u8>>,
 }
 
+/// What the kernel has said so far to messages that were sent together.
+struct Answers<'a> {
+    acknowledged: &'a [bool],
+    /// Sequence number of the first message.
+    first: u32,
+    /// Of the earliest message that failed.
+    failure: Option<Error>,
+    missing: usize,
+}
+
+/// Kind and payload of what a dump answers.
+pub type Dumped = Vec<(u16, Vec<u8>)>;
+
 /// A message to the kernel.
 #[derive(Debug, Clone)]
 pub struct Message(Vec<u8>);
@@ -112,6 +125,26 @@ impl std::error::Error for Error {}
 impl From<Errno> for Error {
     fn from(errno: Errno) -> Error {
         Error { errno, text: String::new(), index: 0 }
+    }
+}
+
+impl Answers<'_> {
+    fn take(&mut self, received: &Received<'_>) {
+        let index = received.sequence.wrapping_sub(self.first) as usize;
+        let Some(is_acknowledged) = self.acknowledged.get(index).filter(|_| received.kind == ERROR) else {
+            return;
+        };
+        if let Some(error) = refusal(received, index)
+            && self.failure.as_ref().is_none_or(|earlier| index < earlier.index)
+        {
+            self.failure = Some(error);
+        }
+        match (is_acknowledged, &self.failure) {
+            (true, _) => self.missing = self.missing.saturating_sub(1),
+            // A batch that fails as a whole is answered at its bracket, and by nothing else.
+            (false, Some(_)) => self.missing = 0,
+            (false, None) => {}
+        }
     }
 }
 
@@ -253,30 +286,13 @@ impl Socket {
             bytes.extend(message.finish(if *acknowledged { ACK } else { 0 }, sequence));
         }
         self.send(&bytes)?;
-        let mut missing = acknowledged.iter().filter(|acknowledged| **acknowledged).count();
-        let mut failure: Option<Error> = None;
-        while missing > 0 {
+        let mut answers = Answers { acknowledged, first, failure: None, missing: 0 };
+        answers.missing = acknowledged.iter().filter(|acknowledged| **acknowledged).count();
+        while answers.missing > 0 {
             let length = self.receive(&mut buffer)?;
-            for received in messages_in(&buffer[..length]) {
-                let index = received.sequence.wrapping_sub(first) as usize;
-                if received.kind != ERROR || index >= acknowledged.len() {
-                    continue;
-                }
-                if let Some(error) = refusal(&received, index) {
-                    let is_fatal = !acknowledged[index];
-                    let earlier = failure.take().filter(|failure| failure.index <= index);
-                    failure = Some(earlier.unwrap_or(error));
-                    // A batch that fails as a whole is answered at its bracket, and by nothing else.
-                    if is_fatal {
-                        return Err(failure.expect("just set"));
-                    }
-                }
-                if acknowledged[index] {
-                    missing -= 1;
-                }
-            }
+            messages_in(&buffer[..length]).for_each(|received| answers.take(&received));
         }
-        failure.map_or(Ok(()), Err)
+        answers.failure.map_or(Ok(()), Err)
     }
 
     /// Asks one question and returns the payload of its one answer.
@@ -286,20 +302,20 @@ impl Socket {
         self.send(&message.finish(0, sequence))?;
         loop {
             let length = self.receive(&mut buffer)?;
-            for received in messages_in(&buffer[..length]).filter(|received| received.sequence == sequence) {
-                match received.kind {
-                    ERROR => {
-                        let no_answer = Error::from(Errno::BADMSG);
-                        return Err(refusal(&received, 0).unwrap_or(no_answer));
-                    }
-                    _ => return Ok(received.payload.to_vec()),
+            let answer = messages_in(&buffer[..length]).find(|received| received.sequence == sequence);
+            match answer {
+                Some(received) if received.kind == ERROR => {
+                    let no_answer = Error::from(Errno::BADMSG);
+                    return Err(refusal(&received, 0).unwrap_or(no_answer));
                 }
+                Some(received) => return Ok(received.payload.to_vec()),
+                None => {}
             }
         }
     }
 
     /// Asks for everything of a kind; kind and payload of each.
-    pub fn dump(&self, message: &Message) -> Result<Vec<(u16, Vec<u8>)>> {
+    pub fn dump(&self, message: &Message) -> Result<Dumped> {
         for _ in 0..DUMP_ATTEMPTS {
             if let Some(answers) = self.dump_once(message.clone())? {
                 return Ok(answers);
@@ -309,7 +325,7 @@ impl Socket {
     }
 
     /// None: things changed meanwhile.
-    fn dump_once(&self, message: Message) -> Result<Option<Vec<(u16, Vec<u8>)>>> {
+    fn dump_once(&self, message: Message) -> Result<Option<Dumped>> {
         let mut buffer = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
         let sequence = self.sequence.fetch_add(1, Ordering::Relaxed);
         self.send(&message.finish(DUMP, sequence))?;

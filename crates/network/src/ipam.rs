@@ -40,20 +40,27 @@ pub struct Owner<'a> {
     pub interface: &'a str,
 }
 
+/// Where an address is taken: the subnet with that number in its network.
+#[derive(Debug, Clone, Copy)]
+pub struct Place<'a> {
+    pub network: &'a str,
+    pub index: usize,
+    pub subnet: &'a Subnet,
+}
+
 impl Ipam {
     /// The addresses kept below `directory`; it is made when the first one is taken.
     pub fn new(directory: PathBuf) -> Ipam {
         Ipam { directory }
     }
 
-    /// Takes an address of the `index`-th subnet of a network: the wanted one, or the next that is free.
+    /// Takes an address of a subnet: the wanted one, or the next that is free.
     ///
     /// # Errors
     /// [`Error::AddressTaken`] with its owner, [`Error::NoAddress`], [`Error::OutsideSubnet`].
     pub fn take(
         &self,
-        network: &str,
-        (index, subnet): (usize, &Subnet),
+        Place { network, index, subnet }: Place<'_>,
         owner: Owner<'_>,
         wanted: Option<IpAddr>,
         is_in_use: &dyn Fn(IpAddr) -> bool,
@@ -251,7 +258,9 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let ipam = Ipam::new(directory.path().join("networks"));
         let subnet = subnet("10.0.0.0/24");
-        let address = ipam.take("net", (0, &subnet), owner("corten-1"), None, NOBODY).unwrap();
+        let address = ipam
+            .take(Place { network: "net", index: 0, subnet: &subnet }, owner("corten-1"), None, NOBODY)
+            .unwrap();
         // The first one is the gateway's.
         assert_eq!(address.to_string(), "10.0.0.2");
         let read = |name: &str| fs::read_to_string(directory.path().join("networks/net").join(name)).unwrap();
@@ -266,7 +275,9 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let ipam = Ipam::new(directory.path().into());
         let subnet = subnet("10.0.0.0/29");
-        let take = |id: &str| ipam.take("net", (0, &subnet), owner(id), None, NOBODY);
+        let take = |id: &str| {
+            ipam.take(Place { network: "net", index: 0, subnet: &subnet }, owner(id), None, NOBODY)
+        };
         let taken: Vec<String> = (0..5).map(|n| take(&n.to_string()).unwrap().to_string()).collect();
         assert_eq!(taken, ["10.0.0.2", "10.0.0.3", "10.0.0.4", "10.0.0.5", "10.0.0.6"]);
         assert!(matches!(take("x"), Err(Error::NoAddress { .. })));
@@ -287,7 +298,11 @@ mod tests {
         let ipam = Ipam::new(directory.path().into());
         let subnet = subnet("10.0.0.0/24");
         let used = "10.0.0.2".parse().unwrap();
-        let take = |wanted| ipam.take("net", (0, &subnet), owner("1"), wanted, &|address| address == used);
+        let take = |wanted| {
+            ipam.take(Place { network: "net", index: 0, subnet: &subnet }, owner("1"), wanted, &|address| {
+                address == used
+            })
+        };
         assert_eq!(take(None).unwrap().to_string(), "10.0.0.3");
         assert!(matches!(take(Some(used)), Err(Error::AddressTaken { .. })));
     }
@@ -298,7 +313,12 @@ mod tests {
         let ipam = Ipam::new(directory.path().into());
         let subnet = subnet("10.0.0.0/24");
         let take = |id: &str, address: &str| {
-            ipam.take("net", (0, &subnet), owner(id), Some(address.parse().unwrap()), NOBODY)
+            ipam.take(
+                Place { network: "net", index: 0, subnet: &subnet },
+                owner(id),
+                Some(address.parse().unwrap()),
+                NOBODY,
+            )
         };
         assert_eq!(take("1", "10.0.0.9").unwrap().to_string(), "10.0.0.9");
         assert!(matches!(take("2", "10.0.0.9"), Err(Error::AddressTaken { owner, .. }) if owner == "1"));
@@ -313,19 +333,13 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let ipam = Ipam::new(directory.path().into());
         let subnet = subnet("10.0.0.0/24");
+        let take = |taker: i32, n: i32| {
+            let id = format!("{taker}-{n}");
+            ipam.take(Place { network: "net", index: 0, subnet: &subnet }, owner(&id), None, NOBODY).unwrap()
+        };
         let taken: Vec<IpAddr> = std::thread::scope(|scope| {
-            let takers: Vec<_> = (0..8)
-                .map(|taker| {
-                    let (ipam, subnet) = (&ipam, &subnet);
-                    scope.spawn(move || {
-                        let take = |n: i32| {
-                            let id = format!("{taker}-{n}");
-                            ipam.take("net", (0, subnet), owner(&id), None, NOBODY).unwrap()
-                        };
-                        (0..20).map(take).collect::<Vec<_>>()
-                    })
-                })
-                .collect();
+            let take = |taker| scope.spawn(move || (0..20).map(|n| take(taker, n)).collect::<Vec<_>>());
+            let takers: Vec<_> = (0..8).map(take).collect();
             takers.into_iter().flat_map(|taker| taker.join().unwrap()).collect()
         });
         assert_eq!(taken.iter().collect::<BTreeSet<_>>().len(), 160);
@@ -336,7 +350,9 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let ipam = Ipam::new(directory.path().into());
         let subnet = subnet("fd00::/64");
-        let take = |id: &str| ipam.take("net", (1, &subnet), owner(id), None, NOBODY).unwrap();
+        let take = |id: &str| {
+            ipam.take(Place { network: "net", index: 1, subnet: &subnet }, owner(id), None, NOBODY).unwrap()
+        };
         let (gone, _kept, _foreign) = (take("corten-gone"), take("corten-kept"), take("cnitool-1"));
         assert_eq!(ipam.sweep("corten-", &|id| id == "corten-kept").unwrap(), [gone]);
         ipam.forget("net").unwrap();

@@ -32,6 +32,10 @@ const LINK_INFO: u16 = 18;
 const LINK_NAMESPACE: u16 = 28;
 const INFO_KIND: u16 = 1;
 const INFO_DATA: u16 = 2;
+const INFO_PORT_KIND: u16 = 4;
+const INFO_PORT_DATA: u16 = 5;
+/// `IFLA_BRPORT_MODE`: a packet may leave by the port that it came in by.
+const PORT_HAIRPIN: u16 = 4;
 /// `VETH_INFO_PEER`
 const VETH_PEER: u16 = 1;
 /// `IFLA_BR_…`
@@ -219,9 +223,10 @@ impl Links {
             source: Errno::NODEV,
         })?;
         let mtu = endpoint.mtu.unwrap_or(bridge.mtu);
-        self.socket.request(new_pair(namespace, endpoint, bridge.index, mtu)).map_err(|error| match error
-            .errno
-        {
+        // Where the host lets a bridge's packets pass its rules, a container that reaches itself through a published port gets them
+        // back by its own port.
+        let pair = vec![new_pair(namespace, endpoint, bridge.index, mtu), hairpin(&endpoint.host_interface)];
+        self.socket.pipeline(pair).map_err(|error| match error.errno {
             Errno::XFULL => Error::BridgeFull { name: endpoint.bridge.clone(), ports: BRIDGE_PORTS_MAX },
             _ => Error::refused(format!("connect a container to {}", endpoint.bridge), error),
         })?;
@@ -311,7 +316,7 @@ impl Links {
             .map_err(|error| Error::refused(format!("switch on the interface {name}"), error))
     }
 
-    fn dump(&self, question: &Message, what: &str) -> Result<Vec<(u16, Vec<u8>)>> {
+    fn dump(&self, question: &Message, what: &str) -> Result<netlink::Dumped> {
         self.socket.dump(question).map_err(|error| Error::refused(what.to_owned(), error))
     }
 }
@@ -348,6 +353,12 @@ fn new_pair(namespace: &Namespace, endpoint: &Endpoint, bridge: u32, mtu: u32) -
                 })
             })
         })
+}
+
+fn hairpin(name: &str) -> Message {
+    Message::new(NEW_LINK, 0).put(&link_header(0, 0, 0)).text(LINK_NAME, name).nested(LINK_INFO, |info| {
+        info.text(INFO_PORT_KIND, "bridge").nested(INFO_PORT_DATA, |data| data.attribute(PORT_HAIRPIN, &[1]))
+    })
 }
 
 fn new_address(index: u32, prefix: IpNet) -> Message {

@@ -14,31 +14,31 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const SHORTLY: Duration = Duration::from_millis(400);
 
 /// The namespace that the test's thread is in.
-pub struct Machine {
-    pub links: Links,
+pub(crate) struct Machine {
+    pub(crate) links: Links,
 }
 
 /// A namespace with an interface on a bridge.
-pub struct Container {
-    pub namespace: Namespace,
-    pub addresses: Vec<IpAddr>,
+pub(crate) struct Container {
+    pub(crate) namespace: Namespace,
+    pub(crate) addresses: Vec<IpAddr>,
 }
 
 impl Machine {
-    pub fn new() -> Machine {
+    pub(crate) fn new() -> Machine {
         linux::unshare::network().unwrap();
         let links = Links::open().unwrap();
         links.raise("lo").unwrap();
         Machine { links }
     }
 
-    pub fn bridge(&self, name: &str, addresses: &[&str]) -> u32 {
+    pub(crate) fn bridge(&self, name: &str, addresses: &[&str]) -> u32 {
         let addresses: Vec<IpNet> = addresses.iter().map(|text| text.parse().unwrap()).collect();
         let is_ipv6 = addresses.iter().any(|prefix| prefix.addr().is_ipv6());
         self.links.ensure_bridge(&Bridge { name: name.into(), addresses, mtu: None, is_ipv6 }).unwrap()
     }
 
-    pub fn container(
+    pub(crate) fn container(
         &self,
         bridge: &str,
         host_interface: &str,
@@ -52,19 +52,24 @@ impl Machine {
     }
 
     /// What a command prints here.
-    pub fn output(&self, words: &[&str]) -> String {
+    pub(crate) fn output(&self, words: &[&str]) -> String {
         let output = Command::new(words[0]).args(&words[1..]).output().unwrap();
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         assert!(output.status.success(), "{words:?}: {text}{}", String::from_utf8_lossy(&output.stderr));
         text
     }
 
-    pub fn has_link(&self, name: &str) -> bool {
+    pub(crate) fn has_link(&self, name: &str) -> bool {
         self.links.find(name).unwrap().is_some()
     }
 }
 
-pub fn endpoint(bridge: &str, host_interface: &str, addresses: &[&str], gateways: &[&str]) -> Endpoint {
+pub(crate) fn endpoint(
+    bridge: &str,
+    host_interface: &str,
+    addresses: &[&str],
+    gateways: &[&str],
+) -> Endpoint {
     let addresses: Vec<IpNet> = addresses.iter().map(|text| text.parse().unwrap()).collect();
     let mac = match addresses.first().map(IpNet::addr) {
         Some(IpAddr::V4(address)) => mac_of(address),
@@ -81,7 +86,7 @@ pub fn endpoint(bridge: &str, host_interface: &str, addresses: &[&str], gateways
     }
 }
 
-pub fn at(address: &str, port: u16) -> SocketAddr {
+pub(crate) fn at(address: &str, port: u16) -> SocketAddr {
     SocketAddr::new(address.parse().unwrap(), port)
 }
 
@@ -91,7 +96,7 @@ fn io<T>(result: io::Result<T>) -> rustix::io::Result<T> {
 
 impl Container {
     /// Serves one greeting to everybody who connects, as long as the test lives.
-    pub fn serve(&self, port: u16, greeting: &'static str) {
+    pub(crate) fn serve(&self, port: u16, greeting: &'static str) {
         let any = if self.addresses[0].is_ipv4() { "0.0.0.0" } else { "::" };
         let listener = self.namespace.run(|| io(TcpListener::bind(at(any, port)))).unwrap();
         std::thread::spawn(move || {
@@ -104,7 +109,7 @@ impl Container {
     }
 
     /// Answers every datagram.
-    pub fn serve_udp(&self, port: u16) {
+    pub(crate) fn serve_udp(&self, port: u16) {
         let socket = self.namespace.run(|| io(UdpSocket::bind(at("0.0.0.0", port)))).unwrap();
         std::thread::spawn(move || {
             let mut buffer = [0; 512];
@@ -115,17 +120,17 @@ impl Container {
     }
 
     /// What a server greets a client in here with; None: it is not reached.
-    pub fn fetch(&self, server: SocketAddr) -> Option<String> {
+    pub(crate) fn fetch(&self, server: SocketAddr) -> Option<String> {
         self.namespace.run(|| io(fetch(server))).ok()
     }
 
-    pub fn echo(&self, server: SocketAddr) -> Option<String> {
+    pub(crate) fn echo(&self, server: SocketAddr) -> Option<String> {
         self.namespace.run(|| io(echo(server))).ok()
     }
 }
 
 /// What a server greets a client with, from the calling thread's namespace.
-pub fn fetch(server: SocketAddr) -> io::Result<String> {
+pub(crate) fn fetch(server: SocketAddr) -> io::Result<String> {
     let mut stream = TcpStream::connect_timeout(&server, SHORTLY)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     let mut text = String::new();
@@ -134,7 +139,7 @@ pub fn fetch(server: SocketAddr) -> io::Result<String> {
 }
 
 /// What comes back of a datagram.
-pub fn echo(server: SocketAddr) -> io::Result<String> {
+pub(crate) fn echo(server: SocketAddr) -> io::Result<String> {
     let socket = UdpSocket::bind(at("0.0.0.0", 0))?;
     socket.set_read_timeout(Some(SHORTLY))?;
     socket.connect(server)?;
@@ -145,7 +150,7 @@ pub fn echo(server: SocketAddr) -> io::Result<String> {
 }
 
 /// Waits for what the kernel does in the background.
-pub fn eventually(what: &str, mut is_true: impl FnMut() -> bool) {
+pub(crate) fn eventually(what: &str, mut is_true: impl FnMut() -> bool) {
     for _ in 0..1000 {
         if is_true() {
             return;
