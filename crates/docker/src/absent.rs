@@ -25,7 +25,6 @@ const ABSENT: &[(&str, &str)] = &[
     // The engine does not know the sizes of single layers, and a history with wrong ones is worse than none.
     ("/images/{name..}/history", "the history of images"),
     ("/images/{name..}/push", "pushing images"),
-    ("/networks/{rest..}", "making and changing networks"),
     ("/plugins", "plugins"),
     ("/plugins/{rest..}", "plugins"),
     ("/session", "building images"),
@@ -67,7 +66,6 @@ mod tests {
             ("POST", "/build", 501, "building images is not there yet"),
             ("POST", "/build/prune", 501, "building images is not there yet"),
             ("GET", "/images/a/b/get", 501, "saving images is not there yet"),
-            ("POST", "/networks/create", 501, "making and changing networks is not there yet"),
             ("POST", "/swarm/init", 501, "swarm mode is not there yet"),
             (
                 "GET",

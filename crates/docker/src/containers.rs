@@ -1,10 +1,13 @@
 //! Containers: the requests that change one, and the wait for its end.
 
 pub(crate) mod create;
+pub(crate) mod endpoints;
 pub(crate) mod host;
 pub(crate) mod inspect;
 pub(crate) mod list;
 pub(crate) mod mounts;
+pub(crate) mod network;
+pub(crate) mod ports;
 pub(crate) mod streams;
 
 use api::docker::container::{ContainersPruneReport, WaitError, WaitResponse};

@@ -32,6 +32,8 @@ pub(crate) enum Error {
     Conflict(String),
     #[error("{0}")]
     NotFound(String),
+    #[error("{0}")]
+    Forbidden(String),
     #[error(
         "This node is not a swarm manager. Use \"docker swarm init\" or \"docker swarm join\" to connect this node to swarm and try again."
     )]
@@ -65,6 +67,7 @@ impl Error {
             Error::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Error::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
             Error::Conflict(_) => StatusCode::CONFLICT,
+            Error::Forbidden(_) => StatusCode::FORBIDDEN,
             Error::NoSwarm => StatusCode::SERVICE_UNAVAILABLE,
             Error::System { .. } | Error::Panicked => StatusCode::INTERNAL_SERVER_ERROR,
         }
@@ -76,8 +79,9 @@ fn engine_status(error: &engine::Error) -> StatusCode {
     if error.exit_code().is_some_and(|code| code == 126 || code == 127) {
         return StatusCode::BAD_REQUEST;
     }
-    // A policy of the kernel (EPERM) is no matter of who asks: 403 would say that.
-    if error.code() == Code::PermissionDenied {
+    // A policy of the kernel (EPERM) is no matter of what is asked: 403 would say that.
+    let is_rule = matches!(error, engine::Error::Forbidden(_));
+    if error.code() == Code::PermissionDenied && !is_rule {
         return StatusCode::INTERNAL_SERVER_ERROR;
     }
     StatusCode::from_u16(error.code().http()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)

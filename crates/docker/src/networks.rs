@@ -1,64 +1,91 @@
-//! Networks: the two that there are, read only, so that clients which list them go on.
+//! Networks: making, listing and removing them, and connecting containers.
 
-use api::docker::network::{EndpointSettings, Ipam, Network};
+mod create;
+mod describe;
+
+use api::docker::network::{
+    NetworkConnectBody, NetworkCreateBody, NetworkCreateResponse, NetworkDisconnectBody, NetworksPruneReport,
+};
+use engine::networks::NetworkFilter;
+use hyper::StatusCode;
 use oci::digest::Digest;
 
 use crate::call::Call;
+use crate::containers::endpoints;
 use crate::error::{Error, Result};
-use crate::filters::Filters;
+use crate::filters::{Filters, wrong};
 use crate::reply::{self, Reply};
-use crate::time;
 
-/// Name and driver.
-const NETWORKS: [(&str, &str); 2] = [("host", "host"), ("none", "null")];
+/// The only scope that there is without a swarm.
+const SCOPE: &str = "local";
 
 pub(crate) async fn list(call: Call) -> Result<Reply> {
     let filters =
         Filters::parse(&call.query, &["dangling", "driver", "id", "label", "name", "scope", "type"])?;
-    let any = |name: &str, fits: &dyn Fn(&str) -> bool| {
-        filters.values(name).is_empty() || filters.values(name).iter().any(|value| fits(value))
+    let kinds = filters.parsed("type", |kind| match kind {
+        "builtin" => Some(true),
+        "custom" => Some(false),
+        _ => None,
+    })?;
+    let scopes = filters.values("scope");
+    if let Some(odd) = scopes.iter().find(|scope| !["local", "swarm", "global"].contains(&scope.as_str())) {
+        return Err(wrong("scope", odd));
+    }
+    if !scopes.is_empty() && !scopes.iter().any(|scope| scope == SCOPE) {
+        return Ok(reply::ok(&Vec::<()>::new()));
+    }
+    let filter = NetworkFilter {
+        names: filters.values("name").to_vec(),
+        ids: filters.values("id").to_vec(),
+        drivers: filters.values("driver").to_vec(),
+        labels: filters.labels(),
+        dangling: filters.flag("dangling")?,
+        // Both kinds are all.
+        builtin: kinds.first().copied().filter(|first| kinds.iter().all(|kind| kind == first)),
     };
-    // They are built in, in use, and have no labels.
-    let possible = any("type", &|kind| kind == "builtin")
-        && any("scope", &|scope| scope == "local")
-        && filters.labels().is_empty()
-        && filters.flag("dangling")? != Some(true);
-    let networks = NETWORKS.iter().filter(|(name, driver)| {
-        possible
-            && any("name", &|part| name.contains(part))
-            && any("driver", &|wanted| *driver == wanted)
-            && any("id", &|prefix| id(name).starts_with(prefix))
-    });
-    Ok(reply::ok(&networks.map(|(name, driver)| describe(name, driver)).collect::<Vec<_>>()))
+    let networks = call.engine.networks().list(&filter).await?;
+    Ok(reply::ok(&networks.iter().map(describe::without_members).collect::<Vec<_>>()))
 }
 
 pub(crate) async fn inspect(call: Call) -> Result<Reply> {
-    let wanted = &call.name;
-    let network = NETWORKS.iter().find(|(name, _)| name == wanted || id(name).starts_with(wanted.as_str()));
-    match network {
-        Some((name, driver)) => Ok(reply::ok(&describe(name, driver))),
-        None => Err(Error::NotFound(format!("network {wanted} not found"))),
+    if call.query.text("scope").is_some_and(|scope| scope != SCOPE) {
+        return Err(Error::NotFound(format!("network {} not found", call.name)));
     }
+    Ok(reply::ok(&describe::whole(&call.engine.networks().inspect(&call.name).await?)))
 }
 
-/// What a container's inspect and summary show of its network.
-pub(crate) fn endpoint(name: &str) -> EndpointSettings {
-    EndpointSettings { network_id: id(name), ..EndpointSettings::default() }
+pub(crate) async fn create(mut call: Call) -> Result<Reply> {
+    let request = create::read(call.body::<NetworkCreateBody>().await?)?;
+    let id = call.engine.networks().create(request).await?;
+    Ok(reply::json(StatusCode::CREATED, &NetworkCreateResponse { id, warning: String::new() }))
 }
 
-/// The same on every machine and after every start.
-fn id(name: &str) -> String {
+pub(crate) async fn remove(call: Call) -> Result<Reply> {
+    call.engine.networks().remove(&call.name).await?;
+    Ok(reply::empty(StatusCode::NO_CONTENT))
+}
+
+pub(crate) async fn prune(call: Call) -> Result<Reply> {
+    let filters = Filters::parse(&call.query, &["label", "label!", "until"])?;
+    filters.refuse(&["label!", "until"])?;
+    let removed = call.engine.networks().prune(&filters.labels()).await?;
+    Ok(reply::ok(&NetworksPruneReport { networks_deleted: Some(removed).filter(|names| !names.is_empty()) }))
+}
+
+pub(crate) async fn connect(mut call: Call) -> Result<Reply> {
+    let body: NetworkConnectBody = call.body().await?;
+    let endpoint = endpoints::read(&call.name, body.endpoint_config.unwrap_or_default())?;
+    call.engine.networks().connect(&call.name, &body.container, endpoint).await?;
+    Ok(reply::empty(StatusCode::OK))
+}
+
+pub(crate) async fn disconnect(mut call: Call) -> Result<Reply> {
+    let body: NetworkDisconnectBody = call.body().await?;
+    call.engine.networks().disconnect(&call.name, &body.container, body.force).await?;
+    Ok(reply::empty(StatusCode::OK))
+}
+
+/// The id of `host` and `none`: the same on every machine and after every start.
+pub(crate) fn builtin_id(name: &str) -> String {
     Digest::of(name.as_bytes()).hex().to_owned()
-}
-
-fn describe(name: &str, driver: &str) -> Network {
-    Network {
-        name: name.into(),
-        id: id(name),
-        created: time::rfc3339(None),
-        scope: "local".into(),
-        driver: driver.into(),
-        ipam: Ipam { driver: "default".into(), config: Some(Vec::new()), options: None },
-        ..Network::default()
-    }
 }

@@ -75,7 +75,12 @@ const ROUTES: &[Route] = routes! {
     DELETE "/volumes/{name}" => volumes::remove,
 
     GET "/networks" => networks::list,
+    POST "/networks/create" => networks::create,
+    POST "/networks/prune" => networks::prune,
     GET "/networks/{id}" => networks::inspect,
+    DELETE "/networks/{id}" => networks::remove,
+    POST "/networks/{id}/connect" => networks::connect,
+    POST "/networks/{id}/disconnect" => networks::disconnect,
 };
 
 /// Serves one request.

@@ -74,7 +74,7 @@ pub(crate) async fn info(call: Call) -> Result<Reply> {
         driver_status: vec![["Backing Filesystem".into(), info.backing_file_system]],
         plugins: Plugins {
             volume: vec![volumes::DRIVER.into()],
-            network: vec!["host".into(), "null".into()],
+            network: vec!["bridge".into(), "host".into(), "null".into()],
             authorization: None,
             log: vec!["json-file".into(), "none".into()],
         },

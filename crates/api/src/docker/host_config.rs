@@ -108,7 +108,7 @@ wire! {
         pub maximum_retry_count: i64,
     }
 
-    /// An address on the host.
+    /// Where a port is on the host. No address: on all; no port: a free one; `8000-8010`: a free one of these.
     pub struct PortBinding {
         pub host_ip: String,
         pub host_port: String,

@@ -7,45 +7,43 @@ use std::collections::BTreeMap;
 
 use api::docker::container::{Config, ContainerCreateBody, CreateResponse};
 use api::docker::host_config::HostConfig;
-use api::docker::network::{EndpointSettings, NetworkingConfig};
 use engine::containers::ContainerSpec;
 use hyper::StatusCode;
 use oci::platform::Platform;
 
+use super::network::{self, Request};
 use super::{host, mounts};
-use crate::call::Call;
+use crate::call::{ApiVersion, Call};
 use crate::error::{Error, Result};
 use crate::execs::console_size;
 use crate::reply::{self, Reply};
-
-const NO_BRIDGE_YET: &str = "bridge networks are not there yet: the container has only a loopback interface; \
-    `--network host` gives it the host's network";
 
 pub(crate) async fn create(mut call: Call) -> Result<Reply> {
     let body: ContainerCreateBody = call.body().await?;
     if let Some(platform) = call.query.text("platform") {
         check_platform(platform)?;
     }
-    let is_default_network = matches!(body.host_config.network_mode.as_str(), "" | "default");
-    let spec = specify(body)?;
+    let (spec, mut warnings) = specify(body, call.version)?;
     let name = call.query.text("name").map(|name| name.strip_prefix('/').unwrap_or(name));
     let created = call.engine.containers().create(name, spec).await?;
-    let mut warnings = created.warnings;
-    if is_default_network {
-        warnings.push(NO_BRIDGE_YET.into());
-    }
+    warnings.extend(created.warnings);
     Ok(reply::json(StatusCode::CREATED, &CreateResponse { id: created.id, warnings }))
 }
 
-/// What the engine is asked for.
-fn specify(body: ContainerCreateBody) -> Result<ContainerSpec> {
+/// What the engine is asked for, and what of the request means nothing.
+fn specify(body: ContainerCreateBody, version: ApiVersion) -> Result<(ContainerSpec, Vec<String>)> {
     let ContainerCreateBody { config, host_config, networking_config } = body;
     if config.image.is_empty() {
         return Err(Error::invalid("Config.Image cannot be empty: a container is made of an image"));
     }
     refuse(&of_host(&host_config))?;
     refuse(&of_config(&config))?;
-    refuse_endpoints(networking_config, &host_config.network_mode)?;
+    let asked = network::read(Request {
+        config: &config,
+        host: &host_config,
+        networking: networking_config,
+        version,
+    })?;
     let mut spec = ContainerSpec {
         mounts: mounts::read(&config, &host_config)?,
         image: config.image,
@@ -67,17 +65,15 @@ fn specify(body: ContainerCreateBody) -> Result<ContainerSpec> {
         attach_stdout: config.attach_stdout,
         attach_stderr: config.attach_stderr,
         console_size: console_size(host_config.console_size),
+        network: asked.mode,
+        networking: asked.spec,
         ..ContainerSpec::default()
     };
     if let Some(entry) = spec.env.iter().find(|entry| entry.is_empty() || entry.starts_with('=')) {
         return Err(Error::invalid(format!("invalid environment variable: {entry}")));
     }
-    let network_disabled = config.network_disabled;
     host::read(host_config, &mut spec)?;
-    if network_disabled {
-        spec.network = engine::containers::spec::NetworkMode::None;
-    }
-    Ok(spec)
+    Ok((spec, asked.warnings))
 }
 
 /// Whether it is set, the flag, and the field.
@@ -93,7 +89,6 @@ fn refuse(table: &[Unsupported]) -> Result<()> {
 fn of_config(config: &Config) -> Vec<Unsupported> {
     let check = config.healthcheck.as_ref().and_then(|check| check.test.as_deref()).unwrap_or_default();
     vec![
-        (config.exposed_ports.as_ref().is_some_and(|ports| !ports.is_empty()), "`--expose`", "ExposedPorts"),
         (!matches!(check.first().map(String::as_str), None | Some("NONE")), "`--health-cmd`", "Healthcheck"),
         (!config.mac_address.is_empty(), "`--mac-address`", "MacAddress"),
         (config.args_escaped, "escaping for Windows", "ArgsEscaped"),
@@ -109,17 +104,7 @@ fn of_config(config: &Config) -> Vec<Unsupported> {
 fn of_host(host: &HostConfig) -> Vec<Unsupported> {
     let log_driver = !matches!(host.log_config.kind.as_str(), "" | "json-file" | "none");
     vec![
-        (
-            host.port_bindings.as_ref().is_some_and(|ports| !ports.is_empty()),
-            "`--publish`",
-            "HostConfig.PortBindings",
-        ),
-        (host.publish_all_ports, "`--publish-all`", "HostConfig.PublishAllPorts"),
         (has(&host.links), "`--link`", "HostConfig.Links"),
-        (has(&host.dns), "`--dns`", "HostConfig.Dns"),
-        (has(&host.dns_options), "`--dns-option`", "HostConfig.DnsOptions"),
-        (has(&host.dns_search), "`--dns-search`", "HostConfig.DnsSearch"),
-        (has(&host.extra_hosts), "`--add-host`", "HostConfig.ExtraHosts"),
         (has(&host.volumes_from), "`--volumes-from`", "HostConfig.VolumesFrom"),
         (
             !matches!(host.volume_driver.as_str(), "" | "local"),
@@ -153,35 +138,6 @@ fn of_host(host: &HostConfig) -> Vec<Unsupported> {
     ]
 }
 
-/// Clients name the network that they ask for here too; more than its name is not possible yet.
-fn refuse_endpoints(networking: Option<NetworkingConfig>, mode: &str) -> Result<()> {
-    let endpoints = networking.and_then(|config| config.endpoints_config).unwrap_or_default();
-    let mode = if mode.is_empty() { "default" } else { mode };
-    for (network, settings) in endpoints {
-        // The network mode is what refuses a bridge, with advice.
-        if network != mode {
-            return Err(Error::not_there_yet(format!(
-                "the network `{network}` (field NetworkingConfig.EndpointsConfig)"
-            )));
-        }
-        let asked = settings.unwrap_or_default();
-        let plain = EndpointSettings {
-            // Empty lists and maps ask for nothing.
-            links: asked.links.clone().filter(Vec::is_empty),
-            aliases: asked.aliases.clone().filter(Vec::is_empty),
-            driver_opts: asked.driver_opts.clone().filter(BTreeMap::is_empty),
-            ipam_config: asked.ipam_config.clone().filter(|ipam| *ipam == Default::default()),
-            ..EndpointSettings::default()
-        };
-        if asked != plain {
-            return Err(Error::not_there_yet(format!(
-                "addresses, aliases and options in the network `{network}` (field NetworkingConfig.EndpointsConfig)"
-            )));
-        }
-    }
-    Ok(())
-}
-
 fn check_platform(text: &str) -> Result<()> {
     let mut parts = text.splitn(3, '/');
     let (os, architecture, variant) = (parts.next().unwrap_or_default(), parts.next(), parts.next());
@@ -206,40 +162,38 @@ fn has_entries(map: &Option<BTreeMap<String, String>>) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use engine::containers::spec::{IpcMode, NetworkMode, PidMode, RestartPolicy, SeccompMode};
+    use engine::containers::spec::{
+        EndpointSpec, IpcMode, NetworkMode, NetworkSpec, PidMode, RestartPolicy, SeccompMode,
+    };
     use serde_json::{Value, json};
 
     use super::specify;
+    use crate::call::MAX_VERSION;
 
     fn merged(change: &Value) -> Result<engine::containers::ContainerSpec, String> {
         let mut body = json!({"Image": "busybox"});
         for (key, value) in change.as_object().unwrap() {
             body[key] = value.clone();
         }
-        specify(serde_json::from_value(body).unwrap()).map_err(|error| error.to_string())
+        specify(serde_json::from_value(body).unwrap(), MAX_VERSION)
+            .map(|(spec, _)| spec)
+            .map_err(|error| error.to_string())
     }
 
     #[test]
     fn what_is_not_there_yet_is_refused_by_name() {
         for (change, want) in [
-            (json!({"ExposedPorts": {"80/tcp": {}}}), "`--expose` (field ExposedPorts) is not there yet"),
             (
                 json!({"Healthcheck": {"Test": ["CMD", "x"]}}),
                 "`--health-cmd` (field Healthcheck) is not there yet",
             ),
-            (json!({"HostConfig": {"PortBindings": {"80/tcp": [{"HostPort": "80"}]}}}), "`--publish`"),
-            (json!({"HostConfig": {"Dns": ["1.1.1.1"]}}), "`--dns`"),
+            (json!({"MacAddress": "x"}), "`--mac-address`"),
+            (json!({"HostConfig": {"Links": ["a:b"]}}), "`--link`"),
             (json!({"HostConfig": {"Init": true}}), "`--init`"),
             (json!({"HostConfig": {"Runtime": "kata"}}), "`--runtime`"),
             (
-                json!({"HostConfig": {"NetworkMode": "bridge"}}),
-                "the network `bridge` (field HostConfig.NetworkMode) is not there yet: use `--network host`, `none` or `container:`",
-            ),
-            (json!({"HostConfig": {"NetworkMode": "mine"}}), "the network `mine`"),
-            (json!({"NetworkingConfig": {"EndpointsConfig": {"mine": null}}}), "the network `mine`"),
-            (
-                json!({"NetworkingConfig": {"EndpointsConfig": {"default": {"Aliases": ["x"]}}}}),
-                "addresses, aliases",
+                json!({"NetworkingConfig": {"EndpointsConfig": {"mine": {"MacAddress": "x"}}}}),
+                "`--mac-address` in the network `mine`",
             ),
             (json!({"HostConfig": {"LogConfig": {"Type": "syslog"}}}), "`--log-driver`"),
             (json!({"HostConfig": {"LogConfig": {"Config": {"tag": "x"}}}}), "the log option `tag`"),
@@ -271,7 +225,14 @@ mod tests {
             "NetworkingConfig": {"EndpointsConfig": {"default": {"Links": null, "Aliases": []}}},
         }))
         .unwrap();
-        assert_eq!(spec, engine::containers::ContainerSpec { image: "busybox".into(), ..Default::default() });
+        let endpoints = vec![EndpointSpec { network: "bridge".into(), ..EndpointSpec::default() }];
+        let want = engine::containers::ContainerSpec {
+            image: "busybox".into(),
+            network: NetworkMode::Networks,
+            networking: NetworkSpec { endpoints, ..NetworkSpec::default() },
+            ..Default::default()
+        };
+        assert_eq!(spec, want);
     }
 
     #[test]

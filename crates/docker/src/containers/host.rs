@@ -1,4 +1,4 @@
-//! `HostConfig` and the engine's specification, in both directions. Mounts have a file of their own.
+//! `HostConfig` and the engine's specification, in both directions. Mounts and networks have files of their own.
 
 use api::docker::StringMap;
 use api::docker::host_config::{
@@ -6,13 +6,13 @@ use api::docker::host_config::{
 };
 use engine::containers::ContainerSpec;
 use engine::containers::spec::{
-    CgroupNamespaceMode, DeviceSpec, IpcMode, LogDriver, LogSpec, NetworkMode, PidMode, ResourceSpec,
-    RestartPolicy, SeccompMode, Ulimit, UtsMode,
+    CgroupNamespaceMode, DeviceSpec, IpcMode, LogDriver, LogSpec, PidMode, ResourceSpec, RestartPolicy,
+    SeccompMode, Ulimit, UtsMode,
 };
 
 use runtime::defaults;
 
-use super::mounts;
+use super::{mounts, network};
 use crate::error::{Error, Result};
 
 /// The one OCI runtime that there is, under the name that containerd's and Docker's clients know its kind by.
@@ -30,7 +30,6 @@ pub(crate) fn is_our_runtime(name: &str) -> bool {
 pub(crate) fn read(host: HostConfig, spec: &mut ContainerSpec) -> Result<()> {
     spec.auto_remove = host.auto_remove;
     spec.restart = read_restart(&host.restart_policy)?;
-    spec.network = read_network(&host.network_mode)?;
     spec.pid = match host.pid_mode.as_str() {
         "" | "private" => PidMode::Private,
         "host" => PidMode::Host,
@@ -119,23 +118,8 @@ fn read_restart(policy: &WireRestart) -> Result<RestartPolicy> {
     }
 }
 
-fn read_network(mode: &str) -> Result<NetworkMode> {
-    match mode {
-        // Docker's default would be a bridge; the answer carries a warning.
-        "" | "default" | "none" => Ok(NetworkMode::None),
-        "host" => Ok(NetworkMode::Host),
-        mode => match container_of(mode) {
-            Some(container) => Ok(NetworkMode::Container(container)),
-            None => Err(Error::NotThereYet {
-                what: format!("the network `{mode}` (field HostConfig.NetworkMode)"),
-                advice: "use `--network host`, `none` or `container:`",
-            }),
-        },
-    }
-}
-
 /// The container of `container:NAME`.
-fn container_of(mode: &str) -> Option<String> {
+pub(crate) fn container_of(mode: &str) -> Option<String> {
     mode.strip_prefix("container:").filter(|name| !name.is_empty()).map(str::to_owned)
 }
 
@@ -279,8 +263,6 @@ pub(crate) fn describe(spec: &ContainerSpec) -> HostConfig {
     let (height, width) = spec.console_size.unwrap_or_default();
     let mut host = HostConfig {
         log_config: describe_log(&spec.log),
-        network_mode: network_name(&spec.network),
-        port_bindings: Some(Default::default()),
         restart_policy: describe_restart(spec.restart),
         auto_remove: spec.auto_remove,
         console_size: [height.into(), width.into()],
@@ -290,9 +272,6 @@ pub(crate) fn describe(spec: &ContainerSpec) -> HostConfig {
             CgroupNamespaceMode::Private => "private".into(),
             CgroupNamespaceMode::Host => "host".into(),
         },
-        dns: Some(Vec::new()),
-        dns_options: Some(Vec::new()),
-        dns_search: Some(Vec::new()),
         group_add: list(&spec.group_add),
         ipc_mode: match &spec.ipc {
             IpcMode::Private => "private".into(),
@@ -324,17 +303,8 @@ pub(crate) fn describe(spec: &ContainerSpec) -> HostConfig {
     };
     describe_resources(&spec.resources, &mut host);
     mounts::describe(spec, &mut host);
+    network::describe(spec, &mut host);
     host
-}
-
-/// The network mode in Docker's words.
-pub(crate) fn network_name(network: &NetworkMode) -> String {
-    match network {
-        NetworkMode::None => "none".into(),
-        NetworkMode::Networks => "bridge".into(),
-        NetworkMode::Host => "host".into(),
-        NetworkMode::Container(id) => format!("container:{id}"),
-    }
 }
 
 fn describe_log(log: &LogSpec) -> LogConfig {
@@ -431,7 +401,7 @@ mod tests {
     #[test]
     fn what_was_read_is_shown_and_read_again_the_same() {
         let host: HostConfig = serde_json::from_value(json!({
-            "NetworkMode": "host", "PidMode": "container:x", "IpcMode": "none", "UTSMode": "host", "CgroupnsMode": "host",
+            "PidMode": "container:x", "IpcMode": "none", "UTSMode": "host", "CgroupnsMode": "host",
             "RestartPolicy": {"Name": "on-failure", "MaximumRetryCount": 2}, "Memory": 7, "MemorySwap": -1, "OomScoreAdj": 5,
             "CpuShares": 3, "CpuQuota": 4, "CpuPeriod": 5, "CpusetCpus": "0", "CpusetMems": "1", "PidsLimit": -1, "BlkioWeight": 9,
             "SecurityOpt": ["no-new-privileges", "seccomp={}"], "MaskedPaths": [], "ReadonlyPaths": [], "ConsoleSize": [1, 2],

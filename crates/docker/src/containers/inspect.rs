@@ -1,24 +1,20 @@
 //! `GET /containers/{id}/json`: everything about a container.
 
-use std::collections::BTreeMap;
-
 use api::docker::Command;
-use api::docker::container::{Config, ContainerInspect, MountPoint, NetworkSettings, State};
+use api::docker::container::{Config, ContainerInspect, MountPoint, State};
 use api::docker::image::GraphDriver;
-use engine::containers::spec::NetworkMode;
 use engine::containers::{Container, ContainerSpec, Status};
 
-use super::{host, mounts};
-use crate::call::Call;
+use super::{endpoints, host, mounts, ports};
+use crate::call::{ApiVersion, Call};
 use crate::error::Result;
-use crate::networks::endpoint;
 use crate::reply::{self, Reply};
 use crate::{time, volumes};
 
 pub(crate) async fn inspect(call: Call) -> Result<Reply> {
     let containers = call.engine.containers();
     let container = containers.inspect(&call.name).await?;
-    let mut shown = describe(&container);
+    let mut shown = describe(&container, call.version);
     if call.query.flag("size") {
         let usage = containers.usage(&container.id).await?;
         shown.size_rw = Some(i64::try_from(usage.writable_bytes).unwrap_or(i64::MAX));
@@ -27,7 +23,7 @@ pub(crate) async fn inspect(call: Call) -> Result<Reply> {
     Ok(reply::ok(&shown))
 }
 
-fn describe(container: &Container) -> ContainerInspect {
+fn describe(container: &Container, version: ApiVersion) -> ContainerInspect {
     let (path, args) = container
         .args
         .split_first()
@@ -52,10 +48,7 @@ fn describe(container: &Container) -> ContainerInspect {
         graph_driver: GraphDriver { name: container.snapshotter.clone(), data: None },
         mounts: container.mounts.iter().map(describe_mount).collect(),
         config: describe_config(&container.spec, &container.id),
-        network_settings: NetworkSettings {
-            networks: describe_networks(&container.spec),
-            ..Default::default()
-        },
+        network_settings: endpoints::describe(container, version),
         ..ContainerInspect::default()
     }
 }
@@ -110,19 +103,6 @@ pub(crate) fn describe_mount(mount: &engine::containers::MountPoint) -> MountPoi
     }
 }
 
-pub(crate) fn describe_networks(
-    spec: &ContainerSpec,
-) -> BTreeMap<String, api::docker::network::EndpointSettings> {
-    match &spec.network {
-        // The networks are those of the other container.
-        NetworkMode::Container(_) => BTreeMap::new(),
-        mode => {
-            let name = host::network_name(mode);
-            BTreeMap::from([(name.clone(), endpoint(&name))])
-        }
-    }
-}
-
 fn describe_config(spec: &ContainerSpec, id: &str) -> Config {
     let hostname = if spec.hostname.is_empty() { id.get(..12).unwrap_or_default() } else { &spec.hostname };
     Config {
@@ -132,6 +112,7 @@ fn describe_config(spec: &ContainerSpec, id: &str) -> Config {
         attach_stdin: spec.attach_stdin,
         attach_stdout: spec.attach_stdout,
         attach_stderr: spec.attach_stderr,
+        exposed_ports: ports::describe_exposed(&spec.networking),
         tty: spec.terminal,
         open_stdin: spec.open_stdin,
         stdin_once: spec.stdin_once,

@@ -1,11 +1,14 @@
 //! `GET /containers/json`: a line for each container.
 
 use api::docker::container::{ContainerSummary, SummaryHostConfig, SummaryNetworkSettings};
+use engine::containers::spec::NetworkMode;
 use engine::containers::{Container, ListFilter, StateView, Status};
+use engine::networks::NetworkFilter;
 use regex_lite::Regex;
 
-use super::{host, inspect};
-use crate::call::Call;
+use super::ports::{self, PortFilter};
+use super::{endpoints, inspect, network};
+use crate::call::{ApiVersion, Call};
 use crate::error::Result;
 use crate::filters::{Filters, wrong};
 use crate::reply::{self, Reply};
@@ -32,7 +35,7 @@ const FILTERS: [&str; 16] = [
 
 pub(crate) async fn list(call: Call) -> Result<Reply> {
     let filters = Filters::parse(&call.query, &FILTERS)?;
-    filters.refuse(&["expose", "isolation", "publish", "task"])?;
+    filters.refuse(&["isolation", "task"])?;
     let limit = call
         .query
         .number::<i64>("limit")?
@@ -52,14 +55,15 @@ pub(crate) async fn list(call: Call) -> Result<Reply> {
         before: filters.single("before")?,
         since: filters.single("since")?,
     };
-    let only = DoorFilter::read(&filters)?;
+    let networks = networks_named(&call, filters.values("network")).await?;
+    let only = DoorFilter::read(&filters, networks)?;
     let containers = call.engine.containers();
     let mut found = containers.list(&filter).await?;
     found.retain(|container| only.matches(container));
     found.truncate(limit.unwrap_or(usize::MAX));
     let now_ns = time::now_ns();
     let mut summaries: Vec<ContainerSummary> =
-        found.iter().map(|container| summarize(container, now_ns)).collect();
+        found.iter().map(|container| summarize(container, now_ns, call.version)).collect();
     if call.query.flag("size") {
         for summary in &mut summaries {
             // One that has gone in between has no size.
@@ -71,11 +75,22 @@ pub(crate) async fn list(call: Call) -> Result<Reply> {
     Ok(reply::ok(&summaries))
 }
 
+/// The values of the filter `network`, and the names of the networks whose ids begin with one of them.
+async fn networks_named(call: &Call, values: &[String]) -> Result<Vec<String>> {
+    if values.is_empty() {
+        return Ok(Vec::new());
+    }
+    let filter = NetworkFilter { ids: values.to_vec(), ..NetworkFilter::default() };
+    let found = call.engine.networks().list(&filter).await?;
+    Ok(values.iter().cloned().chain(found.into_iter().map(|network| network.name)).collect())
+}
+
 /// Filters that are Docker's idea alone.
 struct DoorFilter {
     /// Regular expressions, of which one must match the name with or without its slash.
     names: Vec<Regex>,
     networks: Vec<String>,
+    ports: PortFilter,
     /// Nothing has a health yet.
     shows_healthless: bool,
     /// Nothing belongs to a swarm.
@@ -83,7 +98,7 @@ struct DoorFilter {
 }
 
 impl DoorFilter {
-    fn read(filters: &Filters) -> Result<DoorFilter> {
+    fn read(filters: &Filters, networks: Vec<String>) -> Result<DoorFilter> {
         let health = filters.values("health");
         if let Some(other) =
             health.iter().find(|word| !["none", "starting", "healthy", "unhealthy"].contains(&word.as_str()))
@@ -92,7 +107,8 @@ impl DoorFilter {
         }
         Ok(DoorFilter {
             names: filters.parsed("name", |pattern| Regex::new(pattern).ok())?,
-            networks: filters.values("network").to_vec(),
+            networks,
+            ports: PortFilter::read(filters.values("publish"), filters.values("expose"))?,
             shows_healthless: health.is_empty() || health.iter().any(|word| word == "none"),
             shows_taskless: filters.flag("is-task")? != Some(true),
         })
@@ -101,9 +117,13 @@ impl DoorFilter {
     fn matches(&self, container: &Container) -> bool {
         let slashed = format!("/{}", container.name);
         let has_name = |pattern: &Regex| pattern.is_match(&container.name) || pattern.is_match(&slashed);
-        let network = host::network_name(&container.spec.network);
+        let is_in = |network: &String| match container.spec.network {
+            NetworkMode::Networks => container.endpoints.iter().any(|endpoint| endpoint.network == *network),
+            _ => network::name(&container.spec) == *network,
+        };
         (self.names.is_empty() || self.names.iter().any(has_name))
-            && (self.networks.is_empty() || self.networks.contains(&network))
+            && (self.networks.is_empty() || self.networks.iter().any(is_in))
+            && self.ports.matches(&ports::list(container))
             && self.shows_healthless
             && self.shows_taskless
     }
@@ -122,7 +142,7 @@ fn status(word: &str) -> Option<Status> {
     ALL.into_iter().find(|status| inspect::word(*status) == word)
 }
 
-fn summarize(container: &Container, now_ns: i64) -> ContainerSummary {
+fn summarize(container: &Container, now_ns: i64, version: ApiVersion) -> ContainerSummary {
     let spec = &container.spec;
     ContainerSummary {
         id: container.id.clone(),
@@ -134,8 +154,11 @@ fn summarize(container: &Container, now_ns: i64) -> ContainerSummary {
         labels: spec.labels.clone(),
         state: inspect::word(container.state.status).into(),
         status: status_line(&container.state, now_ns),
-        host_config: SummaryHostConfig { network_mode: host::network_name(&spec.network) },
-        network_settings: SummaryNetworkSettings { networks: inspect::describe_networks(spec) },
+        ports: ports::list(container),
+        host_config: SummaryHostConfig { network_mode: network::name(spec) },
+        network_settings: SummaryNetworkSettings {
+            networks: endpoints::describe_networks(container, version),
+        },
         mounts: container.mounts.iter().map(inspect::describe_mount).collect(),
         ..ContainerSummary::default()
     }

@@ -67,22 +67,6 @@ fn what_cannot_be_executed_is_a_bad_request() {
 }
 
 #[test]
-fn the_default_network_is_none_and_says_so() {
-    with_busybox(|door| {
-        let create = |mode: &str| {
-            let body = json!({"Image": "busybox", "Cmd": ["true"], "HostConfig": {"NetworkMode": mode}});
-            let made = door.post("/containers/create", Some(&body)).json();
-            let shown = door.get(&format!("/containers/{}/json", made["Id"].as_str().unwrap())).json();
-            (made["Warnings"].as_array().unwrap().len(), shown["HostConfig"]["NetworkMode"].clone())
-        };
-        assert_eq!(create("default"), (1, json!("none")));
-        assert_eq!(create(""), (1, json!("none")));
-        assert_eq!(create("none"), (0, json!("none")));
-        assert_eq!(create("host"), (0, json!("host")));
-    });
-}
-
-#[test]
 fn what_inspect_shows_makes_the_same_container_again() {
     with_busybox(|door| {
         let asked = json!({

@@ -79,7 +79,7 @@ fn wrong_requests_are_refused_with_dockers_words() {
             ("DELETE", "/volumes/nothing", 404, "get nothing: no such volume"),
             ("GET", "/events?filters={%22odd%22:[]}", 400, "invalid filter 'odd'"),
             ("POST", "/build", 501, "building images is not there yet"),
-            ("POST", "/networks/create", 501, "making and changing networks is not there yet"),
+            ("POST", "/networks/create", 400, "invalid JSON: got EOF while reading request body"),
             ("GET", "/networks/mine", 404, "network mine not found"),
             ("GET", "/nodes", 503, "This node is not a swarm manager"),
         ] {
@@ -137,8 +137,8 @@ fn wrong_bodies_are_refused() {
                 create,
                 "application/json",
                 r#"{"Image": "busybox", "HostConfig": {"NetworkMode": "mine"}}"#,
-                501,
-                "the network `mine`",
+                404,
+                "network mine not found",
             ),
             (
                 "/containers/create?platform=linux/s390x",
