@@ -1,7 +1,7 @@
 //! The table of all commands: where each is found, and under which names.
 
 use crate::command::Command;
-use crate::{container, image, inspect, system, volume};
+use crate::{container, image, inspect, network, system, volume};
 
 /// A command and its names.
 #[derive(Debug)]
@@ -16,15 +16,16 @@ pub(crate) struct Entry {
 }
 
 /// The management groups, with what they are about.
-pub(crate) const NOUNS: [(&str, &str); 4] = [
+pub(crate) const NOUNS: [(&str, &str); 5] = [
     ("container", "Manage containers"),
     ("image", "Manage images"),
+    ("network", "Manage networks"),
     ("system", "Manage Corten"),
     ("volume", "Manage volumes"),
 ];
 
 /// Commands of Docker's that are not there yet, at the top or in a group.
-pub(crate) const NOT_YET: [&str; 32] = [
+pub(crate) const NOT_YET: [&str; 30] = [
     "build",
     "builder",
     "buildx",
@@ -41,10 +42,8 @@ pub(crate) const NOT_YET: [&str; 32] = [
     "login",
     "logout",
     "manifest",
-    "network",
     "node",
     "plugin",
-    "port",
     "pull",
     "push",
     "save",
@@ -73,7 +72,7 @@ const fn top(verbs: &'static [&'static str], command: &'static Command) -> Entry
 }
 
 /// Every command, in the order of the help.
-pub(crate) static ENTRIES: [Entry; 34] = [
+pub(crate) static ENTRIES: [Entry; 42] = [
     entry("container", &["attach"], Some("attach"), &container::attach::COMMAND),
     entry("container", &["create"], Some("create"), &container::create::COMMAND),
     entry("container", &["exec"], Some("exec"), &container::exec::COMMAND),
@@ -82,6 +81,7 @@ pub(crate) static ENTRIES: [Entry; 34] = [
     entry("container", &["logs"], Some("logs"), &container::logs::COMMAND),
     entry("container", &["ls", "list", "ps"], Some("ps"), &container::ls::COMMAND),
     entry("container", &["pause"], Some("pause"), &container::pause::PAUSE),
+    entry("container", &["port"], Some("port"), &container::port::COMMAND),
     entry("container", &["prune"], None, &container::prune::COMMAND),
     entry("container", &["rename"], Some("rename"), &container::rename::COMMAND),
     entry("container", &["restart"], Some("restart"), &container::restart::COMMAND),
@@ -98,6 +98,13 @@ pub(crate) static ENTRIES: [Entry; 34] = [
     entry("image", &["prune"], None, &image::prune::COMMAND),
     entry("image", &["rm", "remove"], Some("rmi"), &image::rm::COMMAND),
     entry("image", &["tag"], Some("tag"), &image::tag::COMMAND),
+    entry("network", &["connect"], None, &network::connect::COMMAND),
+    entry("network", &["create"], None, &network::create::COMMAND),
+    entry("network", &["disconnect"], None, &network::disconnect::COMMAND),
+    entry("network", &["inspect"], None, &network::inspect::COMMAND),
+    entry("network", &["ls", "list"], None, &network::ls::COMMAND),
+    entry("network", &["prune"], None, &network::prune::COMMAND),
+    entry("network", &["rm", "remove"], None, &network::rm::COMMAND),
     entry("system", &["events"], Some("events"), &system::events::COMMAND),
     entry("system", &["info"], Some("info"), &system::info::COMMAND),
     entry("volume", &["create"], None, &volume::create::COMMAND),

@@ -19,20 +19,25 @@ pub(crate) const COMMAND: Command = Command {
         vec![
             template::document_flag(),
             switch("size", "Display total file sizes if the type is container").short('s'),
-            value("type", "string", "Only inspect objects of the given type (container, image or volume)"),
+            value(
+                "type",
+                "string",
+                "Only inspect objects of the given type (container, image, network or volume)",
+            ),
         ]
     },
     refused: &[],
     run: |cli, given| match given.text("type") {
-        None | Some("") => show(cli, given, &[Kind::Container, Kind::Image, Kind::Volume]),
+        None | Some("") => show(cli, given, &[Kind::Container, Kind::Image, Kind::Network, Kind::Volume]),
         Some("container") => show(cli, given, &[Kind::Container]),
         Some("image") => show(cli, given, &[Kind::Image]),
+        Some("network") => show(cli, given, &[Kind::Network]),
         Some("volume") => show(cli, given, &[Kind::Volume]),
-        Some(kind @ ("config" | "network" | "node" | "plugin" | "secret" | "service" | "task")) => {
+        Some(kind @ ("config" | "node" | "plugin" | "secret" | "service" | "task")) => {
             Err(Error::NotYet(format!("inspecting a {kind}")))
         }
         Some(kind) => Err(Error::Value(format!(
-            "unknown type: \"{kind}\": must be one of \"container\", \"image\", \"volume\""
+            "unknown type: \"{kind}\": must be one of \"container\", \"image\", \"network\", \"volume\""
         ))),
     },
 };
@@ -42,6 +47,7 @@ pub(crate) const COMMAND: Command = Command {
 pub(crate) enum Kind {
     Container,
     Image,
+    Network,
     Volume,
 }
 
@@ -88,6 +94,7 @@ async fn find(client: &Client, name: &str, kinds: &[Kind], with_size: bool) -> R
                 Path::of("containers", name, "/json").query_if("size", with_size.then_some("1"))
             }
             Kind::Image => Path::of("images", name, "/json"),
+            Kind::Network => Path::of("networks", name, ""),
             Kind::Volume => Path::of("volumes", name, ""),
         };
         match client.get_text(path).await {

@@ -24,7 +24,7 @@ mod inspect;
 mod json;
 mod launch;
 mod lines;
-
+mod network;
 mod output;
 mod size;
 mod system;

@@ -142,6 +142,12 @@ pub(crate) fn local(seconds: i64) -> String {
     }
 }
 
+/// Go's default text of a moment that a daemon sent in RFC 3339 and UTC; empty if it is none.
+pub(crate) fn utc(rfc3339: &str) -> String {
+    let moment = rfc3339.parse::<Timestamp>();
+    moment.map(|moment| moment.strftime("%Y-%m-%d %H:%M:%S%.f +0000 UTC").to_string()).unwrap_or_default()
+}
+
 /// RFC 3339 with all nine digits in local time, as `docker events` prints it.
 pub(crate) fn local_precise(nanoseconds: i64) -> String {
     match Timestamp::from_nanosecond(nanoseconds.into()) {

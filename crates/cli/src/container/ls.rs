@@ -143,21 +143,54 @@ pub(crate) fn ellipsis(whole: &str, width: usize) -> String {
     }
 }
 
+/// Docker's text of all ports: neighbours that are published at their own numbers, or not at all, are one range.
+/// Ranges come first in the order in which they end, then what has another number on the host.
 fn ports(ports: &[Port]) -> String {
-    let texts = ports.iter().map(|port| {
+    let mut sorted: Vec<&Port> = ports.iter().collect();
+    sorted.sort_by_key(|port| (port.private_port, &port.ip, port.public_port, &port.kind));
+    // Those that may still grow, in the order in which they began.
+    let mut open: Vec<(&Port, u16)> = Vec::new();
+    let (mut closed, mut moved) = (Vec::new(), Vec::new());
+    for port in sorted {
         let Port { ip, private_port, public_port, kind } = port;
-        match public_port {
-            Some(public) if ip.contains(':') => format!("[{ip}]:{public}->{private_port}/{kind}"),
-            Some(public) => format!("{ip}:{public}->{private_port}/{kind}"),
-            None => format!("{private_port}/{kind}"),
+        if let Some(public) = public_port.filter(|public| public != private_port) {
+            moved.push(format!("{}->{private_port}/{kind}", at(ip, &public.to_string())));
+            continue;
         }
-    });
-    texts.collect::<Vec<_>>().join(", ")
+        match open.iter_mut().find(|(first, _)| (&first.ip, &first.kind) == (ip, kind)) {
+            Some((_, last)) if last.checked_add(1) == Some(*private_port) => *last = *private_port,
+            Some(range) => {
+                closed.push(range_text(range.0, range.1));
+                *range = (port, *private_port);
+            }
+            None => open.push((port, *private_port)),
+        }
+    }
+    closed.extend(open.into_iter().map(|(first, last)| range_text(first, last)));
+    closed.extend(moved);
+    closed.join(", ")
+}
+
+fn range_text(first: &Port, last: u16) -> String {
+    let Port { ip, private_port, kind, .. } = first;
+    let numbers = match *private_port == last {
+        true => private_port.to_string(),
+        false => format!("{private_port}-{last}"),
+    };
+    match ip.is_empty() {
+        true => format!("{numbers}/{kind}"),
+        false => format!("{}->{numbers}/{kind}", at(ip, &numbers)),
+    }
+}
+
+/// An address and its port; an IPv6 address is in brackets.
+fn at(ip: &str, port: &str) -> String {
+    if ip.contains(':') { format!("[{ip}]:{port}") } else { format!("{ip}:{port}") }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{COLUMNS, TITLES, row};
+    use super::{COLUMNS, Port, TITLES, ports, row};
     use crate::template::{Format, Listing};
     use api::docker::container::ContainerSummary;
     use serde_json::json;
@@ -183,6 +216,41 @@ mod tests {
             "CONTAINER ID   IMAGE          COMMAND                   CREATED              STATUS              PORTS                        NAMES\n\
              0123456789ab   fedcba987654   \"/bin/sh -c \\\"while t…\"   About a minute ago   Up About a minute   80/tcp, 0.0.0.0:91->90/udp   web,alias\n"
         );
+    }
+
+    #[test]
+    fn neighbouring_ports_are_one_range() {
+        let shown = |list: &[(&str, u16, u16, &str)]| {
+            let lines = list.iter().map(|(ip, private, public, kind)| Port {
+                ip: (*ip).into(),
+                private_port: *private,
+                public_port: Some(*public).filter(|public| *public > 0),
+                kind: (*kind).into(),
+            });
+            ports(&lines.collect::<Vec<_>>())
+        };
+        let (any, v6) = ("0.0.0.0", "::");
+        for (list, want) in [
+            (vec![], ""),
+            (vec![("", 80, 0, "tcp"), ("", 81, 0, "tcp"), ("", 82, 0, "udp")], "80-81/tcp, 82/udp"),
+            (vec![("", 80, 0, "tcp"), ("", 82, 0, "tcp")], "80/tcp, 82/tcp"),
+            (
+                vec![
+                    (any, 8001, 8001, "tcp"),
+                    (any, 8000, 8000, "tcp"),
+                    (v6, 8000, 8000, "tcp"),
+                    (v6, 8001, 8001, "tcp"),
+                ],
+                "0.0.0.0:8000-8001->8000-8001/tcp, [::]:8000-8001->8000-8001/tcp",
+            ),
+            (
+                vec![(any, 80, 8080, "tcp"), (v6, 80, 8080, "tcp"), ("", 443, 0, "tcp")],
+                "443/tcp, 0.0.0.0:8080->80/tcp, [::]:8080->80/tcp",
+            ),
+            (vec![(any, 65535, 65535, "tcp"), ("", 1, 0, "tcp")], "1/tcp, 0.0.0.0:65535->65535/tcp"),
+        ] {
+            assert_eq!(shown(&list), want);
+        }
     }
 
     #[test]

@@ -168,7 +168,7 @@ fn insert(map: &mut Option<api::docker::StringMap>, pair: &str) -> Option<String
 }
 
 /// Splits one line of CSV as Go's reader does: a field is quoted as a whole or not at all.
-fn fields(text: &str) -> Result<Vec<String>, String> {
+pub(super) fn fields(text: &str) -> Result<Vec<String>, String> {
     let mut fields = Vec::new();
     let mut rest = text;
     loop {

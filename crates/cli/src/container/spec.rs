@@ -9,7 +9,7 @@ use api::docker::{Command as Words, Present};
 use clap::Arg;
 
 use super::mounts::Volume;
-use super::{environment, limits, mounts, security};
+use super::{environment, limits, mounts, network, security};
 use crate::error::Error;
 use crate::flags::{Given, Refused, list, switch, value};
 use crate::{size, terminal};
@@ -24,7 +24,7 @@ pub(crate) struct Request {
 
 /// The flags of `run` and `create` alike.
 pub(crate) fn flags() -> Vec<Arg> {
-    vec![
+    let mut flags = vec![
         list("cap-add", "list", "Add Linux capabilities"),
         list("cap-drop", "list", "Drop Linux capabilities"),
         value("cidfile", "string", "Write the container ID to the file"),
@@ -43,8 +43,6 @@ pub(crate) fn flags() -> Vec<Arg> {
         value("memory", "bytes", "Memory limit").short('m'),
         list("mount", "mount", "Attach a filesystem mount to the container"),
         value("name", "string", "Assign a name to the container"),
-        value("network", "network", "Connect a container to a network (none, host or container:NAME)")
-            .alias("net"),
         value("pid", "string", "PID namespace to use"),
         value("pids-limit", "int", "Tune container pids limit (set -1 for unlimited)"),
         switch("privileged", "Give extended privileges to this container"),
@@ -63,12 +61,13 @@ pub(crate) fn flags() -> Vec<Arg> {
         value("uts", "string", "UTS namespace to use"),
         list("volume", "list", "Bind mount a volume").short('v'),
         value("workdir", "string", "Working directory inside the container").short('w'),
-    ]
+    ];
+    flags.extend(network::flags());
+    flags
 }
 
 /// Docker's other flags of `run` and `create`.
 pub(crate) const REFUSED: Refused = &[
-    ("add-host", None),
     ("annotation", None),
     ("attach", Some('a')),
     ("blkio-weight", None),
@@ -89,12 +88,7 @@ pub(crate) const REFUSED: Refused = &[
     ("device-write-bps", None),
     ("device-write-iops", None),
     ("disable-content-trust", None),
-    ("dns", None),
-    ("dns-opt", None),
-    ("dns-option", None),
-    ("dns-search", None),
     ("domainname", None),
-    ("expose", None),
     ("gpus", None),
     ("health-cmd", None),
     ("health-interval", None),
@@ -105,8 +99,6 @@ pub(crate) const REFUSED: Refused = &[
     ("init", None),
     ("io-maxbandwidth", None),
     ("io-maxiops", None),
-    ("ip", None),
-    ("ip6", None),
     ("isolation", None),
     ("kernel-memory", None),
     ("label-file", None),
@@ -117,13 +109,10 @@ pub(crate) const REFUSED: Refused = &[
     ("memory-reservation", None),
     ("memory-swap", None),
     ("memory-swappiness", None),
-    ("network-alias", None),
     ("no-healthcheck", None),
     ("oom-kill-disable", None),
     ("oom-score-adj", None),
     ("platform", None),
-    ("publish", Some('p')),
-    ("publish-all", Some('P')),
     ("pull", None),
     ("quiet", Some('q')),
     ("runtime", None),
@@ -143,6 +132,7 @@ pub(crate) fn read(given: &Given) -> Result<Request, Error> {
         return Err(Error::Conflict("cannot specify both --restart and --rm"));
     }
     namespaces(given, &mut host)?;
+    let networking_config = network::apply(given, &mut config, &mut host)?;
     mounted(given, &mut config, &mut host)?;
     security::apply(given, &mut host)?;
     host.cap_add = some_list(given, "cap-add");
@@ -162,7 +152,7 @@ pub(crate) fn read(given: &Given) -> Result<Request, Error> {
     Ok(Request {
         name: given.text("name").map(str::to_owned),
         cid_file,
-        body: ContainerCreateBody { config, host_config: host, networking_config: None },
+        body: ContainerCreateBody { config, host_config: host, networking_config },
     })
 }
 
@@ -223,13 +213,6 @@ fn namespaces(given: &Given, host: &mut HostConfig) -> Result<(), Error> {
     host.pid_mode = text("pid").to_owned();
     host.uts_mode = text("uts").to_owned();
     host.ipc_mode = text("ipc").to_owned();
-    host.network_mode = match text("network") {
-        "" => "default".into(),
-        "container:" => {
-            return Err(Error::Value("--network: invalid container format container:<name|id>".into()));
-        }
-        network => network.to_owned(),
-    };
     Ok(())
 }
 

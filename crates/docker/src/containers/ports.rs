@@ -226,6 +226,16 @@ mod tests {
     }
 
     #[test]
+    fn a_port_without_bindings_is_exposed_only() {
+        let map =
+            serde_json::from_value(json!({"80/tcp": null, "81/udp": [], "82": [{"HostPort": "1"}]})).unwrap();
+        let (published, exposed) = read_bindings(&map).unwrap();
+        assert_eq!(published.len(), 1);
+        let exposed: Vec<String> = exposed.iter().map(ToString::to_string).collect();
+        assert_eq!(exposed, ["80/tcp", "81/udp"]);
+    }
+
+    #[test]
     fn wrong_bindings_are_named() {
         for (bindings, want) in [
             (json!({"x/tcp": null}), "invalid port specification: \"x/tcp\""),

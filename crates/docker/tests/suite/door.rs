@@ -5,7 +5,7 @@ use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use engine::{Config, Engine, LogDefaults};
+use engine::{Config, Engine, FabricConfig, LogDefaults};
 use serde_json::{Value, json};
 use tokio::net::UnixListener;
 use tokio::sync::watch;
@@ -49,6 +49,8 @@ impl Door {
         let directory = tempfile::Builder::new().prefix("corten-door-").tempdir().unwrap();
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let cgroup_parent = format!("/corten-test-door-{}-{number}", std::process::id());
+        // Bridges and rules are those of a machine of the test's own; every thread that is started from here is there, too.
+        linux::unshare::network().unwrap();
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let (stop, stopping) = watch::channel(false);
@@ -61,6 +63,12 @@ impl Door {
             log: LogDefaults { max_size_bytes: 10 << 20, max_files: 3 },
             stop_timeout_s: 10,
             worker: image::WorkerCommand { program: executable("corten"), arguments: vec!["worker".into()] },
+            network: FabricConfig::below(
+                &directory.path().join("root"),
+                &directory.path().join("state"),
+                "corten-test",
+                executable("corten"),
+            ),
         };
         let socket = directory.path().join("sock");
         let (engine, served) = runtime.block_on(async {

@@ -1,0 +1,66 @@
+//! `network connect`: connects a container to a network.
+
+use api::docker::network::{EndpointSettings, NetworkConnectBody};
+
+use crate::client::Path;
+use crate::command::{Cli, Command};
+use crate::container::network;
+use crate::error::Error;
+use crate::flags::{Given, Operands, list, value};
+
+pub(crate) const COMMAND: Command = Command {
+    synopsis: "[OPTIONS] NETWORK CONTAINER",
+    about: "Connect a container to a network",
+    operands: Operands::exactly(2),
+    flags: || {
+        vec![
+            list("alias", "strings", "Add network-scoped alias for the container"),
+            value("ip", "string", "IPv4 address (e.g., \"172.30.100.104\")"),
+            value("ip6", "string", "IPv6 address (e.g., \"2001:db8::33\")"),
+        ]
+    },
+    refused: &[("driver-opt", None), ("gw-priority", None), ("link", None), ("link-local-ip", None)],
+    run,
+};
+
+fn run(cli: &Cli, given: &Given) -> Result<u8, Error> {
+    let path = Path::of("networks", given.operand(), "/connect");
+    let body = body(given);
+    cli.with_client(async |client| client.send_json(path, &body).await).map(|()| 0)
+}
+
+fn body(given: &Given) -> NetworkConnectBody {
+    let aliases = given.list("alias").into_iter().flat_map(|names| names.split(',')).map(str::to_owned);
+    let text = |flag| given.text(flag).unwrap_or_default().to_owned();
+    let settings = network::settings(aliases.collect(), text("ip"), text("ip6"));
+    NetworkConnectBody {
+        container: given.operands()[1].to_owned(),
+        endpoint_config: (settings != EndpointSettings::default()).then_some(settings),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{COMMAND, body};
+    use crate::flags::{Given, Usage, parser};
+    use serde_json::json;
+    use std::ffi::OsString;
+
+    #[test]
+    fn flags_become_the_place_in_the_network() {
+        let read = |words: &[&str]| {
+            let words: Vec<OsString> = words.iter().map(OsString::from).collect();
+            let usage = Usage { path: String::new(), synopsis: "" };
+            let given =
+                Given::parse(usage, parser("connect", COMMAND.operands, (COMMAND.flags)()), &[], &words)
+                    .unwrap();
+            serde_json::to_value(body(&given)).unwrap()
+        };
+        assert_eq!(read(&["net", "web"]), json!({"Container": "web"}));
+        let full =
+            read(&["--alias", "a,b", "--alias=c", "--ip", "10.0.0.9", "--ip6", "fd00::9", "net", "web"]);
+        assert_eq!(full["EndpointConfig"]["Aliases"], json!(["a", "b", "c"]));
+        let addresses = json!({"IPv4Address": "10.0.0.9", "IPv6Address": "fd00::9"});
+        assert_eq!(full["EndpointConfig"]["IPAMConfig"], addresses);
+    }
+}
