@@ -1,6 +1,7 @@
 //! The executable: picks the applet.
 //!
-//! `corten daemon` is the daemon, `corten worker` the confined process that unpacks images, `corten config default` prints
+//! `corten daemon` is the daemon, `corten worker` the confined process that unpacks images, `corten net` the one that
+//! answers for names and holds ports, `corten config default` prints
 //! the daemon's configuration; everything else, and everything under the name `docker`, is the command line.
 #![forbid(unsafe_code)]
 
@@ -14,6 +15,7 @@ fn main() -> ExitCode {
     match words[..] {
         ["daemon", ..] => daemon::main(&rest(&arguments)),
         ["worker", ..] => image::worker::main(&rest(&arguments)),
+        ["net", ..] => resident::main(&rest(&arguments)),
         ["config", "default"] => print(&daemon::config_default()),
         _ => cli::main(arguments),
     }

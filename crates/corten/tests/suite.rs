@@ -52,8 +52,7 @@ fn misuse_is_told_in_dockers_words_with_dockers_codes() {
             125,
             "invalid argument \"abc\" for \"-m, --memory\" flag: invalid size: 'abc'",
         ),
-        (&["run", "-p", "80:80", "x"], 125, "flag --publish of `corten run` is not there yet"),
-        (&["run", "--dns", "1.1.1.1", "x"], 125, "flag --dns of `corten run` is not there yet"),
+        (&["run", "--gpus", "all", "x"], 125, "flag --gpus of `corten run` is not there yet"),
         (
             &["run", "--rm", "--restart=always", "x"],
             125,

@@ -42,6 +42,15 @@ cgroup_parent = "/corten"
 # The Docker Engine API. Empty: `docker.sock` in the state directory.
 docker_socket = ""
 
+# The networks, as CNI configuration lists. Empty: /etc/cni/net.d with the default root, else `cni/net.d` below the root.
+network_config = ""
+
+# Addresses that containers have, in the files of CNI's host-local. Empty: /var/lib/cni/networks, or `cni/networks` below another root.
+network_addresses = ""
+
+# The interface of the default network. Empty: corten0, or `corten-` and eight digits that stand for another root.
+network_bridge = ""
+
 # The group that may use the Docker Engine API beside root. Who may, is root. Empty: nobody.
 docker_group = ""
 
@@ -72,6 +81,9 @@ pub(crate) struct Config {
     pub(crate) cgroup_parent: String,
     pub(crate) docker_socket: PathBuf,
     pub(crate) docker_group: String,
+    pub(crate) network_config: PathBuf,
+    pub(crate) network_addresses: PathBuf,
+    pub(crate) network_bridge: String,
     pub(crate) shim: PathBuf,
     pub(crate) spare_shims: usize,
     pub(crate) stop_timeout: i64,
@@ -118,6 +130,9 @@ impl Default for Config {
             cgroup_parent: "/corten".into(),
             docker_socket: PathBuf::new(),
             docker_group: String::new(),
+            network_config: PathBuf::new(),
+            network_addresses: PathBuf::new(),
+            network_bridge: String::new(),
             shim: PathBuf::new(),
             spare_shims: 2,
             stop_timeout: 10,
@@ -152,6 +167,31 @@ impl Config {
         } else {
             self.docker_socket.clone()
         }
+    }
+
+    /// What networks are called and where they are. A second installation, with another root, has everything for itself.
+    pub(crate) fn networks(&self) -> engine::FabricConfig {
+        let digest = oci::digest::Digest::of(self.root.as_os_str().as_encoded_bytes());
+        let program = std::env::current_exe().unwrap_or_else(|_| "/proc/self/exe".into());
+        let name = format!("corten-{}", &digest.hex()[..8]);
+        let mut networks = engine::FabricConfig::below(&self.root, &self.state, &name, program);
+        if self.root == Config::default().root {
+            networks.configurations = "/etc/cni/net.d".into();
+            networks.addresses = "/var/lib/cni/networks".into();
+            (networks.bridge, networks.table) = ("corten0".into(), "corten".into());
+        }
+        for (asked, place) in [
+            (&self.network_config, &mut networks.configurations),
+            (&self.network_addresses, &mut networks.addresses),
+        ] {
+            if !asked.as_os_str().is_empty() {
+                place.clone_from(asked);
+            }
+        }
+        if !self.network_bridge.is_empty() {
+            networks.bridge.clone_from(&self.network_bridge);
+        }
+        networks
     }
 
     fn read(path: &Path) -> Result<Config, Error> {
@@ -272,7 +312,7 @@ mod tests {
     fn the_printed_defaults_are_the_defaults() {
         assert_eq!(Config::parse(Path::new("x"), DEFAULT_TEXT).unwrap(), Config::default());
         let keys = DEFAULT_TEXT.lines().filter(|line| line.contains(" = ")).count();
-        assert_eq!(keys, 12, "every field is printed");
+        assert_eq!(keys, 15, "every field is printed");
     }
 
     #[test]
@@ -303,6 +343,19 @@ mod tests {
         for wrong in ["--root relative", "--root /x --state /x"] {
             assert!(Config::load(&Arguments::parse(&words(wrong)).unwrap()).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn another_root_has_networks_of_its_own() {
+        let names = |root: &str| {
+            let networks = Config { root: root.into(), ..Config::default() }.networks();
+            (networks.configurations.display().to_string(), networks.bridge, networks.table)
+        };
+        assert_eq!(names("/var/lib/corten"), ("/etc/cni/net.d".into(), "corten0".into(), "corten".into()));
+        let (configurations, bridge, table) = names("/srv/other");
+        assert_eq!(configurations, "/srv/other/cni/net.d");
+        assert!(bridge.len() == 15 && bridge.starts_with("corten-") && bridge == table, "{bridge}");
+        assert_ne!(names("/srv/other2").1, bridge);
     }
 
     #[test]

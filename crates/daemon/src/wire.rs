@@ -43,6 +43,7 @@ async fn serve(config: Config) -> Result<(), Error> {
         log: LogDefaults { max_size_bytes: config.log_max_size_bytes, max_files: config.log_max_files },
         stop_timeout_s: config.stop_timeout,
         worker: image::WorkerCommand::default(),
+        network: config.networks(),
     })
     .await
     .map_err(Error::Engine)?;

@@ -135,6 +135,10 @@ impl Containers {
         }
         let old = record.name();
         self.engine.index.rename(&record, &name);
+        let (engine, own) = (self.engine.clone(), record.clone());
+        if let Err(error) = blocking(move || engine.rename_in_networks(&own)).await {
+            tracing::warn!(container = record.id, error = %error.chain(), "a new name is not known in networks yet");
+        }
         let mut attributes = record.attributes();
         attributes.insert("oldName".into(), format!("/{old}"));
         self.engine.events.publish(Kind::Container, "rename", &record.id, attributes);

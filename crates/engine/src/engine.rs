@@ -19,6 +19,8 @@ use crate::events::Events;
 use crate::execs;
 use crate::gc::Background;
 use crate::logs::Watcher;
+use crate::networks::fabric::Fabric;
+pub use crate::networks::fabric::FabricConfig;
 use crate::recovery;
 use crate::tasks::Pool;
 
@@ -47,6 +49,7 @@ pub struct Config {
     pub stop_timeout_s: i64,
     /// How the worker that parses archives and layers is started.
     pub worker: image::WorkerCommand,
+    pub network: FabricConfig,
 }
 
 /// Log rotation of containers that do not say.
@@ -66,6 +69,9 @@ pub struct Engine {
     pub(crate) events: Events,
     pub(crate) index: Index,
     pub(crate) execs: execs::Table,
+    pub(crate) fabric: Arc<Fabric>,
+    /// Held while networks are made or removed.
+    pub(crate) networks_turn: tokio::sync::Mutex<()>,
     pub(crate) pool: Arc<Pool>,
     pub(crate) watcher: Watcher,
     /// Held while volumes are made or removed, so that a container never gets one that is going.
@@ -95,8 +101,11 @@ impl Engine {
         })
         .await?;
         let pool = Arc::new(Pool::new(config.shim.clone(), config.state.join("shims"), config.spare_shims));
+        let fabric = Arc::new(Fabric::new(config.network.clone()));
         let engine = Arc::new(Engine {
             config,
+            fabric,
+            networks_turn: tokio::sync::Mutex::default(),
             store,
             intents,
             images,
@@ -115,6 +124,7 @@ impl Engine {
         engine.is_open.send_replace(true);
         engine.pool.refill();
         engine.keep_house();
+        engine.guard_networks();
         Ok(engine)
     }
 
@@ -126,8 +136,9 @@ impl Engine {
             tracing::warn!("runs that have ended are still being cleaned up");
         }
         self.pool.close().await;
-        let store = self.store.clone();
+        let (store, fabric) = (self.store.clone(), self.fabric.clone());
         blocking(move || {
+            fabric.rest();
             store.sync_layers()?;
             store.backup()
         })

@@ -31,6 +31,13 @@ pub enum Error {
     Forbidden(String),
     #[error(transparent)]
     Network(#[from] network::Error),
+    /// In Docker's words, and who has it: a program and its process id.
+    #[error("Bind for {address} failed: port is already allocated{}", by(.holder))]
+    PortTaken { address: std::net::SocketAddr, holder: Option<(String, u32)> },
+    #[error("cannot publish a port at {address}")]
+    Port { address: std::net::SocketAddr, source: std::io::Error },
+    #[error("the process that answers for names and holds ports")]
+    Resident(#[from] resident::Error),
     #[error(
         "Conflict. The container name \"/{name}\" is already in use by container \"{id}\". You have to remove (or rename) that container to be able to reuse that name."
     )]
@@ -71,6 +78,9 @@ impl Error {
             Error::NameInUse { .. } | Error::NetworkExists(_) => Code::AlreadyExists,
             Error::Forbidden(_) => Code::PermissionDenied,
             Error::Network(error) => error.code(),
+            Error::Resident(error) => error.code(),
+            // What Docker answers, too.
+            Error::PortTaken { .. } => Code::Internal,
             Error::Image(error) => error.code(),
             Error::Store(error) => error.code(),
             Error::Unsupported(_) => Code::Unimplemented,
@@ -78,7 +88,9 @@ impl Error {
             Error::InvalidArgument(_) | Error::AmbiguousContainer(_) => Code::InvalidArgument,
             Error::ShimLost => Code::Unavailable,
             Error::NotStarted { code, .. } | Error::Shim { code, .. } => *code,
-            Error::File { source, .. } | Error::System { source, .. } => io_code(source),
+            Error::File { source, .. } | Error::System { source, .. } | Error::Port { source, .. } => {
+                io_code(source)
+            }
         }
     }
 
@@ -113,4 +125,8 @@ fn io_code(error: &std::io::Error) -> Code {
         std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => Code::ResourceExhausted,
         _ => Code::Internal,
     }
+}
+
+fn by(holder: &Option<(String, u32)>) -> String {
+    holder.as_ref().map_or(String::new(), |(program, pid)| format!(" by `{program}` (process {pid})"))
 }

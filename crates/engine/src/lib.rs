@@ -24,5 +24,5 @@ mod tasks;
 mod usage;
 pub mod volumes;
 
-pub use engine::{Config, Engine, LogDefaults};
+pub use engine::{Config, Engine, FabricConfig, LogDefaults};
 pub use error::{Error, Result};

@@ -4,16 +4,36 @@
 //! network: it is made when the first container needs it. `host` and `none` are no networks of ours but names that
 //! clients list.
 
+mod book;
+mod create;
+pub(crate) mod fabric;
+mod guard;
+mod members;
+mod names;
+mod ports;
+mod ready;
+mod residence;
+mod subnets;
+
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use ipnet::IpNet;
+use network::conflist;
 use serde::{Deserialize, Serialize};
 
+use crate::blocking::blocking;
+use crate::containers::record::Record;
 use crate::containers::spec::{EndpointSpec, Port};
 use crate::engine::Engine;
 use crate::error::{Error, Result};
+use crate::events::Kind;
+use fabric::DEFAULT_NETWORK;
+pub(crate) use names::LOCAL_HOSTS;
+
+/// Name and driver of what is no network of ours.
+const BUILTIN: [(&str, &str); 2] = [("host", "host"), ("none", "null")];
 
 /// The networks of the engine. Wherever a network is named, its name, its id or a unique prefix of its id do.
 #[derive(Debug, Clone)]
@@ -133,37 +153,110 @@ pub struct NetworkFilter {
 impl Networks {
     /// Makes a network; returns its id.
     pub async fn create(&self, request: NetworkRequest) -> Result<String> {
-        Err(Error::Unsupported(format!("making network {}", request.name)))
+        let _turn = self.engine.networks_turn.lock().await;
+        let engine = self.engine.clone();
+        let network = blocking(move || engine.fabric.create(request)).await?;
+        self.engine.publish_network("create", &network, None);
+        Ok(network.id)
     }
 
     /// One network.
     pub async fn inspect(&self, network: &str) -> Result<Network> {
-        Err(Error::NoSuchNetwork(network.to_owned()))
+        let (engine, name) = (self.engine.clone(), network.to_owned());
+        blocking(move || {
+            match BUILTIN.iter().find(|(builtin, _)| *builtin == name || is_id(builtin, &name)) {
+                Some((name, driver)) => Ok(builtin(name, driver)),
+                None => Ok(engine.network_view(&engine.find_network(&name)?)),
+            }
+        })
+        .await
     }
 
     /// Those that match, by name.
-    pub async fn list(&self, _filter: &NetworkFilter) -> Result<Vec<Network>> {
-        Ok(Vec::new())
+    pub async fn list(&self, filter: &NetworkFilter) -> Result<Vec<Network>> {
+        let (engine, filter) = (self.engine.clone(), filter.clone());
+        blocking(move || {
+            let mut networks = vec![engine.fabric.default_network()?];
+            networks.extend(engine.fabric.book.list()?);
+            networks.dedup_by(|one, other| one.name == other.name);
+            let mut views: Vec<Network> =
+                networks.iter().map(|network| engine.network_view(network)).collect();
+            views.extend(BUILTIN.iter().map(|(name, driver)| builtin(name, driver)));
+            views.sort_by(|one, other| one.name.cmp(&other.name));
+            views.dedup_by(|one, other| one.name == other.name);
+            views.retain(|network| filter.matches(network));
+            Ok(views)
+        })
+        .await
     }
 
     /// Removes it, unless a container uses it.
     pub async fn remove(&self, network: &str) -> Result<()> {
-        Err(Error::NoSuchNetwork(network.to_owned()))
+        let _turn = self.engine.networks_turn.lock().await;
+        let (engine, name) = (self.engine.clone(), network.to_owned());
+        let removed = blocking(move || engine.remove_network(&name)).await?;
+        self.engine.publish_network("destroy", &removed, None);
+        Ok(())
     }
 
     /// Removes every network that no container uses (and that matches the labels); returns their names.
-    pub async fn prune(&self, _labels: &[(String, Option<String>)]) -> Result<Vec<String>> {
-        Ok(Vec::new())
+    pub async fn prune(&self, labels: &[(String, Option<String>)]) -> Result<Vec<String>> {
+        let filter = NetworkFilter {
+            labels: labels.to_vec(),
+            dangling: Some(true),
+            builtin: Some(false),
+            ..NetworkFilter::default()
+        };
+        let mut pruned = Vec::new();
+        for network in self.list(&filter).await? {
+            match self.remove(&network.id).await {
+                Ok(()) => pruned.push(network.name),
+                // Used or removed since we looked.
+                Err(Error::Forbidden(_) | Error::NoSuchNetwork(_)) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(pruned)
     }
 
     /// Connects a container, at once if it runs.
-    pub async fn connect(&self, network: &str, _container: &str, _endpoint: EndpointSpec) -> Result<()> {
-        Err(Error::NoSuchNetwork(network.to_owned()))
+    pub async fn connect(&self, network: &str, container: &str, endpoint: EndpointSpec) -> Result<()> {
+        let record = self.engine.index.find(container)?;
+        let (engine, name) = (self.engine.clone(), network.to_owned());
+        let network = blocking(move || engine.find_network(&name)).await?;
+        self.engine.connect_more(&record, &network, endpoint).await?;
+        self.engine.publish_network("connect", &network, Some(&record.id));
+        Ok(())
     }
 
     /// Disconnects a container. `force`: one that does not exist any more is no error.
-    pub async fn disconnect(&self, network: &str, _container: &str, _force: bool) -> Result<()> {
-        Err(Error::NoSuchNetwork(network.to_owned()))
+    pub async fn disconnect(&self, network: &str, container: &str, force: bool) -> Result<()> {
+        let record = match self.engine.index.find(container) {
+            Err(Error::NoSuchContainer(_)) if force => return Ok(()),
+            record => record?,
+        };
+        let (engine, name) = (self.engine.clone(), network.to_owned());
+        let network = blocking(move || engine.find_network(&name)).await?;
+        self.engine.disconnect_one(&record, &network).await?;
+        self.engine.publish_network("disconnect", &network, Some(&record.id));
+        Ok(())
+    }
+}
+
+impl NetworkFilter {
+    fn matches(&self, network: &Network) -> bool {
+        let any =
+            |wanted: &[String], fits: &dyn Fn(&String) -> bool| wanted.is_empty() || wanted.iter().any(fits);
+        any(&self.names, &|name| network.name.contains(name.as_str()))
+            && any(&self.ids, &|id| network.id.starts_with(id.as_str()))
+            && any(&self.drivers, &|driver| network.driver == *driver)
+            && self
+                .dangling
+                .is_none_or(|dangling| (network.members.is_empty() && !network.is_builtin) == dangling)
+            && self.builtin.is_none_or(|builtin| network.is_builtin == builtin)
+            && self.labels.iter().all(|(key, value)| {
+                network.labels.get(key).is_some_and(|own| value.as_ref().is_none_or(|value| value == own))
+            })
     }
 }
 
@@ -171,5 +264,110 @@ impl Engine {
     /// The networks.
     pub fn networks(self: &Arc<Self>) -> Networks {
         Networks { engine: self.clone() }
+    }
+
+    /// The network of that name or id.
+    pub(crate) fn find_network(&self, name: &str) -> Result<conflist::Network> {
+        let default = self.fabric.default_network()?;
+        match name == default.name || (!name.is_empty() && default.id.starts_with(name)) {
+            true => Ok(default),
+            false => self.fabric.book.find(name),
+        }
+    }
+
+    fn remove_network(&self, name: &str) -> Result<conflist::Network> {
+        if BUILTIN.iter().any(|(builtin, _)| *builtin == name || is_id(builtin, name)) {
+            return Err(Error::Forbidden(format!("{name} is a pre-defined network and cannot be removed")));
+        }
+        let network = self.find_network(name)?;
+        if network.name == DEFAULT_NETWORK {
+            return Err(Error::Forbidden(format!(
+                "{DEFAULT_NETWORK} is a pre-defined network and cannot be removed"
+            )));
+        }
+        let members = self.members(&network.name);
+        if !members.is_empty() {
+            let users: Vec<String> = members
+                .iter()
+                .map(|member| format!("name:{:?} id:{:?}", member.name, &member.endpoint.id[..12]))
+                .collect();
+            return Err(Error::Forbidden(format!(
+                "error while removing network: network {} has active endpoints ({})",
+                network.name,
+                users.join(", ")
+            )));
+        }
+        self.fabric.take_down(&network)?;
+        self.fabric.book.remove(&network.name)?;
+        self.fabric.ipam().forget(&network.name)?;
+        Ok(network)
+    }
+
+    /// The containers that run in a network.
+    fn members(&self, network: &str) -> Vec<Member> {
+        let of_record = |record: Arc<Record>| {
+            let state = record.live.borrow().network.clone();
+            let endpoint = state.endpoints.iter().find(|endpoint| endpoint.network == network)?.clone();
+            Some(Member { container: record.id.clone(), name: record.name(), endpoint })
+        };
+        self.index.all().into_iter().filter_map(of_record).collect()
+    }
+
+    fn network_view(&self, network: &conflist::Network) -> Network {
+        let bridge = network.bridge();
+        let subnets = bridge.map(|bridge| bridge.subnets.clone()).unwrap_or_default();
+        let subnet = |one: &conflist::Subnet| Subnet {
+            subnet: one.subnet,
+            gateway: Some(one.gateway),
+            ip_range: one.ip_range,
+        };
+        Network {
+            id: network.id.clone(),
+            name: network.name.clone(),
+            driver: match &network.driver {
+                conflist::Driver::Bridge(_) => "bridge".into(),
+                conflist::Driver::Other(plugin) => plugin.clone(),
+            },
+            created_ns: network.created_ns,
+            internal: bridge.is_some_and(|bridge| bridge.internal),
+            ipv6: bridge.is_some_and(conflist::Bridge::is_ipv6),
+            subnets: subnets.iter().map(subnet).collect(),
+            options: network.options.clone(),
+            labels: network.labels.clone(),
+            members: self.members(&network.name),
+            is_builtin: network.name == DEFAULT_NETWORK,
+        }
+    }
+
+    fn publish_network(&self, action: &str, network: &conflist::Network, container: Option<&str>) {
+        let mut attributes = BTreeMap::from([("name".to_owned(), network.name.clone())]);
+        attributes.insert("type".into(), "bridge".into());
+        attributes.extend(container.map(|id| ("container".to_owned(), id.to_owned())));
+        self.events.publish(Kind::Network, action, &network.id, attributes);
+    }
+}
+
+/// The same on every machine and after every start.
+fn builtin_id(name: &str) -> String {
+    oci::digest::Digest::of(name.as_bytes()).hex().to_owned()
+}
+
+fn is_id(name: &str, text: &str) -> bool {
+    !text.is_empty() && builtin_id(name).starts_with(text)
+}
+
+fn builtin(name: &str, driver: &str) -> Network {
+    Network {
+        id: builtin_id(name),
+        name: name.into(),
+        driver: driver.into(),
+        created_ns: None,
+        internal: false,
+        ipv6: false,
+        subnets: Vec::new(),
+        options: BTreeMap::new(),
+        labels: BTreeMap::new(),
+        members: Vec::new(),
+        is_builtin: true,
     }
 }

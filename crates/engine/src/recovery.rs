@@ -7,6 +7,7 @@
 //! 3. a container that its row (or its bundle and control groups) calls running and that has no shim has ended: the shim's exit record tells how, else it was
 //!    lost;
 //! 4. intents are undone, and everything that no row names is removed: bundles, control groups, layers, files;
+//!    Networks likewise: addresses, rules, and what `corten-net` holds;
 //! 5. restart policies are applied.
 //!
 //! When the database was lost, nothing that it may have named is removed.
@@ -85,7 +86,11 @@ pub(crate) async fn recover(engine: &Arc<Engine>) -> Result<()> {
         }
     }
     let own = engine.clone();
-    blocking(move || own.sweep(&kept)).await
+    blocking(move || {
+        own.recover_networks(&kept.containers);
+        own.sweep(&kept)
+    })
+    .await
 }
 
 /// Takes up a shim or ends it; the container that it belongs to.
@@ -122,11 +127,14 @@ async fn take_up(engine: &Arc<Engine>, record: &Arc<Record>, task: &Arc<Task>) -
     };
     // It answers at once if the end was before.
     let exit = task.wait("").await?;
+    let (own, network_of) = (engine.clone(), record.clone());
+    let network = blocking(move || own.take_up_network(&network_of)).await;
     record.log_open.send_replace(true);
     record.live.send_modify(|live| {
         live.state = now;
         live.last.started_ns = Some(run.started_ns);
         live.task = Some(task.clone());
+        live.network = network;
     });
     engine.supervise(record.clone(), task.clone(), exit);
     Ok(())

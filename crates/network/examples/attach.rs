@@ -14,7 +14,7 @@ fn main() {
     let (mut made, mut attached) = (Vec::new(), Vec::new());
     for number in 0..100 {
         let begin = Instant::now();
-        let namespace = Namespace::new().unwrap();
+        let namespace = Namespace::new([]).unwrap();
         made.push(begin.elapsed());
         let endpoint = Endpoint {
             bridge: "br0".into(),

@@ -216,6 +216,12 @@ impl Links {
         }
     }
 
+    /// Whether a bridge has ports: interfaces of containers, ours or others'.
+    pub fn has_ports(&self, bridge: &str) -> Result<bool> {
+        let Some(bridge) = self.find(bridge)? else { return Ok(false) };
+        Ok(self.list()?.iter().any(|link| link.master == Some(bridge.index)))
+    }
+
     /// Connects a namespace to a bridge of this one. On failure nothing is left.
     pub fn attach(&self, namespace: &Namespace, endpoint: &Endpoint) -> Result<()> {
         let bridge = self.find(&endpoint.bridge)?.ok_or_else(|| Error::Kernel {

@@ -26,13 +26,17 @@ pub struct Namespace {
 }
 
 impl Namespace {
-    /// A new one, whose loopback interface is up.
-    pub fn new() -> Result<Namespace> {
-        let (descriptor, socket) = on_own_thread(|| {
+    /// A new one, with these parameters (`net.ipv4.ip_forward`: sysctl(8)) and its loopback interface up.
+    pub fn new<'a>(sysctls: impl IntoIterator<Item = (&'a str, &'a str)> + Send) -> Result<Namespace> {
+        let made = on_own_thread(|| {
             linux::unshare::network()?;
-            Ok((own()?, Socket::open(Protocol::Route)?))
-        })
-        .map_err(|source| Error::Kernel { what: "make a network namespace".into(), source })?;
+            // These files are those of the namespace of the thread that opens them.
+            let written = sysctls.into_iter().try_for_each(|(name, value)| write_sysctl(name, value));
+            Ok((own()?, Socket::open(Protocol::Route)?, written))
+        });
+        let (descriptor, socket, written) =
+            made.map_err(|source| Error::Kernel { what: "make a network namespace".into(), source })?;
+        written?;
         let namespace = Namespace { descriptor, links: Links::new(socket) };
         namespace.links.raise("lo")?;
         Ok(namespace)
@@ -74,6 +78,12 @@ impl AsFd for Namespace {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.descriptor.as_fd()
     }
+}
+
+/// In the namespace of the calling thread.
+fn write_sysctl(name: &str, value: &str) -> Result<()> {
+    let path = PathBuf::from(format!("/proc/sys/{}", name.replace('.', "/")));
+    std::fs::write(&path, value).map_err(|source| Error::File { what: "set the parameter", path, source })
 }
 
 /// The calling thread's own.

@@ -33,6 +33,8 @@ const DATA_VALUE: u16 = 1;
 const SET_IS_MAP: u32 = 8;
 /// Userdata of a rule: a comment, as nft(8) writes it.
 const COMMENT: u8 = 0;
+/// Userdata of a set, as nft(8) writes it: `NFTNL_UDATA_SET_KEYBYTEORDER`, four bytes, the host's.
+const KEY_IN_HOST_ORDER: [u8; 6] = [0, 4, 1, 0, 0, 0];
 /// One message holds what fits into an attribute's 16-bit length with room to spare.
 const ELEMENTS_PER_MESSAGE: usize = 256;
 
@@ -209,6 +211,10 @@ impl Batch {
             .attribute(4, &key_type.to_be_bytes())
             .attribute(5, &key_size.to_be_bytes())
             .attribute(10, &number.to_be_bytes());
+        if key == [DataType::InterfaceName] {
+            // Else nft takes the name for a number of the other byte order when it lists the set.
+            made = made.attribute(13, &KEY_IN_HOST_ORDER);
+        }
         if let Some(data) = data {
             let (data_type, data_size) = concatenated(data);
             made = made.attribute(6, &data_type.to_be_bytes()).attribute(7, &data_size.to_be_bytes());

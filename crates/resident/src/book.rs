@@ -49,11 +49,10 @@ impl Book {
         for membership in &container.memberships {
             let Some(network) = self.networks.get_mut(&membership.network) else { continue };
             for name in distinct(membership) {
-                if let Some(holders) = network.names.get_mut(&name) {
-                    holders.retain(|holder| holder != id);
-                    if holders.is_empty() {
-                        network.names.remove(&name);
-                    }
+                let mut holders = network.names.remove(&name).unwrap_or_default();
+                holders.retain(|holder| holder != id);
+                if !holders.is_empty() {
+                    network.names.insert(name, holders);
                 }
             }
             network.addresses.retain(|_, holder| holder != id);

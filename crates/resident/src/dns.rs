@@ -20,7 +20,7 @@ const HAS_AUTHORITY: u16 = 0x0400;
 const RECURSION_WANTED: u16 = 0x0100;
 const RECURSION_AVAILABLE: u16 = 0x0080;
 /// A pointer to the name of the question, right behind the header.
-const QUESTION_NAME: u16 = 0xc000 | HEADER as u16;
+const QUESTION_NAME: u16 = 0xc00c;
 
 /// How an answer ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -47,8 +47,9 @@ impl Engine {
         name: Option<&str>,
         mut spec: ContainerSpec,
     ) -> Result<Created> {
-        let warnings = check::check(&spec)?;
+        let mut warnings = check::check(&spec)?;
         self.resolve_containers(&mut spec)?;
+        warnings.extend(self.resolve_networks(&mut spec)?);
         let id = crate::random::hex::<32>();
         let mut reservation = self.reserve_name(name, &id)?;
         let has_volumes = spec.mounts.iter().any(|mount| matches!(mount, MountSpec::Volume(_)));
@@ -84,7 +85,10 @@ impl Engine {
                 return Err(start::missing_source(&bind.source));
             }
         }
-        if spec.hostname.is_empty() && spec.uts == UtsMode::Private && spec.network == NetworkMode::None {
+        if spec.hostname.is_empty()
+            && spec.uts == UtsMode::Private
+            && matches!(spec.network, NetworkMode::None | NetworkMode::Networks)
+        {
             spec.hostname = id[..SHORT_ID].to_owned();
         }
         let made = self.make_parts(&id, &name, &image, spec);

@@ -90,6 +90,8 @@ impl Engine {
         let last = blocking(move || {
             // The protocol's answer to a wait cannot say it, the shim's record does.
             let exit_record = recovery::read_exit(&engine.bundle_path(&own.id).join(SHIM_LINK));
+            // Whoever is told of the end may want its ports and addresses at once.
+            engine.fabric.release(&own.id);
             stored.last.oom_killed = exit_record.is_some_and(|ended| ended.oom_killed);
             if !goes {
                 engine.store_exit(&own, &stored);
@@ -116,6 +118,7 @@ impl Engine {
                 (false, false) => State::Exited,
             };
             live.last = last;
+            live.network = Arc::default();
             live.exits += 1;
             live.task = None;
             live.is_gone = goes;
@@ -137,6 +140,7 @@ impl Engine {
         let (engine, own) = (self.clone(), record.clone());
         let shim = task.map(|task| task.directory().to_owned());
         blocking(move || {
+            engine.fabric.disconnect(&own.id);
             engine.remove_bundle(&own.id);
             if let Some(shim) = shim {
                 engine.remove_shim(&shim);

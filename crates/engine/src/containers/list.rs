@@ -139,6 +139,8 @@ mod tests {
             hosts_path: String::new(),
             resolv_conf_path: String::new(),
             exec_ids: Vec::new(),
+            endpoints: Vec::new(),
+            network: Arc::default(),
         }
     }
 

@@ -2,7 +2,7 @@
 
 use oci::image_config::RuntimeConfig;
 
-use super::spec::{ContainerSpec, MountSpec, VolumeMount};
+use super::spec::{ContainerSpec, MountSpec, NetworkMode, Port, VolumeMount};
 use crate::error::{Error, Result};
 
 /// Completes `spec` with the image's configuration. Its anonymous volumes have no name yet.
@@ -30,6 +30,9 @@ pub(crate) fn merge(mut spec: ContainerSpec, image: &RuntimeConfig) -> Result<Co
     spec.stop_timeout_s = spec.stop_timeout_s.or(image.stop_timeout);
     for (key, value) in &image.labels {
         spec.labels.entry(key.clone()).or_insert_with(|| value.clone());
+    }
+    if spec.network == NetworkMode::Networks {
+        spec.networking.exposed.extend(image.exposed_ports.iter().filter_map(|text| Port::parse(text)));
     }
     for target in &image.volumes {
         let target = clean_path(target);

@@ -316,13 +316,28 @@ fn rootfs_propagation(spec: &ContainerSpec) -> String {
 }
 
 /// With a network namespace of its own a container may bind low ports and send pings without a capability.
+pub(crate) const NETWORK_SYSCTLS: [(&str, &str); 2] =
+    [("net.ipv4.ip_unprivileged_port_start", "0"), ("net.ipv4.ping_group_range", "0 2147483647")];
+
+/// The parameters of a network namespace that is made before its container: those of everybody, then the container's.
+pub(crate) fn network_sysctls(spec: &ContainerSpec) -> Vec<(String, String)> {
+    let own = spec.sysctls.iter().filter(|(name, _)| name.starts_with("net."));
+    let own = own.map(|(name, value)| (name.clone(), value.clone()));
+    NETWORK_SYSCTLS.iter().map(|(name, value)| ((*name).into(), (*value).into())).chain(own).collect()
+}
+
 fn sysctls(spec: &ContainerSpec) -> BTreeMap<String, String> {
-    let mut sysctls = BTreeMap::new();
-    if matches!(spec.network, NetworkMode::None | NetworkMode::Networks) {
-        sysctls.insert("net.ipv4.ip_unprivileged_port_start".to_owned(), "0".to_owned());
-        sysctls.insert("net.ipv4.ping_group_range".to_owned(), "0 2147483647".to_owned());
+    let mut sysctls = spec.sysctls.clone();
+    match spec.network {
+        // They are set where the namespace is made.
+        NetworkMode::Networks => sysctls.retain(|name, _| !name.starts_with("net.")),
+        NetworkMode::None => {
+            for (name, value) in NETWORK_SYSCTLS {
+                sysctls.entry(name.into()).or_insert_with(|| value.into());
+            }
+        }
+        NetworkMode::Host | NetworkMode::Container(_) => {}
     }
-    sysctls.extend(spec.sysctls.clone());
     sysctls
 }
 

@@ -22,6 +22,8 @@ use crate::clock;
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::events::Kind;
+use crate::networks::LOCAL_HOSTS;
+use crate::networks::fabric::Connection;
 use crate::restart::Backoff;
 use crate::tasks::{Launch, Launched, Task};
 
@@ -87,11 +89,20 @@ impl Engine {
         let spare = self.pool.take().await?;
         let (engine, own, shim) = (self.clone(), record.clone(), spare.directory().to_owned());
         let launched = match blocking(move || engine.prepare(&own, shared, &shim)).await {
-            Ok(mut launch) => {
+            Ok((mut launch, connection)) => {
                 launch.attaches = record.take_pending();
                 launch.attaches.retain(|pending| pending.is_wanted());
                 launch.options.wait_attach = launch.attaches.len() == 1;
-                Task::launch(spare, &record.id, launch).await
+                let launched = Task::launch(spare, &record.id, launch).await;
+                match (&launched, connection) {
+                    (Ok(_), Some(connection)) => {
+                        let network = connection.keep();
+                        record.live.send_modify(|live| live.network = network);
+                    }
+                    // What fails takes its network along.
+                    (_, connection) => blocking(move || drop(connection)).await,
+                }
+                launched
             }
             Err(error) => {
                 self.pool.put(spare).await;
@@ -196,7 +207,7 @@ impl Engine {
     }
 
     /// Everything that a run needs on disk; and the message that asks for it.
-    fn prepare(&self, record: &Record, shared: Shared, shim: &Path) -> Result<Launch> {
+    fn prepare(&self, record: &Record, shared: Shared, shim: &Path) -> Result<(Launch, Option<Connection>)> {
         let spec = &record.spec;
         let bundle = self.bundle_path(&record.id);
         std::fs::DirBuilder::new().mode(0o700).create(&bundle).map_err(|source| Error::File {
@@ -214,9 +225,14 @@ impl Engine {
             mount_shm(&self.shm_path(&record.id), spec)?;
         }
         let hostname = self.hostname(spec);
-        let etc = match shared.etc {
-            Some(etc) => etc,
-            None => self.write_etc(&record.id, spec, &hostname)?,
+        let connection = self.connect(record)?;
+        let etc = match (shared.etc, &connection) {
+            (Some(etc), _) => etc,
+            (None, Some(connection)) => {
+                let texts = self.network_texts(record, &connection.state, &connection.resolution, &hostname);
+                self.write_etc(&record.id, &hostname, &texts)?
+            }
+            (None, None) => self.write_etc(&record.id, &hostname, &EtcTexts::of_host(spec))?,
         };
         for mount in &spec.mounts {
             if let MountSpec::Bind(bind) = mount {
@@ -230,7 +246,7 @@ impl Engine {
             etc,
             volumes: self.volume_paths(spec),
             shm: shared.shm,
-            network_namespace: None,
+            network_namespace: connection.as_ref().map(|connection| connection.namespace.path()),
             network_pid: shared.network_pid,
             pid_pid: shared.pid_pid,
             ipc_pid: shared.ipc_pid,
@@ -246,14 +262,15 @@ impl Engine {
             path: config,
             source,
         })?;
-        Ok(Launch {
+        let launch = Launch {
             bundle,
             cgroup: around.cgroup_path,
             rootfs: self.rootfs(record)?,
             terminal: spec.terminal,
             options: self.create_options(record),
             attaches: Vec::new(),
-        })
+        };
+        Ok((launch, connection))
     }
 
     fn rootfs(&self, record: &Record) -> Result<Vec<oci::mount::Mount>> {
@@ -305,13 +322,8 @@ impl Engine {
     }
 
     /// `/etc/hostname`, `/etc/hosts` and `/etc/resolv.conf`, anew for each run.
-    fn write_etc(&self, id: &str, spec: &ContainerSpec, hostname: &str) -> Result<EtcFiles> {
+    pub(crate) fn write_etc(&self, id: &str, hostname: &str, texts: &EtcTexts) -> Result<EtcFiles> {
         let files = self.etc_files(id);
-        let of_host = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
-        let hosts = match spec.network {
-            NetworkMode::Host => of_host("/etc/hosts"),
-            NetworkMode::None | NetworkMode::Networks | NetworkMode::Container(_) => LOCAL_HOSTS.to_owned(),
-        };
         let write = |path: &Path, text: &str| {
             std::fs::write(path, text).map_err(|source| Error::File {
                 what: "write",
@@ -320,8 +332,8 @@ impl Engine {
             })
         };
         write(&files.hostname, &format!("{hostname}\n"))?;
-        write(&files.hosts, &hosts)?;
-        write(&files.resolv_conf, &of_host("/etc/resolv.conf"))?;
+        write(&files.hosts, &texts.hosts)?;
+        write(&files.resolv_conf, &texts.resolv_conf)?;
         Ok(files)
     }
 
@@ -341,13 +353,24 @@ impl Engine {
     }
 }
 
-const LOCAL_HOSTS: &str = "127.0.0.1\tlocalhost
-::1\tlocalhost ip6-localhost ip6-loopback
-fe00::\tip6-localnet
-ff00::\tip6-mcastprefix
-ff02::1\tip6-allnodes
-ff02::2\tip6-allrouters
-";
+/// What a container finds in `/etc/hosts` and `/etc/resolv.conf`.
+#[derive(Debug)]
+pub(crate) struct EtcTexts {
+    pub(crate) hosts: String,
+    pub(crate) resolv_conf: String,
+}
+
+impl EtcTexts {
+    /// For a container without networks of ours.
+    fn of_host(spec: &ContainerSpec) -> EtcTexts {
+        let of_host = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
+        let hosts = match spec.network {
+            NetworkMode::Host => of_host("/etc/hosts"),
+            NetworkMode::None | NetworkMode::Networks | NetworkMode::Container(_) => LOCAL_HOSTS.to_owned(),
+        };
+        EtcTexts { hosts, resolv_conf: of_host("/etc/resolv.conf") }
+    }
+}
 
 /// Our own hard limit; the shims have it from us.
 pub(crate) fn open_files_max() -> u64 {

@@ -10,7 +10,7 @@ use std::time::Duration;
 use engine::containers::spec::LogSpec;
 use engine::containers::{AttachOptions, ContainerSpec, Exit, RemoveOptions, WaitCondition};
 use engine::images::ImportOptions;
-use engine::{Config, Engine, LogDefaults};
+use engine::{Config, Engine, FabricConfig, LogDefaults};
 use tokio::io::AsyncReadExt;
 
 /// How long anything that must happen may take before a test gives up.
@@ -34,6 +34,8 @@ pub(crate) fn with_host(test: impl AsyncFnOnce(&Host)) {
 
 impl Host {
     pub(crate) fn new() -> Host {
+        // Bridges and rules are those of a machine of the test's own; every thread that is started from here is there, too.
+        linux::unshare::network().unwrap();
         let directory = tempfile::Builder::new().prefix("corten-engine-").tempdir().unwrap();
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let cgroup_parent = format!("/corten-test-engine-{}-{number}", std::process::id());
@@ -73,6 +75,7 @@ impl Host {
             log: LogDefaults { max_size_bytes: 10 << 20, max_files: 3 },
             stop_timeout_s: 10,
             worker: image::WorkerCommand { program: executable("corten"), arguments: vec!["worker".into()] },
+            network: FabricConfig::below(&self.root(), &self.state(), "corten-test", executable("corten")),
         }
     }
 

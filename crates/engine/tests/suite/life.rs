@@ -355,8 +355,9 @@ fn namespaces_are_shared_as_asked() {
         let pid = host.engine().containers().inspect(&base).await.unwrap().state.pid;
         let of_base =
             |name: &str| std::fs::read_link(format!("/proc/{pid}/ns/{name}")).unwrap().display().to_string();
-        let own =
-            |name: &str| std::fs::read_link(format!("/proc/self/ns/{name}")).unwrap().display().to_string();
+        let own = |name: &str| {
+            std::fs::read_link(format!("/proc/thread-self/ns/{name}")).unwrap().display().to_string()
+        };
         let read = "for n in net pid ipc; do readlink /proc/self/ns/$n; done";
         let (text, _) = host
             .output(read, |spec| {
@@ -504,7 +505,7 @@ fn events_tell_what_is_done_to_it_and_to_its_volumes() {
         containers.pause("told").await.unwrap();
         containers.unpause("told").await.unwrap();
         containers.rename("told", "renamed").await.unwrap();
-        containers.stop("renamed", Some(0), Some("KILL")).await.unwrap();
+        containers.stop("renamed", Some(60), Some("KILL")).await.unwrap();
         containers.remove("renamed", FORCE).await.unwrap();
         host.engine().volumes().remove("data", false).await.unwrap();
         host.engine().images().tag("busybox", "other:1").await.unwrap();

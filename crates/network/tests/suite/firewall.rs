@@ -220,7 +220,7 @@ fn chains_of_iptables_that_drop_are_joined() {
 
 #[test]
 fn questions_for_names_are_redirected() {
-    let namespace = Namespace::new().unwrap();
+    let namespace = Namespace::new([]).unwrap();
     let (udp, tcp) = namespace
         .run(|| {
             let udp = std::net::UdpSocket::bind("127.0.0.11:0").unwrap();
@@ -259,6 +259,7 @@ fn the_table_reads_as_a_person_would_have_written_it() {
         "ip saddr 10.1.0.0/24 oifname != \"br0\" ip daddr != 224.0.0.0/4 masquerade",
         "ct state established,related accept",
         "oifname @bridges drop",
+        "elements = { \"br0\",",
     ] {
         assert!(text.contains(expected), "{expected} is not in {text}");
     }

@@ -45,7 +45,7 @@ impl Machine {
         addresses: &[&str],
         gateways: &[&str],
     ) -> Container {
-        let namespace = Namespace::new().unwrap();
+        let namespace = Namespace::new([]).unwrap();
         let endpoint = endpoint(bridge, host_interface, addresses, gateways);
         self.links.attach(&namespace, &endpoint).unwrap();
         Container { namespace, addresses: endpoint.addresses.iter().map(IpNet::addr).collect() }

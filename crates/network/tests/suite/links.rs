@@ -73,7 +73,7 @@ fn threads_that_make_the_same_bridge_agree() {
 fn an_attachment_that_fails_leaves_nothing() {
     let machine = Machine::new();
     machine.bridge("br0", &["10.9.0.1/24"]);
-    let namespace = Namespace::new().unwrap();
+    let namespace = Namespace::new([]).unwrap();
     // The gateway is in no prefix of the container.
     let wrong = endpoint("br0", "veth1", &["10.9.0.2/24"], &["10.8.0.1"]);
     let error = machine.links.attach(&namespace, &wrong).unwrap_err();
@@ -81,7 +81,7 @@ fn an_attachment_that_fails_leaves_nothing() {
     assert!(!machine.has_link("veth1"));
     assert_eq!(namespace.links().list().unwrap().len(), 1, "only the loopback interface");
     machine.links.attach(&namespace, &endpoint("br0", "veth1", &["10.9.0.2/24"], &[])).unwrap();
-    let taken = machine.links.attach(&Namespace::new().unwrap(), &endpoint("br0", "veth1", &[], &[]));
+    let taken = machine.links.attach(&Namespace::new([]).unwrap(), &endpoint("br0", "veth1", &[], &[]));
     assert!(matches!(taken, Err(Error::Refused { .. })), "{taken:?}");
     assert!(machine.has_link("veth1"), "that of the other one");
     let missing = machine.links.attach(&namespace, &endpoint("br9", "veth2", &[], &[]));
@@ -123,4 +123,13 @@ fn forwarding_is_switched_on_once() {
     assert!(!network::link::is_forwarding());
     assert!(forwarding(false).unwrap());
     assert!(!forwarding(false).unwrap() && network::link::is_forwarding());
+}
+
+#[test]
+fn a_namespace_has_its_own_parameters() {
+    let namespace = Namespace::new([("net.ipv4.ip_unprivileged_port_start", "7")]).unwrap();
+    let read = || std::fs::read_to_string("/proc/sys/net/ipv4/ip_unprivileged_port_start").unwrap();
+    assert_eq!((namespace.run(|| Ok(read())).unwrap().trim(), read().trim() == "7"), ("7", false));
+    let error = Namespace::new([("net.ipv4.nothing", "7")]).unwrap_err();
+    assert!(error.to_string().contains("/proc/sys/net/ipv4/nothing"), "{error}");
 }

@@ -84,7 +84,7 @@ pub(crate) fn container(id: &str, network: &str, address: &str, names: &[&str]) 
 
 /// Puts a container that asks, with these servers for what is not known.
 pub(crate) fn put_asker(machine: &Machine, mut container: Container, upstreams: &[SocketAddr]) -> Asker {
-    let namespace = Namespace::new().unwrap();
+    let namespace = Namespace::new([]).unwrap();
     let (udp, tcp) = namespace
         .run(|| {
             let udp = UdpSocket::bind("127.0.0.11:0").unwrap();

@@ -96,6 +96,19 @@ impl Protocol {
     }
 }
 
+impl Port {
+    /// Reads `80/tcp`; without a protocol it is TCP.
+    pub fn parse(text: &str) -> Option<Port> {
+        let (number, protocol) = text.split_once('/').unwrap_or((text, "tcp"));
+        let protocol = match protocol {
+            "tcp" => Protocol::Tcp,
+            "udp" => Protocol::Udp,
+            _ => return None,
+        };
+        Some(Port { number: number.parse().ok().filter(|number| *number > 0)?, protocol })
+    }
+}
+
 impl fmt::Display for Port {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.number, self.protocol.as_str())
