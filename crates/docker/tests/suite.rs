@@ -13,6 +13,8 @@ mod client;
 mod door;
 #[path = "suite/life.rs"]
 mod life;
+#[path = "suite/networks.rs"]
+mod networks;
 #[path = "suite/streams.rs"]
 mod streams;
 #[path = "suite/wrong.rs"]

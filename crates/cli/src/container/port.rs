@@ -93,6 +93,7 @@ mod tests {
     fn ports() -> PortMap {
         serde_json::from_value(json!({
             "8080/tcp": [{"HostIp": "127.0.0.1", "HostPort": "32768"}], "53/udp": null,
+            "9/udp": [{"HostIp": "127.0.0.1", "HostPort": "9"}],
             "80/tcp": [{"HostIp": "0.0.0.0", "HostPort": "8000"}, {"HostIp": "::", "HostPort": "8000"}],
         }))
         .unwrap()
@@ -100,7 +101,7 @@ mod tests {
 
     #[test]
     fn every_place_of_every_port_has_a_line() {
-        let want = "80/tcp -> 0.0.0.0:8000\n80/tcp -> [::]:8000\n8080/tcp -> 127.0.0.1:32768\n";
+        let want = "9/udp -> 127.0.0.1:9\n80/tcp -> 0.0.0.0:8000\n80/tcp -> [::]:8000\n8080/tcp -> 127.0.0.1:32768\n";
         assert_eq!(all(&ports()), want);
     }
 

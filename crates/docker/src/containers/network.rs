@@ -76,14 +76,35 @@ pub(crate) fn read(request: Request<'_>) -> Result<Asked> {
             .map(|text| read_extra_host(text))
             .collect::<Result<_>>()?,
     };
-    let mut warnings = Vec::new();
-    let has_no_ports = matches!(mode, NetworkMode::Host | NetworkMode::None);
-    if has_no_ports && !spec.ports.is_empty() {
-        spec.ports.clear();
-        let name = if mode == NetworkMode::Host { "host" } else { "none" };
-        warnings.push(format!("Published ports are discarded when using {name} network mode"));
-    }
+    let warnings = match mode {
+        NetworkMode::Host => without_ports("host", host, &mut spec)?,
+        NetworkMode::None => without_ports("none", host, &mut spec)?,
+        NetworkMode::Container(_) | NetworkMode::Networks => Vec::new(),
+    };
     Ok(Asked { mode, spec, warnings })
+}
+
+/// What means nothing where the container has no network of its own, or none at all: as dockerd, ports are discarded with
+/// a warning. Names would matter to dockerd even there, so they are refused.
+fn without_ports(mode: &str, host: &HostConfig, spec: &mut NetworkSpec) -> Result<Vec<String>> {
+    for (is_set, flag, field) in [
+        (!spec.dns.is_empty(), "--dns", "Dns"),
+        (!spec.dns_search.is_empty(), "--dns-search", "DnsSearch"),
+        (!spec.dns_options.is_empty(), "--dns-option", "DnsOptions"),
+        (!spec.extra_hosts.is_empty(), "--add-host", "ExtraHosts"),
+    ] {
+        if is_set {
+            return Err(Error::not_there_yet(format!(
+                "`{flag}` with `--network {mode}` (field HostConfig.{field})"
+            )));
+        }
+    }
+    if spec.ports.is_empty() && !host.publish_all_ports {
+        return Ok(Vec::new());
+    }
+    spec.ports.clear();
+    spec.publish_all = false;
+    Ok(vec![format!("Published ports are discarded when using {mode} network mode")])
 }
 
 fn read_mode(mode: &str) -> Result<NetworkMode> {
@@ -324,7 +345,26 @@ mod tests {
             let host = json!({"NetworkMode": mode, "PortBindings": {"80/tcp": [{"HostPort": "80"}]}});
             let asked = ask(host, json!({})).unwrap();
             let warning = format!("Published ports are discarded when using {mode} network mode");
-            assert_eq!((asked.spec.ports, asked.warnings), (vec![], vec![warning]));
+            assert_eq!((asked.spec.ports, &asked.warnings), (vec![], &vec![warning]));
+            let all = ask(json!({"NetworkMode": mode, "PublishAllPorts": true}), json!({})).unwrap();
+            assert_eq!((all.spec.publish_all, all.warnings), (false, asked.warnings));
+        }
+    }
+
+    #[test]
+    fn names_where_there_is_no_network_are_refused() {
+        for (host, flag) in [
+            (json!({"Dns": ["1.1.1.1"]}), "--dns"),
+            (json!({"DnsSearch": ["a"]}), "--dns-search"),
+            (json!({"DnsOptions": ["a"]}), "--dns-option"),
+            (json!({"ExtraHosts": ["a:1.1.1.1"]}), "--add-host"),
+        ] {
+            for mode in ["host", "none"] {
+                let mut host = host.clone();
+                host["NetworkMode"] = mode.into();
+                let error = ask(host, json!({})).unwrap_err();
+                assert!(error.starts_with(&format!("`{flag}` with `--network {mode}` (field ")), "{error}");
+            }
         }
     }
 

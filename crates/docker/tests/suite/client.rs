@@ -66,6 +66,11 @@ pub(crate) fn request(method: &str, path: &str, body: Option<&Value>) -> Vec<u8>
         .into_bytes()
 }
 
+/// Text as a part of a query.
+pub(crate) fn escape(text: &str) -> String {
+    text.bytes().map(|byte| format!("%{byte:02x}")).collect()
+}
+
 /// A request that takes its connection over.
 pub(crate) fn upgrade(path: &str, body: Option<&Value>) -> Vec<u8> {
     let plain = String::from_utf8(request("POST", path, body)).unwrap();

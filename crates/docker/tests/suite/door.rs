@@ -51,6 +51,7 @@ impl Door {
         let cgroup_parent = format!("/corten-test-door-{}-{number}", std::process::id());
         // Bridges and rules are those of a machine of the test's own; every thread that is started from here is there, too.
         linux::unshare::network().unwrap();
+        network::link::Links::open().unwrap().raise("lo").unwrap();
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let (stop, stopping) = watch::channel(false);
@@ -129,7 +130,8 @@ impl Door {
     }
 
     pub(crate) fn start(&self, id: &str) {
-        assert_eq!(self.post(&format!("/containers/{id}/start"), None).status, 204);
+        let started = self.post(&format!("/containers/{id}/start"), None);
+        assert_eq!(started.status, 204, "{}", String::from_utf8_lossy(&started.body));
     }
 
     pub(crate) fn wait(&self, id: &str) -> i64 {
