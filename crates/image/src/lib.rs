@@ -20,6 +20,7 @@ mod error;
 mod image;
 mod images;
 mod import;
+pub mod registry;
 mod remove;
 pub mod tar;
 mod unpack;

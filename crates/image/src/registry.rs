@@ -1,0 +1,69 @@
+//! Registries: a client of the distribution specification
+//! (<https://github.com/opencontainers/distribution-spec/blob/main/spec.md>).
+//!
+//! ```text
+//! name ─ hosts ─▶ mirrors, then the registry itself: each is an endpoint with its own TLS, headers and rights
+//!        client ─▶ a request at an endpoint: connect (proxy, TLS), ask, authenticate when asked to, retry what may come right
+//! ```
+//!
+//! When all endpoints fail, the error lists each with its reason. Credentials go only to the registry that they are for and to the
+//! server of tokens that it names; they are never shown, logged or sent along a redirection to another host.
+
+mod auth;
+mod client;
+mod connect;
+mod failure;
+mod hosts;
+mod proxy;
+mod search;
+
+use std::fmt;
+use std::path::PathBuf;
+
+pub use failure::{Attempt, Failure, RegistryError};
+pub use proxy::Proxies;
+pub use search::SearchResult;
+
+pub(crate) use client::{Registry, Source};
+pub(crate) use hosts::Right;
+
+/// Who asks a registry.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Credentials {
+    pub username: String,
+    pub password: String,
+    /// Of an earlier login, in place of the password.
+    pub identity_token: String,
+    /// Sent as it is.
+    pub registry_token: String,
+}
+
+/// Who asks, and through which proxies. None: nobody, and the configured ones.
+#[derive(Debug, Clone, Default)]
+pub struct Access {
+    pub credentials: Option<Credentials>,
+    pub proxies: Option<Proxies>,
+}
+
+/// What is known of registries beforehand.
+#[derive(Debug, Clone, Default)]
+pub struct Config {
+    /// Directories with `<host>/hosts.toml`; the first one that knows a host counts.
+    pub host_directories: Vec<PathBuf>,
+    /// Hosts (`host`, `host:port`) or prefixes of addresses that may be without TLS, or with any certificate.
+    pub insecure: Vec<String>,
+    pub proxies: Proxies,
+}
+
+impl fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Credentials").field("username", &self.username).finish_non_exhaustive()
+    }
+}
+
+impl Credentials {
+    /// Whether there is nothing to send.
+    pub(crate) fn is_empty(&self) -> bool {
+        *self == Credentials::default()
+    }
+}
