@@ -50,6 +50,7 @@ pub struct Config {
     /// How the worker that parses archives and layers is started.
     pub worker: image::WorkerCommand,
     pub network: FabricConfig,
+    pub registries: image::registry::Config,
 }
 
 /// Log rotation of containers that do not say.
@@ -65,7 +66,7 @@ pub struct Engine {
     pub(crate) config: Config,
     pub(crate) store: Arc<Store>,
     pub(crate) intents: Intents,
-    pub(crate) images: image::Images,
+    pub(crate) images: Arc<image::Images>,
     pub(crate) events: Events,
     pub(crate) index: Index,
     pub(crate) execs: execs::Table,
@@ -89,10 +90,10 @@ impl Engine {
     pub async fn open(config: Config) -> Result<Arc<Engine>> {
         let root = config.root.clone();
         let state = config.state.clone();
-        let worker = config.worker.clone();
+        let (worker, registries) = (config.worker.clone(), config.registries.clone());
         let (store, images, intents) = blocking(move || {
             let store = Arc::new(Store::open(&root)?);
-            let images = image::Images::new(store.clone(), worker)?;
+            let images = Arc::new(image::Images::new(store.clone(), worker, registries)?);
             store::layout::private_dir(&state)?;
             for directory in ["shims", "bundles"] {
                 store::layout::private_dir(&state.join(directory))?;

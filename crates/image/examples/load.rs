@@ -14,7 +14,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let worker = arguments.next().ok_or("the second argument is the worker")?;
     let store = Arc::new(Store::open(Path::new(&root))?);
     let marks = arguments.map(Into::into).collect();
-    let images = Images::new(store, WorkerCommand { program: worker.into(), arguments: marks })?;
+    let images =
+        Images::new(store, WorkerCommand { program: worker.into(), arguments: marks }, Default::default())?;
     images.load("default", std::io::stdin().as_fd().try_clone_to_owned()?, &mut |_| {})?;
     Ok(())
 }

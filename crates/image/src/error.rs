@@ -29,6 +29,15 @@ pub enum Error {
     Change { change: String, source: ChangeError },
     #[error("{member} is not an image configuration")]
     Config { member: String, source: ImageConfigError },
+    /// Whoever wanted it went away.
+    #[error("it was cancelled")]
+    Cancelled,
+    #[error(
+        "no matching manifest for {wanted} in the manifest list entries: {name} is there for {available}"
+    )]
+    NoPlatform { name: String, wanted: String, available: String },
+    #[error(transparent)]
+    Registry(Box<crate::registry::RegistryError>),
     /// Docker's words, which its clients look for.
     #[error("conflict: unable to {0}")]
     Conflict(Conflict),
@@ -156,7 +165,9 @@ impl Error {
     /// What kind of failure it is.
     pub fn code(&self) -> Code {
         match self {
-            Error::NoSuchImage(_) => Code::NotFound,
+            Error::NoSuchImage(_) | Error::NoPlatform { .. } => Code::NotFound,
+            Error::Cancelled => Code::Cancelled,
+            Error::Registry(error) => error.code(),
             Error::Conflict(_) => Code::FailedPrecondition,
             Error::DamagedDocument { .. } | Error::DamagedLayer { .. } => Code::DataLoss,
             Error::Platform { .. } => Code::FailedPrecondition,

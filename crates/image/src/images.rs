@@ -17,6 +17,8 @@ use store::{Commit, Labels, Store, Tx};
 
 use crate::error::{Error, Result};
 use crate::image::{Documents, Image};
+use crate::pull::Fetching;
+use crate::registry::{self, Registry};
 use crate::unpack::Unpacking;
 use crate::worker::WorkerCommand;
 
@@ -32,6 +34,8 @@ pub struct Images {
     pub(crate) store: Arc<Store>,
     pub(crate) worker: WorkerCommand,
     pub(crate) unpacking: Unpacking,
+    pub(crate) registry: Registry,
+    pub(crate) fetching: Fetching,
     documents: Mutex<HashMap<Digest, Arc<Documents>>>,
 }
 
@@ -43,8 +47,15 @@ impl fmt::Debug for Images {
 
 impl Images {
     /// The images of `store`; what killed processes left half unpacked is removed.
-    pub fn new(store: Arc<Store>, worker: WorkerCommand) -> Result<Images> {
-        let images = Images { store, worker, unpacking: Unpacking::default(), documents: Mutex::default() };
+    pub fn new(store: Arc<Store>, worker: WorkerCommand, registries: registry::Config) -> Result<Images> {
+        let images = Images {
+            store,
+            worker,
+            unpacking: Unpacking::default(),
+            registry: Registry::new(registries),
+            fetching: Fetching::default(),
+            documents: Mutex::default(),
+        };
         images.remove_unfinished()?;
         Ok(images)
     }

@@ -24,8 +24,8 @@ pub use failure::{Attempt, Failure, RegistryError};
 pub use proxy::Proxies;
 pub use search::SearchResult;
 
-pub(crate) use client::{Registry, Source};
-pub(crate) use hosts::Right;
+pub(crate) use client::{Ask, Registry, Source, collect, nothing};
+pub(crate) use hosts::{Endpoint, Right};
 
 /// Who asks a registry.
 #[derive(Clone, Default, PartialEq, Eq)]

@@ -86,6 +86,16 @@ impl Images {
 
     /// As [`Images::unpack`], with progress.
     pub(crate) fn unpack_with(&self, image: &Image, progress: LayerProgress<'_>) -> Result<Unpacked> {
+        self.unpack_as(image, &mut |_| Ok(()), progress)
+    }
+
+    /// Unpacks layers that may still be coming: `wait` returns when the one at a position is there.
+    pub(crate) fn unpack_as(
+        &self,
+        image: &Image,
+        wait: &mut dyn FnMut(usize) -> Result<()>,
+        progress: LayerProgress<'_>,
+    ) -> Result<Unpacked> {
         if !image.is_for_this_machine() {
             let available = image.platform().to_string();
             return Err(Error::Platform { available, host: Platform::host().to_string() });
@@ -95,7 +105,7 @@ impl Images {
         let mut fresh = HashMap::new();
         let lease = self.lease(&chain)?;
         for attempt in 1.. {
-            match self.unpack_chain(image, &chain, &mut fresh, progress) {
+            match self.unpack_chain(image, &chain, &mut fresh, (wait, progress)) {
                 Ok(()) => break,
                 Err(Error::Store(store::Error::NotFound { kind: "snapshot", .. }))
                     if attempt < MAX_ATTEMPTS => {}
@@ -165,7 +175,7 @@ impl Images {
         image: &Image,
         chain: &[Digest],
         fresh: &mut HashMap<Digest, u64>,
-        progress: LayerProgress<'_>,
+        (wait, progress): (&mut dyn FnMut(usize) -> Result<()>, LayerProgress<'_>),
     ) -> Result<()> {
         for (position, (name, layer)) in chain.iter().zip(&image.layers).enumerate() {
             let lock = self.unpacking.lock_of(name);
@@ -173,6 +183,7 @@ impl Images {
             if self.is_committed(name)? {
                 continue;
             }
+            wait(position)?;
             let parent = position.checked_sub(1).map(|below| &chain[below]);
             let draft = self.draft(parent)?;
             let name_of_layer =

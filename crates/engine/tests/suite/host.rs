@@ -76,6 +76,7 @@ impl Host {
             stop_timeout_s: 10,
             worker: image::WorkerCommand { program: executable("corten"), arguments: vec!["worker".into()] },
             network: FabricConfig::below(&self.root(), &self.state(), "corten-test", executable("corten")),
+            registries: Default::default(),
         }
     }
 

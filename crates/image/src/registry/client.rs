@@ -1,6 +1,6 @@
 //! Requests: authenticated, redirected, retried, at one endpoint after the other.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -28,7 +28,7 @@ use super::proxy::{Proxies, split_port};
 use super::{Access, Config, Credentials};
 
 /// What is sent.
-pub(super) type Body = BoxBody<Bytes, io::Error>;
+pub(crate) type Body = BoxBody<Bytes, io::Error>;
 
 /// A host that has not begun to answer by then is taken for dead.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
@@ -61,13 +61,38 @@ pub(crate) struct Source {
     pub(crate) scope: &'static str,
 }
 
+/// The hosts of a registry, one after the other, and why each did not do what it was asked.
+#[derive(Debug)]
+pub(crate) struct Round {
+    name: String,
+    left: VecDeque<Endpoint>,
+    attempts: Vec<Attempt>,
+}
+
+impl Round {
+    /// The next host to be asked.
+    pub(crate) fn next(&mut self) -> Option<Endpoint> {
+        self.left.pop_front()
+    }
+
+    /// It did not do it.
+    pub(crate) fn failed(&mut self, endpoint: &Endpoint, failure: Failure) {
+        self.attempts.push(Attempt { host: endpoint.authority(), failure });
+    }
+
+    /// None of them did it.
+    pub(crate) fn over(self) -> RegistryError {
+        RegistryError { name: self.name, attempts: self.attempts }
+    }
+}
+
 /// A request that can be sent again.
-pub(super) struct Ask<'a> {
-    pub(super) method: Method,
+pub(crate) struct Ask<'a> {
+    pub(crate) method: Method,
     /// Behind the endpoint's path, or a whole URL.
-    pub(super) path: String,
-    pub(super) headers: Vec<(HeaderName, String)>,
-    pub(super) body: &'a (dyn Fn() -> Body + Sync),
+    pub(crate) path: String,
+    pub(crate) headers: Vec<(HeaderName, String)>,
+    pub(crate) body: &'a (dyn Fn() -> Body + Sync),
 }
 
 /// The errors of a registry's answer.
@@ -101,7 +126,7 @@ impl Url {
     }
 }
 
-pub(super) fn nothing() -> Body {
+pub(crate) fn nothing() -> Body {
     Full::new(Bytes::new()).map_err(|never| match never {}).boxed()
 }
 
@@ -114,33 +139,19 @@ impl Registry {
         access.proxies.as_ref().unwrap_or(&self.config.proxies)
     }
 
-    /// Tries what `work` does at every endpoint that may do it, in order; the first success counts.
-    pub(crate) async fn at_any<T>(
-        &self,
-        source: &Source,
-        right: Right,
-        work: impl AsyncFn(&Endpoint) -> Result<T, Failure>,
-    ) -> Result<T, RegistryError> {
-        let name = source.name.familiar();
-        let mut attempts = Vec::new();
-        let endpoints = match hosts::endpoints(&self.config, source.name.domain()) {
-            Ok(endpoints) => endpoints,
-            Err(failure) => {
-                attempts.push(Attempt { host: source.name.domain().to_owned(), failure });
-                return Err(RegistryError { name, attempts });
-            }
-        };
-        for endpoint in endpoints.iter().filter(|endpoint| endpoint.may(right)) {
-            match work(endpoint).await {
-                Ok(done) => return Ok(done),
-                Err(failure) => attempts.push(Attempt { host: endpoint.authority(), failure }),
-            }
+    /// The endpoints that may be asked, to be tried in order.
+    pub(crate) fn round(&self, source: &Source, right: Right) -> Round {
+        let domain = source.name.domain();
+        let mut round = Round { name: source.name.familiar(), left: VecDeque::new(), attempts: Vec::new() };
+        match hosts::endpoints(&self.config, domain) {
+            Ok(endpoints) => round.left.extend(endpoints.into_iter().filter(|endpoint| endpoint.may(right))),
+            Err(failure) => round.attempts.push(Attempt { host: domain.to_owned(), failure }),
         }
-        if attempts.is_empty() {
+        if round.left.is_empty() && round.attempts.is_empty() {
             let failure = Failure::Configuration("no host may be asked for this (hosts.toml)".into());
-            attempts.push(Attempt { host: source.name.domain().to_owned(), failure });
+            round.attempts.push(Attempt { host: domain.to_owned(), failure });
         }
-        Err(RegistryError { name, attempts })
+        round
     }
 
     /// A manifest or an index: what its name leads to, and its bytes.
@@ -151,39 +162,48 @@ impl Registry {
         expected: Option<&Digest>,
     ) -> Result<(Descriptor, Vec<u8>), RegistryError> {
         let right = if expected.is_some() { Right::Pull } else { Right::Resolve };
-        self.at_any(source, right, async |endpoint| {
-            let ask = Ask {
-                method: Method::GET,
-                path: format!("/{}/manifests/{reference}", source.name.path()),
-                headers: vec![(hyper::header::ACCEPT, accepted())],
-                body: &nothing,
-            };
-            let answer = self.send(endpoint, source, &ask).await?;
-            let header = |name: &str| {
-                answer
-                    .headers()
-                    .get(name)
-                    .and_then(|value| value.to_str().ok())
-                    .unwrap_or_default()
-                    .to_owned()
-            };
-            let (kind, told) = (header("content-type"), header(DIGEST_HEADER));
-            let bytes = collect(answer.into_body(), MAX_DOCUMENT_SIZE).await?;
-            let actual = Digest::of(&bytes);
-            let told = Digest::parse(&told).ok();
-            if let Some(expected) = expected.or(told.as_ref().filter(|told| told.algorithm() == "sha256"))
-                && *expected != actual
-            {
-                return Err(Failure::Content(format!("the manifest is {actual} and not {expected}")));
+        let mut round = self.round(source, right);
+        while let Some(endpoint) = round.next() {
+            match self.manifest_at(&endpoint, source, reference, expected).await {
+                Ok(found) => return Ok(found),
+                Err(failure) => round.failed(&endpoint, failure),
             }
-            let kind = kind.split(';').next().unwrap_or_default().trim().to_owned();
-            Ok((Descriptor::new(&kind, actual, bytes.len() as u64), bytes))
-        })
-        .await
+        }
+        Err(round.over())
+    }
+
+    async fn manifest_at(
+        &self,
+        endpoint: &Endpoint,
+        source: &Source,
+        reference: &str,
+        expected: Option<&Digest>,
+    ) -> Result<(Descriptor, Vec<u8>), Failure> {
+        let ask = Ask {
+            method: Method::GET,
+            path: format!("/{}/manifests/{reference}", source.name.path()),
+            headers: vec![(hyper::header::ACCEPT, accepted())],
+            body: &nothing,
+        };
+        let answer = self.send(endpoint, source, &ask).await?;
+        let header = |name: &str| {
+            answer.headers().get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned()
+        };
+        let (kind, told) = (header("content-type"), header(DIGEST_HEADER));
+        let bytes = collect(answer.into_body(), MAX_DOCUMENT_SIZE).await?;
+        let actual = Digest::of(&bytes);
+        let told = Digest::parse(&told).ok();
+        if let Some(expected) = expected.or(told.as_ref().filter(|told| told.algorithm() == "sha256"))
+            && *expected != actual
+        {
+            return Err(Failure::Content(format!("the manifest is {actual} and not {expected}")));
+        }
+        let kind = kind.split(';').next().unwrap_or_default().trim().to_owned();
+        Ok((Descriptor::new(&kind, actual, bytes.len() as u64), bytes))
     }
 
     /// Sends a request until it is answered with a success, or will not be.
-    pub(super) async fn send(
+    pub(crate) async fn send(
         &self,
         endpoint: &Endpoint,
         source: &Source,
@@ -471,7 +491,7 @@ fn message_of(bytes: &[u8]) -> (String, String) {
     first.map_or_else(Default::default, |error| (error.code, one_line(&error.message)))
 }
 
-pub(super) async fn collect(body: Incoming, max: usize) -> Result<Vec<u8>, Failure> {
+pub(crate) async fn collect(body: Incoming, max: usize) -> Result<Vec<u8>, Failure> {
     let collected = timeout(ANSWER_TIMEOUT, Limited::new(body, max).collect()).await;
     match collected.map_err(|_| Failure::Timeout(ANSWER_TIMEOUT))? {
         Ok(collected) => Ok(collected.to_bytes().to_vec()),

@@ -100,26 +100,33 @@ impl Registry {
 
     /// All tags of a repository.
     pub(crate) async fn tags(&self, source: &Source) -> Result<Vec<String>, RegistryError> {
-        self.at_any(source, Right::Resolve, async |endpoint| {
-            let mut tags = Vec::new();
-            let mut path = format!("/{}/tags/list", source.name.path());
-            for _ in 0..PAGES_MAX {
-                let ask =
-                    Ask { method: Method::GET, path: path.clone(), headers: Vec::new(), body: &nothing };
-                let answer = self.send(endpoint, source, &ask).await?;
-                let next = next_page(answer.headers(), &endpoint.path);
-                let bytes = collect(answer.into_body(), LIST_MAX).await?;
-                let page: Tags =
-                    serde_json::from_slice(&bytes).map_err(|_| Failure::Content("a list of tags".into()))?;
-                tags.extend(page.tags.unwrap_or_default());
-                match next {
-                    Some(next) => path = next,
-                    None => break,
-                }
+        let mut round = self.round(source, Right::Resolve);
+        while let Some(endpoint) = round.next() {
+            match self.tags_at(&endpoint, source).await {
+                Ok(tags) => return Ok(tags),
+                Err(failure) => round.failed(&endpoint, failure),
             }
-            Ok(tags)
-        })
-        .await
+        }
+        Err(round.over())
+    }
+
+    async fn tags_at(&self, endpoint: &hosts::Endpoint, source: &Source) -> Result<Vec<String>, Failure> {
+        let mut tags = Vec::new();
+        let mut path = format!("/{}/tags/list", source.name.path());
+        for _ in 0..PAGES_MAX {
+            let ask = Ask { method: Method::GET, path: path.clone(), headers: Vec::new(), body: &nothing };
+            let answer = self.send(endpoint, source, &ask).await?;
+            let next = next_page(answer.headers(), &endpoint.path);
+            let bytes = collect(answer.into_body(), LIST_MAX).await?;
+            let page: Tags =
+                serde_json::from_slice(&bytes).map_err(|_| Failure::Content("no list of tags".into()))?;
+            tags.extend(page.tags.unwrap_or_default());
+            match next {
+                Some(next) => path = next,
+                None => break,
+            }
+        }
+        Ok(tags)
     }
 
     /// Images whose names or descriptions have a word, by the registry that the term begins with.

@@ -131,7 +131,7 @@ fn a_killed_load_leaves_the_image_whole_or_nothing() {
 /// Whether the image is there; if it is, it must be whole. Empties the store.
 fn check_after_kill(root: &Path, was_done: bool) -> bool {
     let store = open_store(root);
-    let images = Images::new(store.clone(), worker_command()).unwrap();
+    let images = Images::new(store.clone(), worker_command(), Default::default()).unwrap();
     let found = images.list(NAMESPACE).unwrap();
     assert!(!was_done || found.len() == 1, "an acknowledged image is gone");
     for image in &found {

@@ -165,7 +165,9 @@ fn an_image_whose_documents_are_damaged_can_still_be_removed() {
     let path = sandbox.store.layout().blobs().join(config.hex());
     std::fs::write(&path, "{}").unwrap();
     // Another process would not have read it before.
-    let images = image::Images::new(sandbox.store.clone(), crate::sandbox::worker_command()).unwrap();
+    let images =
+        image::Images::new(sandbox.store.clone(), crate::sandbox::worker_command(), Default::default())
+            .unwrap();
     assert_eq!(images.find(NAMESPACE, "steel").unwrap_err().code(), api::code::Code::DataLoss);
     assert_eq!(images.list(NAMESPACE).unwrap().len(), 1);
     assert!(images.remove(NAMESPACE, "steel", false, &[]).is_ok());

@@ -37,7 +37,7 @@ impl Sandbox {
         std::os::unix::fs::symlink("file", canary.join("link")).unwrap();
         let canary = tree::with_inodes(&canary);
         let store = Arc::new(Store::open(&folder.path().join("root")).unwrap());
-        let images = Images::new(store.clone(), worker).unwrap();
+        let images = Images::new(store.clone(), worker, Default::default()).unwrap();
         Sandbox { images, store, canary, folder }
     }
 

@@ -1,0 +1,259 @@
+//! One blob: fetched, hashed and written at once, taken up again where it was cut.
+
+use std::io::Write;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::BodyExt;
+use hyper::Method;
+use hyper::body::Incoming;
+use hyper::header::{ACCEPT_ENCODING, CONTENT_RANGE, RANGE};
+use oci::descriptor::Descriptor;
+use oci::digest::Digest;
+use store::Pin;
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+
+use super::{CONFIG_MAX, PullProgress, PullStep, tell};
+use crate::archive::MAX_LAYER_SIZE;
+use crate::error::{Error, Result};
+use crate::images::Images;
+use crate::registry::{Ask, Endpoint, Failure, Right, Source, nothing};
+
+/// A host that sends nothing for so long is taken for dead.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
+/// Cuts in a row without a byte in between.
+const CUTS_MAX: u32 = 5;
+/// Pieces that wait to be written: a few megabytes at most.
+const WAITING_MAX: usize = 32;
+/// A report of progress for every so many bytes.
+const PROGRESS_STEP: u64 = 512 << 10;
+
+/// A blob on its way: how far it is, and where its bytes go.
+struct Way<'a> {
+    layer: &'a Descriptor,
+    received: u64,
+    reported: u64,
+    sink: mpsc::Sender<Bytes>,
+    progress: Option<&'a PullProgress>,
+}
+
+impl Images {
+    /// A document, which is small: its bytes, kept in the store.
+    pub(super) async fn fetch_document(
+        &self,
+        source: &Source,
+        descriptor: &Descriptor,
+    ) -> Result<(Vec<u8>, Pin)> {
+        if descriptor.size > CONFIG_MAX as u64 {
+            let member = descriptor.digest.to_string();
+            return Err(Error::DocumentTooLarge { member, size: descriptor.size });
+        }
+        let content = self.store.content();
+        let pin = content.pin(&descriptor.digest);
+        if content.info(&descriptor.digest)?.is_none() {
+            let mut round = self.registry.round(source, Right::Pull);
+            loop {
+                let Some(endpoint) = round.next() else { return Err(round.over().into()) };
+                match self.document_at(&endpoint, source, &descriptor.digest).await {
+                    Ok(bytes) => break drop(content.put(&bytes)?),
+                    Err(failure) => round.failed(&endpoint, failure),
+                }
+            }
+        }
+        Ok((content.read_small(&descriptor.digest, CONFIG_MAX as u64)?, pin))
+    }
+
+    async fn document_at(
+        &self,
+        endpoint: &Endpoint,
+        source: &Source,
+        digest: &Digest,
+    ) -> Result<Vec<u8>, Failure> {
+        let answer = self.registry.send(endpoint, source, &ask(source, digest, 0)).await?;
+        let bytes = crate::registry::collect(answer.into_body(), CONFIG_MAX).await?;
+        match Digest::of(&bytes) == *digest {
+            true => Ok(bytes),
+            false => Err(Failure::Content(format!("{digest} has another content"))),
+        }
+    }
+
+    /// A layer, unless it is there.
+    pub(super) async fn fetch_layer(
+        self: &Arc<Self>,
+        source: &Source,
+        layer: &Descriptor,
+        progress: &PullProgress,
+    ) -> Result<Pin> {
+        let pin = self.store.content().pin(&layer.digest);
+        let lock = self.fetching.lock_of(&layer.digest);
+        tell(progress, layer, PullStep::Waiting);
+        let _one_fetches = lock.lock().await;
+        if self.store.content().info(&layer.digest)?.is_some_and(|blob| blob.size == layer.size) {
+            tell(progress, layer, PullStep::AlreadyExists);
+            return Ok(pin);
+        }
+        if layer.size > MAX_LAYER_SIZE {
+            return Err(super::failed(
+                source,
+                source.name.domain(),
+                Failure::Content(format!("a layer of {} bytes", layer.size)),
+            ));
+        }
+        let permit = self.fetching.downloads.clone().acquire_owned().await.expect("it is never closed");
+        let (sink, waiting) = mpsc::channel(WAITING_MAX);
+        let (images, descriptor) = (self.clone(), layer.clone());
+        let writing = tokio::task::spawn_blocking(move || images.write(&descriptor, waiting));
+        let mut way = Way { layer, received: 0, reported: 0, sink, progress: Some(progress) };
+        let mut round = self.registry.round(source, Right::Pull);
+        let fetched = loop {
+            let Some(endpoint) = round.next() else { break Err(round.over()) };
+            match self.fetch_from(&endpoint, source, &mut way).await {
+                Ok(()) => break Ok(()),
+                Err(failure) => round.failed(&endpoint, failure),
+            }
+        };
+        drop(permit);
+        tell(progress, layer, PullStep::Verifying);
+        drop(way);
+        let written = match writing.await {
+            Ok(written) => written,
+            Err(failure) => std::panic::resume_unwind(failure.into_panic()),
+        };
+        fetched?;
+        match written {
+            Ok(pin) => {
+                tell(progress, layer, PullStep::DownloadComplete);
+                Ok(pin)
+            }
+            Err(Error::Store(error @ store::Error::WrongDigest { .. })) => {
+                Err(super::failed(source, source.name.domain(), Failure::Content(error.to_string())))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Fetches what is missing of a blob from one host.
+    async fn fetch_from(
+        &self,
+        endpoint: &Endpoint,
+        source: &Source,
+        way: &mut Way<'_>,
+    ) -> Result<(), Failure> {
+        let mut cuts = 0;
+        while way.received < way.layer.size {
+            let before = way.received;
+            let answer =
+                self.registry.send(endpoint, source, &ask(source, &way.layer.digest, before)).await?;
+            // A host that knows no ranges begins anew; what is known already is passed over.
+            let begin = match answer.status().as_u16() {
+                206 => range_begin(answer.headers()).unwrap_or(before),
+                _ => 0,
+            };
+            if begin > before {
+                return Err(Failure::Content("a part that was not asked for".into()));
+            }
+            match way.take(answer.into_body(), before - begin).await {
+                Ok(()) => {}
+                Err(failure @ (Failure::Connect(_) | Failure::Timeout(_))) => {
+                    cuts = if way.received > before { 0 } else { cuts + 1 };
+                    if cuts >= CUTS_MAX {
+                        return Err(failure);
+                    }
+                    if let Some(progress) = way.progress {
+                        tell(progress, way.layer, PullStep::Retrying { reason: failure.to_string() });
+                    }
+                    if cuts > 0 {
+                        tokio::time::sleep(Duration::from_millis(200 << cuts)).await;
+                    }
+                }
+                Err(failure) => return Err(failure),
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes pieces as they come; runs where it may block.
+    fn write(&self, layer: &Descriptor, mut pieces: mpsc::Receiver<Bytes>) -> Result<Pin> {
+        let mut ingest = self.store.content().ingest(layer.size)?;
+        let mut written = 0;
+        while let Some(piece) = pieces.blocking_recv() {
+            let path = ingest.path().to_owned();
+            ingest.write_all(&piece).map_err(|source| Error::File { what: "write", path, source })?;
+            written += piece.len() as u64;
+        }
+        if written < layer.size {
+            // Whoever fetched it gave up.
+            return Err(Error::Cancelled);
+        }
+        Ok(ingest.commit(Some(&layer.digest))?.1)
+    }
+}
+
+impl Way<'_> {
+    /// Takes a body, but for what is known of it.
+    async fn take(&mut self, mut body: Incoming, mut known: u64) -> Result<(), Failure> {
+        loop {
+            let frame = match timeout(IDLE_TIMEOUT, body.frame()).await {
+                Err(_) => return Err(Failure::Timeout(IDLE_TIMEOUT)),
+                Ok(None) if self.received < self.layer.size => {
+                    return Err(Failure::Connect("the connection was cut".into()));
+                }
+                Ok(None) => return Ok(()),
+                Ok(Some(Err(error))) => return Err(Failure::Connect(error.to_string())),
+                Ok(Some(Ok(frame))) => frame,
+            };
+            let Ok(mut piece) = frame.into_data() else { continue };
+            let skipped = known.min(piece.len() as u64);
+            known -= skipped;
+            drop(piece.split_to(usize::try_from(skipped).expect("a piece's own length")));
+            if self.received + piece.len() as u64 > self.layer.size {
+                return Err(Failure::Content(format!(
+                    "more than the {} bytes that it should have",
+                    self.layer.size
+                )));
+            }
+            self.received += piece.len() as u64;
+            if self.sink.send(piece).await.is_err() {
+                // The disk is full, or the like; whoever writes says it.
+                return Ok(self.received = self.layer.size);
+            }
+            self.report();
+        }
+    }
+
+    fn report(&mut self) {
+        if self.received >= self.reported + PROGRESS_STEP || self.received == self.layer.size {
+            self.reported = self.received;
+            if let Some(progress) = self.progress {
+                let (current, total) = (self.received, self.layer.size);
+                tell(progress, self.layer, PullStep::Downloading { current, total });
+            }
+        }
+    }
+}
+
+impl super::Fetching {
+    fn lock_of(&self, blob: &Digest) -> Arc<tokio::sync::Mutex<()>> {
+        let mut blobs = self.blobs.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        // Locks that nobody holds or waits for are of no more use.
+        blobs.retain(|_, lock| Arc::strong_count(lock) > 1);
+        blobs.entry(blob.clone()).or_default().clone()
+    }
+}
+
+fn ask(source: &Source, digest: &Digest, from: u64) -> Ask<'static> {
+    let mut headers = vec![(ACCEPT_ENCODING, "identity".to_owned())];
+    if from > 0 {
+        headers.push((RANGE, format!("bytes={from}-")));
+    }
+    let path = format!("/{}/blobs/{digest}", source.name.path());
+    Ask { method: Method::GET, path, headers, body: &nothing }
+}
+
+/// Where the part begins that an answer brings: `bytes 5-9/10`.
+fn range_begin(headers: &hyper::HeaderMap) -> Option<u64> {
+    let text = headers.get(CONTENT_RANGE)?.to_str().ok()?;
+    text.trim().strip_prefix("bytes ")?.split('-').next()?.trim().parse().ok()
+}
