@@ -25,9 +25,19 @@ pub(crate) async fn create(mut call: Call) -> Result<Reply> {
     }
     let (spec, mut warnings) = specify(body, call.version)?;
     let name = call.query.text("name").map(|name| name.strip_prefix('/').unwrap_or(name));
-    let created = call.engine.containers().create(name, spec).await?;
+    let created = call.engine.containers().create(name, spec).await.map_err(not_of_the_image)?;
     warnings.extend(created.warnings);
     Ok(reply::json(StatusCode::CREATED, &CreateResponse { id: created.id, warnings }))
+}
+
+/// Docker's clients take every 404 for an image that must be pulled, so only that is one here.
+fn not_of_the_image(error: engine::Error) -> Error {
+    match error {
+        engine::Error::NoSuchNetwork(_) | engine::Error::NoSuchContainer(_) => {
+            Error::invalid(error.to_string())
+        }
+        error => error.into(),
+    }
 }
 
 /// What the engine is asked for, and what of the request means nothing.

@@ -261,7 +261,14 @@ fn a_container_without_a_network_of_its_own_publishes_nothing() {
         let words = "conflicting options: port publishing and the container type network mode";
         assert_eq!(refusal["message"], words);
         let (status, refusal) = create("nothing");
-        assert_eq!((status, &refusal["message"]), (404, &json!("network nothing not found")));
+        assert_eq!(
+            (status, &refusal["message"]),
+            (400, &json!("network nothing not found")),
+            "404 is for images"
+        );
+        let joins = json!({"Image": "busybox", "HostConfig": {"NetworkMode": "container:nobody"}});
+        let refusal = door.post("/containers/create", Some(&joins));
+        assert_eq!((refusal.status, refusal.message().as_str()), (400, "No such container: nobody"));
     });
 }
 

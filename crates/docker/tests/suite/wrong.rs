@@ -137,7 +137,7 @@ fn wrong_bodies_are_refused() {
                 create,
                 "application/json",
                 r#"{"Image": "busybox", "HostConfig": {"NetworkMode": "mine"}}"#,
-                404,
+                400,
                 "network mine not found",
             ),
             (
