@@ -1,7 +1,14 @@
 //! Images: the engine's part of them, over the `image` crate.
 
+mod remote;
+
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
+
+pub use remote::{
+    Access, Credentials, Proxies, PullEvent, PullOptions, PullProgress, PullStep, Pulled, PushEvent,
+    PushProgress, PushStep, Pushed, RegistryConfig, Remote, SearchResult,
+};
 
 use oci::digest::Digest;
 use oci::image_config::ImageConfig;

@@ -24,7 +24,7 @@ pub use failure::{Attempt, Failure, RegistryError};
 pub use proxy::Proxies;
 pub use search::SearchResult;
 
-pub(crate) use client::{Ask, Registry, Source, collect, nothing};
+pub(crate) use client::{Ask, Body, Registry, Source, collect, nothing, place_of};
 pub(crate) use hosts::{Endpoint, Right};
 
 /// Who asks a registry.

@@ -540,7 +540,7 @@ pub(super) fn parse_url(text: &str) -> Option<Url> {
 }
 
 /// The place that an answer names, as a whole URL.
-pub(super) fn place_of(answer: &Response<Incoming>, endpoint: &Endpoint) -> Result<String, Failure> {
+pub(crate) fn place_of(answer: &Response<Incoming>, endpoint: &Endpoint) -> Result<String, Failure> {
     let is_tls = endpoint.scheme != Scheme::Http;
     let own = Url { is_tls, host: endpoint.host.clone(), port: endpoint.port, path: String::new() };
     let url = location(answer, &own)?;

@@ -1,0 +1,85 @@
+//! Images from and to registries.
+
+pub use image::registry::{Access, Config as RegistryConfig, Credentials, Proxies, SearchResult};
+pub use image::{PullEvent, PullOptions, PullProgress, PullStep, PushEvent, PushProgress, PushStep, Pushed};
+use oci::platform::Platform;
+use oci::reference::Reference;
+
+use super::Images;
+use crate::engine::NAMESPACE;
+use crate::error::{Error, Result};
+
+/// An image that was pulled.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pulled {
+    /// Digest of its configuration.
+    pub id: String,
+    /// What its name leads to.
+    pub digest: String,
+    /// The name did not lead there before.
+    pub is_new: bool,
+}
+
+/// What a name leads to at its registry.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Remote {
+    pub descriptor: oci::descriptor::Descriptor,
+    pub platforms: Vec<Platform>,
+}
+
+impl Images {
+    /// Pulls an image. Dropping the future ends the pull.
+    pub async fn pull(
+        &self,
+        name: &Reference,
+        options: &PullOptions,
+        progress: PullProgress,
+    ) -> Result<Pulled> {
+        let pulled = self.engine.images.pull(NAMESPACE, name, options, progress).await?;
+        self.engine.sync_layers_later();
+        self.engine.publish_image("pull", &name.familiar(), Some(&name.familiar()));
+        Ok(Pulled {
+            id: pulled.image.id.to_string(),
+            digest: pulled.target.to_string(),
+            is_new: pulled.is_new,
+        })
+    }
+
+    /// Pushes an image to the registry that its name says. Dropping the future ends the push.
+    pub async fn push(&self, name: &Reference, access: &Access, progress: PushProgress) -> Result<Pushed> {
+        let pushed = self.engine.images.push(NAMESPACE, name, access, progress).await?;
+        self.engine.publish_image("push", &name.familiar(), Some(&name.familiar()));
+        Ok(pushed)
+    }
+
+    /// All tags of a repository.
+    pub async fn tags(&self, name: &Reference, access: &Access) -> Result<Vec<String>> {
+        Ok(self.engine.images.tags(name, access).await?)
+    }
+
+    /// What a name leads to at its registry.
+    pub async fn remote(&self, name: &Reference, access: &Access) -> Result<Remote> {
+        let (descriptor, platforms) = self.engine.images.remote(name, access).await?;
+        Ok(Remote { descriptor, platforms })
+    }
+
+    /// Shows credentials to a registry; the identity token that it gives for them, if it does.
+    pub async fn login(&self, host: &str, access: &Access) -> Result<String> {
+        Ok(self.engine.images.login(host, access).await?)
+    }
+
+    /// Images that a registry finds for a term.
+    pub async fn search(&self, term: &str, limit: usize, access: &Access) -> Result<Vec<SearchResult>> {
+        Ok(self.engine.images.search(term, limit, access).await?)
+    }
+}
+
+impl Error {
+    /// Why a registry did not do what it was asked.
+    pub fn registry(&self) -> Option<&image::registry::RegistryError> {
+        match self {
+            Error::Image(image::Error::Registry(error)) => Some(error),
+            _ => None,
+        }
+    }
+}
