@@ -65,6 +65,9 @@ wire! {
         pub error_detail: Option<ErrorDetail>,
         #[serde(rename = "error", skip_serializing_if = "String::is_empty")]
         pub error: String,
+        /// What was made, for programs.
+        #[serde(rename = "aux", skip_serializing_if = "Option::is_none")]
+        pub aux: Option<BTreeMap<String, serde_json::Value>>,
     }
 
     /// How far a transfer is, in bytes.

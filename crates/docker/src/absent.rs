@@ -5,7 +5,6 @@ use crate::router::matched;
 
 /// Pattern of the path, and what it would be.
 const ABSENT: &[(&str, &str)] = &[
-    ("/auth", "logging in to a registry"),
     ("/build", "building images"),
     ("/build/{rest..}", "building images"),
     ("/commit", "making an image of a container"),
@@ -16,15 +15,12 @@ const ABSENT: &[(&str, &str)] = &[
     ("/containers/{id}/stats", "statistics of containers"),
     ("/containers/{id}/top", "listing a container's processes"),
     ("/containers/{id}/update", "changing a container's limits"),
-    ("/distribution/{rest..}", "asking registries"),
     ("/grpc", "building images"),
     ("/images/get", "saving images"),
-    ("/images/search", "searching registries"),
     ("/images/{name..}/attestations", "attestations of images"),
     ("/images/{name..}/get", "saving images"),
     // The engine does not know the sizes of single layers, and a history with wrong ones is worse than none.
     ("/images/{name..}/history", "the history of images"),
-    ("/images/{name..}/push", "pushing images"),
     ("/plugins", "plugins"),
     ("/plugins/{rest..}", "plugins"),
     ("/session", "building images"),

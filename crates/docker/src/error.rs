@@ -34,6 +34,11 @@ pub(crate) enum Error {
     NotFound(String),
     #[error("{0}")]
     Forbidden(String),
+    #[error("{0}")]
+    Unauthorized(String),
+    /// What registries said, one after the other.
+    #[error("{0}")]
+    Registry(String),
     #[error(
         "This node is not a swarm manager. Use \"docker swarm init\" or \"docker swarm join\" to connect this node to swarm and try again."
     )]
@@ -68,8 +73,9 @@ impl Error {
             Error::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
             Error::Conflict(_) => StatusCode::CONFLICT,
             Error::Forbidden(_) => StatusCode::FORBIDDEN,
+            Error::Unauthorized(_) => StatusCode::UNAUTHORIZED,
             Error::NoSwarm => StatusCode::SERVICE_UNAVAILABLE,
-            Error::System { .. } | Error::Panicked => StatusCode::INTERNAL_SERVER_ERROR,
+            Error::Registry(_) | Error::System { .. } | Error::Panicked => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
 }

@@ -1,5 +1,7 @@
 //! Images.
 
+pub(crate) mod transfer;
+
 use std::os::fd::OwnedFd;
 
 use api::docker::container::Config;
@@ -79,10 +81,8 @@ pub(crate) async fn prune(call: Call) -> Result<Reply> {
 pub(crate) async fn create(call: Call) -> Result<Reply> {
     let query = &call.query;
     if let Some(image) = query.text("fromImage") {
-        return Err(Error::NotThereYet {
-            what: format!("pulling images (`{image}`)"),
-            advice: "`load` or `import` one from a file",
-        });
+        let image = image.to_owned();
+        return transfer::pull(call, &image).await;
     }
     match query.text("fromSrc") {
         Some("-") => {}

@@ -43,7 +43,11 @@ const ROUTES: &[Route] = routes! {
     POST "/images/create" => images::create,
     POST "/images/prune" => images::prune,
     GET "/images/{name..}/json" => images::inspect,
+    GET "/images/search" => images::transfer::search,
     POST "/images/{name..}/tag" => images::tag,
+    POST "/images/{name..}/push" => images::transfer::push,
+    POST "/auth" => images::transfer::login,
+    GET "/distribution/{name..}/json" => images::transfer::distribution,
     DELETE "/images/{name..}" => images::remove,
 
     GET "/containers/json" => containers::list::list,

@@ -86,4 +86,62 @@ wire! {
         pub images_deleted: Option<Vec<ImageDeleteItem>>,
         pub space_reclaimed: i64,
     }
+
+    /// `POST /auth`.
+    pub struct AuthBody {
+        #[serde(rename = "username")]
+        pub username: String,
+        #[serde(rename = "password")]
+        pub password: String,
+        #[serde(rename = "serveraddress")]
+        pub server_address: String,
+        #[serde(rename = "identitytoken")]
+        pub identity_token: String,
+    }
+
+    /// The answer to `POST /auth`.
+    pub struct AuthReply {
+        pub status: String,
+        pub identity_token: String,
+    }
+
+    /// One element of `GET /images/search`.
+    pub struct SearchItem {
+        #[serde(rename = "name")]
+        pub name: String,
+        #[serde(rename = "description")]
+        pub description: String,
+        #[serde(rename = "star_count")]
+        pub star_count: i64,
+        #[serde(rename = "is_official")]
+        pub is_official: bool,
+        #[serde(rename = "is_automated")]
+        pub is_automated: bool,
+    }
+
+    /// `GET /distribution/{name}/json`.
+    pub struct Distribution {
+        pub descriptor: WireDescriptor,
+        pub platforms: Vec<DistributionPlatform>,
+    }
+
+    /// A document at a registry.
+    pub struct WireDescriptor {
+        #[serde(rename = "mediaType")]
+        pub media_type: String,
+        #[serde(rename = "digest")]
+        pub digest: String,
+        #[serde(rename = "size")]
+        pub size: i64,
+    }
+
+    /// What an image is built for.
+    pub struct DistributionPlatform {
+        #[serde(rename = "architecture")]
+        pub architecture: String,
+        #[serde(rename = "os")]
+        pub os: String,
+        #[serde(rename = "variant", skip_serializing_if = "String::is_empty")]
+        pub variant: String,
+    }
 }

@@ -70,6 +70,7 @@ impl Door {
                 "corten-test",
                 executable("corten"),
             ),
+            registries: Default::default(),
         };
         let socket = directory.path().join("sock");
         let (engine, served) = runtime.block_on(async {
