@@ -1,7 +1,7 @@
 //! The table of all commands: where each is found, and under which names.
 
 use crate::command::Command;
-use crate::{container, image, inspect, network, system, volume};
+use crate::{container, image, inspect, network, registry, system, volume};
 
 /// A command and its names.
 #[derive(Debug)]
@@ -25,7 +25,7 @@ pub(crate) const NOUNS: [(&str, &str); 5] = [
 ];
 
 /// Commands of Docker's that are not there yet, at the top or in a group.
-pub(crate) const NOT_YET: [&str; 30] = [
+pub(crate) const NOT_YET: [&str; 25] = [
     "build",
     "builder",
     "buildx",
@@ -39,15 +39,10 @@ pub(crate) const NOT_YET: [&str; 30] = [
     "diff",
     "export",
     "history",
-    "login",
-    "logout",
     "manifest",
     "node",
     "plugin",
-    "pull",
-    "push",
     "save",
-    "search",
     "secret",
     "service",
     "stack",
@@ -72,7 +67,7 @@ const fn top(verbs: &'static [&'static str], command: &'static Command) -> Entry
 }
 
 /// Every command, in the order of the help.
-pub(crate) static ENTRIES: [Entry; 42] = [
+pub(crate) static ENTRIES: [Entry; 47] = [
     entry("container", &["attach"], Some("attach"), &container::attach::COMMAND),
     entry("container", &["create"], Some("create"), &container::create::COMMAND),
     entry("container", &["exec"], Some("exec"), &container::exec::COMMAND),
@@ -96,6 +91,8 @@ pub(crate) static ENTRIES: [Entry; 42] = [
     entry("image", &["load"], Some("load"), &image::load::COMMAND),
     entry("image", &["ls", "list"], Some("images"), &image::ls::COMMAND),
     entry("image", &["prune"], None, &image::prune::COMMAND),
+    entry("image", &["pull"], Some("pull"), &image::pull::COMMAND),
+    entry("image", &["push"], Some("push"), &image::push::COMMAND),
     entry("image", &["rm", "remove"], Some("rmi"), &image::rm::COMMAND),
     entry("image", &["tag"], Some("tag"), &image::tag::COMMAND),
     entry("network", &["connect"], None, &network::connect::COMMAND),
@@ -114,6 +111,9 @@ pub(crate) static ENTRIES: [Entry; 42] = [
     entry("volume", &["rm", "remove"], None, &volume::rm::COMMAND),
     top(&["completion"], &system::completion::COMMAND),
     top(&["inspect"], &inspect::COMMAND),
+    top(&["login"], &registry::login::COMMAND),
+    top(&["logout"], &registry::logout::COMMAND),
+    top(&["search"], &registry::search::COMMAND),
     top(&["version"], &system::version::COMMAND),
 ];
 

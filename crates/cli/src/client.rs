@@ -26,6 +26,7 @@ use tokio::net::{TcpStream, UnixStream};
 
 use crate::error::Error;
 use crate::launch::Launcher;
+use crate::registry::Headers;
 pub(crate) use address::Address;
 pub(crate) use body::Body;
 pub(crate) use hijack::Hijacked;
@@ -81,6 +82,27 @@ impl Client {
         decode(&self.exchange(Method::POST, path, Body::json(body)).await?)
     }
 
+    /// A request with headers of its own; the answer as JSON.
+    pub(crate) async fn get_with<T: DeserializeOwned>(
+        &self,
+        path: Path,
+        headers: Headers,
+    ) -> Result<T, Error> {
+        let answer = self.stream_with(Method::GET, path, headers, Body::empty()).await?;
+        decode(&collect(answer, MAX_ANSWER).await?)
+    }
+
+    /// Sends a body and headers; the answer as JSON.
+    pub(crate) async fn post_json_with<T: DeserializeOwned>(
+        &self,
+        path: Path,
+        headers: Headers,
+        body: Body,
+    ) -> Result<T, Error> {
+        let answer = self.stream_with(Method::POST, path, headers, body).await?;
+        decode(&collect(answer, MAX_ANSWER).await?)
+    }
+
     /// Sends JSON; what is answered does not matter.
     pub(crate) async fn send_json(&self, path: Path, body: &impl Serialize) -> Result<(), Error> {
         self.exchange(Method::POST, path, Body::json(body)).await.map(drop)
@@ -93,8 +115,23 @@ impl Client {
 
     /// A request whose answer is read as it comes, on a connection of its own.
     pub(crate) async fn stream(&self, method: Method, path: Path, body: Body) -> Result<Incoming, Error> {
+        self.stream_with(method, path, Headers::new(), body).await
+    }
+
+    /// The same with headers.
+    pub(crate) async fn stream_with(
+        &self,
+        method: Method,
+        path: Path,
+        headers: Headers,
+        body: Body,
+    ) -> Result<Incoming, Error> {
         let mut sender = self.connect().await?;
-        let request = request(method, path, body);
+        let mut request = request(method, path, body);
+        for (name, value) in headers {
+            let value = value.parse().expect("base64 is a header's value");
+            request.headers_mut().insert(name, value);
+        }
         let response = sender.send_request(request).await.map_err(Error::Transport)?;
         Ok(checked(response).await?.into_body())
     }

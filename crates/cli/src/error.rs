@@ -148,8 +148,8 @@ impl Error {
         match self {
             Error::With { error, .. } => error.hint(program),
             Error::NoSuchImage(_) => Some(format!(
-                "pulling is not there yet; `{program} load -i ARCHIVE` or `{program} import ROOTFS.tar NAME` \
-                 bring an image, `{program} images` lists them"
+                "`{program} pull` brings an image from a registry, `{program} load` and `{program} import` from a file, \
+                 `{program} images` lists them"
             )),
             Error::Daemon { status: 409, message } if message.contains("is already in use by container") => {
                 Some(format!("`{program} rm NAME` or `{program} rename NAME OTHER` makes the name free"))

@@ -1,7 +1,7 @@
 //! Starts the daemon when nobody listens at our own address.
 //!
 //! Two commands at once start one daemon: whoever holds `<state>/start.lock` looks again before it starts one. The daemon
-//! begins clean: a session of its own, `/` as directory, no environment but `PATH`, no terminal, and its complaints in
+//! begins clean: a session of its own, `/` as directory, no environment but `PATH` and the proxies, no terminal, and its complaints in
 //! `<state>/daemon.log`. To get there without unsafe code between fork and exec, the child first is this program once
 //! more, as the applet [`APPLET`], which becomes a session leader and then executes the daemon.
 
@@ -34,6 +34,9 @@ const POLL: Duration = Duration::from_millis(2);
 
 /// What the daemon finds in its environment.
 const CLEAN_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// How the daemon reaches registries when whoever asks says nothing else.
+const PROXIES: [&str; 6] = ["HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy"];
 
 /// The end of the daemon's log that is looked at for its last words.
 const LAST_WORDS: u64 = 4096;
@@ -101,6 +104,7 @@ impl Launcher {
         }
         command
             .env_clear()
+            .envs(PROXIES.iter().filter_map(|name| Some((name, std::env::var_os(name)?))))
             .env("PATH", CLEAN_PATH)
             .current_dir("/")
             .stdin(Stdio::null())

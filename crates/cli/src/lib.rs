@@ -26,6 +26,7 @@ mod launch;
 mod lines;
 mod network;
 mod output;
+mod registry;
 mod size;
 mod system;
 mod table;

@@ -124,6 +124,33 @@ fn key(name: &str) -> Result<u8, String> {
     }
 }
 
+/// Asks a person on the terminal; what is typed for a secret is not shown.
+pub(crate) fn ask(question: &str, is_shown: bool) -> io::Result<String> {
+    use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
+    eprint_now(question);
+    let stdin = io::stdin();
+    let before = tcgetattr(&stdin)?;
+    if !is_shown {
+        let mut silent = before.clone();
+        silent.local_modes.remove(LocalModes::ECHO);
+        tcsetattr(&stdin, OptionalActions::Now, &silent)?;
+    }
+    let mut line = String::new();
+    let read = stdin.read_line(&mut line);
+    if !is_shown {
+        tcsetattr(&stdin, OptionalActions::Now, &before)?;
+        eprint_now("\n");
+    }
+    read?;
+    Ok(line.trim_end_matches(['\r', '\n']).to_owned())
+}
+
+fn eprint_now(text: &str) {
+    use std::io::Write;
+    // Nobody can be told when that fails.
+    let _ = io::stderr().lock().write_all(text.as_bytes());
+}
+
 #[cfg(test)]
 mod tests {
     use super::DetachKeys;

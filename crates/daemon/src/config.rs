@@ -51,6 +51,12 @@ network_addresses = ""
 # The interface of the default network. Empty: corten0, or `corten-` and eight digits that stand for another root.
 network_bridge = ""
 
+# Directories with `<host>/hosts.toml` (mirrors, certificates, headers), in containerd's and Docker's form.
+registry_hosts = ["/etc/corten/certs.d", "/etc/containerd/certs.d", "/etc/docker/certs.d"]
+
+# Registries (`host`, `host:port`, or a prefix of addresses) that may be without TLS, or with any certificate. Loopback is one of them.
+registry_insecure = []
+
 # The group that may use the Docker Engine API beside root. Who may, is root. Empty: nobody.
 docker_group = ""
 
@@ -84,6 +90,8 @@ pub(crate) struct Config {
     pub(crate) network_config: PathBuf,
     pub(crate) network_addresses: PathBuf,
     pub(crate) network_bridge: String,
+    pub(crate) registry_hosts: Vec<PathBuf>,
+    pub(crate) registry_insecure: Vec<String>,
     pub(crate) shim: PathBuf,
     pub(crate) spare_shims: usize,
     pub(crate) stop_timeout: i64,
@@ -133,6 +141,10 @@ impl Default for Config {
             network_config: PathBuf::new(),
             network_addresses: PathBuf::new(),
             network_bridge: String::new(),
+            registry_hosts: ["corten", "containerd", "docker"]
+                .map(|name| format!("/etc/{name}/certs.d").into())
+                .into(),
+            registry_insecure: Vec::new(),
             shim: PathBuf::new(),
             spare_shims: 2,
             stop_timeout: 10,
@@ -166,6 +178,23 @@ impl Config {
             self.state.join("docker.sock")
         } else {
             self.docker_socket.clone()
+        }
+    }
+
+    /// What is known of registries; the proxies are those of the daemon's own environment.
+    pub(crate) fn registries(&self) -> engine::images::RegistryConfig {
+        let variable = |name: &str| {
+            let lower = name.to_ascii_lowercase();
+            [name, &lower].iter().find_map(|name| std::env::var(name).ok()).unwrap_or_default()
+        };
+        engine::images::RegistryConfig {
+            host_directories: self.registry_hosts.clone(),
+            insecure: self.registry_insecure.clone(),
+            proxies: engine::images::Proxies {
+                http: variable("HTTP_PROXY"),
+                https: variable("HTTPS_PROXY"),
+                no_proxy: variable("NO_PROXY"),
+            },
         }
     }
 
@@ -312,7 +341,7 @@ mod tests {
     fn the_printed_defaults_are_the_defaults() {
         assert_eq!(Config::parse(Path::new("x"), DEFAULT_TEXT).unwrap(), Config::default());
         let keys = DEFAULT_TEXT.lines().filter(|line| line.contains(" = ")).count();
-        assert_eq!(keys, 15, "every field is printed");
+        assert_eq!(keys, 17, "every field is printed");
     }
 
     #[test]

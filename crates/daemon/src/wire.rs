@@ -44,6 +44,7 @@ async fn serve(config: Config) -> Result<(), Error> {
         stop_timeout_s: config.stop_timeout,
         worker: image::WorkerCommand::default(),
         network: config.networks(),
+        registries: config.registries(),
     })
     .await
     .map_err(Error::Engine)?;

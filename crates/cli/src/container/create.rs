@@ -6,12 +6,13 @@ use std::path::PathBuf;
 
 use api::docker::container::CreateResponse;
 
-use super::spec::{self, Request};
+use super::spec::{self, Pull, Request};
 use crate::client::{Client, Path};
 use crate::command::{Cli, Command};
 use crate::error::{Error, TOOL_FAILED};
 use crate::flags::{Given, Operands};
-use crate::output;
+use crate::image::transfer::Shown;
+use crate::{image, output};
 
 pub(crate) const COMMAND: Command = Command {
     synopsis: "[OPTIONS] IMAGE [COMMAND] [ARG...]",
@@ -35,20 +36,51 @@ fn run(cli: &Cli, given: &Given) -> Result<u8, Error> {
 
 /// Makes the container and returns its id; the daemon's warnings go to stderr.
 pub(crate) async fn create(client: &Client, request: Request) -> Result<String, Error> {
-    let cid_file = request.cid_file.map(CidFile::create).transpose()?;
-    let path = Path::new("/containers/create").query_if("name", request.name.as_deref());
-    let created: CreateResponse =
-        client.post_json(path, &request.body).await.map_err(|error| match error {
-            Error::Daemon { status: 404, message } if message.starts_with("No such image") => {
-                Error::NoSuchImage(message)
+    let cid_file = request.cid_file.clone().map(CidFile::create).transpose()?;
+    if request.pull == Pull::Always {
+        pull(client, &request).await?;
+    }
+    let created = match ask(client, &request).await {
+        Err(Error::NoSuchImage(_)) if request.pull == Pull::Missing => {
+            if !request.is_quiet {
+                output::complain(&format!("Unable to find image '{}' locally", whole(&request)));
             }
-            error => error,
-        })?;
+            pull(client, &request).await?;
+            ask(client, &request).await?
+        }
+        created => created?,
+    };
     for warning in created.warnings {
         output::complain(&format!("WARNING: {warning}"));
     }
     cid_file.map(|file| file.write(&created.id)).transpose()?;
     Ok(created.id)
+}
+
+async fn ask(client: &Client, request: &Request) -> Result<CreateResponse, Error> {
+    let path = Path::new("/containers/create").query_if("name", request.name.as_deref());
+    let path = path.query_if("platform", request.platform.as_deref());
+    client.post_json(path, &request.body).await.map_err(|error| match error {
+        Error::Daemon { status: 404, message } if message.starts_with("No such image") => {
+            Error::NoSuchImage(message)
+        }
+        error => error,
+    })
+}
+
+/// The image's name with a tag.
+fn whole(request: &Request) -> String {
+    let image = &request.body.config.image;
+    let (repository, suffix) = image::pull::split(image);
+    image::pull::join(repository, suffix.unwrap_or("latest"))
+}
+
+/// Pulls the container's image, beside whatever the container will print.
+async fn pull(client: &Client, request: &Request) -> Result<(), Error> {
+    let (repository, suffix) = image::pull::split(&request.body.config.image);
+    let shown = if request.is_quiet { Shown::Nowhere } else { Shown::Stderr };
+    let tag = Some(suffix.unwrap_or("latest"));
+    image::pull::pull(client, (repository, tag), request.platform.as_deref(), shown).await
 }
 
 /// The file that gets the id: made before the container, gone again if there is none.

@@ -19,7 +19,33 @@ use crate::{size, terminal};
 pub(crate) struct Request {
     pub(crate) name: Option<String>,
     pub(crate) cid_file: Option<PathBuf>,
+    pub(crate) pull: Pull,
+    pub(crate) platform: Option<String>,
+    /// A pull shows nothing.
+    pub(crate) is_quiet: bool,
     pub(crate) body: ContainerCreateBody,
+}
+
+/// When the image is pulled first.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum Pull {
+    Always,
+    #[default]
+    Missing,
+    Never,
+}
+
+impl Pull {
+    fn parse(text: &str) -> Result<Pull, String> {
+        match text {
+            "always" => Ok(Pull::Always),
+            "missing" | "" => Ok(Pull::Missing),
+            "never" => Ok(Pull::Never),
+            other => Err(format!(
+                "invalid pull option: '{other}': must be one of \"always\", \"missing\" or \"never\""
+            )),
+        }
+    }
 }
 
 /// The flags of `run` and `create` alike.
@@ -44,6 +70,13 @@ pub(crate) fn flags() -> Vec<Arg> {
         list("mount", "mount", "Attach a filesystem mount to the container"),
         value("name", "string", "Assign a name to the container"),
         value("pid", "string", "PID namespace to use"),
+        value("platform", "string", "Set platform if server is multi-platform capable"),
+        value(
+            "pull",
+            "string",
+            "Pull image before running (\"always\", \"missing\", \"never\") (default \"missing\")",
+        ),
+        switch("quiet", "Suppress the pull output").short('q'),
         value("pids-limit", "int", "Tune container pids limit (set -1 for unlimited)"),
         switch("privileged", "Give extended privileges to this container"),
         switch("read-only", "Mount the container's root filesystem as read only"),
@@ -112,9 +145,6 @@ pub(crate) const REFUSED: Refused = &[
     ("no-healthcheck", None),
     ("oom-kill-disable", None),
     ("oom-score-adj", None),
-    ("platform", None),
-    ("pull", None),
-    ("quiet", Some('q')),
     ("runtime", None),
     ("storage-opt", None),
     ("use-api-socket", None),
@@ -152,6 +182,9 @@ pub(crate) fn read(given: &Given) -> Result<Request, Error> {
     Ok(Request {
         name: given.text("name").map(str::to_owned),
         cid_file,
+        pull: Pull::parse(given.text("pull").unwrap_or_default()).map_err(Error::Value)?,
+        platform: given.text("platform").map(str::to_owned),
+        is_quiet: given.switch("quiet"),
         body: ContainerCreateBody { config, host_config: host, networking_config },
     })
 }
