@@ -2,10 +2,12 @@
 
 use std::collections::BTreeSet;
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use resident::Client;
 use tokio::io::unix::AsyncFd;
+use tokio::sync::watch;
 
 use super::fabric::{Fabric, OWNER_PREFIX};
 use crate::blocking::blocking;
@@ -63,43 +65,37 @@ impl Engine {
 
     /// Watches over rules and `corten-net`, as long as the engine lives.
     pub(crate) fn guard_networks(self: &Arc<Self>) {
-        let engine = Arc::downgrade(self);
+        let fabric = self.fabric.clone();
         tokio::spawn(async move {
-            let Some(fabric) = engine.upgrade().map(|engine| engine.fabric.clone()) else { return };
             if let Err(error) = fabric.guard_rules().await {
                 tracing::warn!(error = %error.chain(), "rules are not watched over any more");
             }
         });
-        let engine = Arc::downgrade(self);
-        tokio::spawn(async move {
-            let Some(mut came) = engine.upgrade().map(|engine| engine.fabric.resident_came.subscribe())
-            else {
-                return;
-            };
-            loop {
-                let client = came.borrow_and_update().clone();
-                if let Some(client) = client {
-                    let gone = client.duplicate().map(until_gone);
-                    let Ok(gone) = gone else { return };
-                    gone.await;
-                    let Some(engine) = engine.upgrade() else { return };
-                    if engine.is_closing() {
-                        return;
-                    }
-                    tracing::warn!("corten-net is gone; another one takes its place");
-                    engine.fabric.forget_resident(&client);
-                    let own = engine.clone();
-                    blocking(move || own.tell_all(&BTreeSet::new())).await;
-                    // Nobody needs one: the next container starts it.
-                    if engine.fabric.connected_resident().is_some() {
-                        continue;
-                    }
-                }
-                if came.changed().await.is_err() {
-                    return;
-                }
-            }
-        });
+        tokio::spawn(guard_resident(Arc::downgrade(self), self.fabric.resident_came.subscribe()));
+    }
+
+    /// `corten-net` is gone: another one takes its place, if a container needs it.
+    async fn replace_resident(self: Arc<Self>, gone: Arc<Client>) {
+        tracing::warn!("corten-net is gone; another one takes its place");
+        self.fabric.forget_resident(&gone);
+        blocking(move || self.tell_all(&BTreeSet::new())).await;
+    }
+}
+
+/// Replaces every `corten-net` that goes before the engine does.
+async fn guard_resident(engine: Weak<Engine>, mut came: watch::Receiver<Option<Arc<Client>>>) {
+    loop {
+        let client = came.borrow_and_update().clone();
+        if let Some(client) = client {
+            let Ok(socket) = client.duplicate() else { return };
+            until_gone(socket).await;
+            let Some(engine) = engine.upgrade().filter(|engine| !engine.is_closing()) else { return };
+            engine.replace_resident(client).await;
+        }
+        // The next one; it may have come while the last was replaced.
+        if came.changed().await.is_err() {
+            return;
+        }
     }
 }
 
