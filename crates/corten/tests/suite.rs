@@ -42,7 +42,7 @@ fn assert_fails(words: &[&str], code: i32, message: &str) {
 
 #[test]
 fn misuse_is_told_in_dockers_words_with_dockers_codes() {
-    let cases: [(&[&str], i32, &str); 22] = [
+    let cases: [(&[&str], i32, &str); 21] = [
         (&["run"], 1, "'corten run' requires at least 1 argument"),
         (&["run", "--foo", "x"], 125, "unknown flag: --foo"),
         (&["run", "-zq", "x"], 125, "unknown shorthand flag: 'z' in -zq"),
