@@ -57,6 +57,17 @@ impl Host {
     }
 
     fn with_root(root: Option<&Path>, extra: &str) -> Host {
+        enter_own_network();
+        Host::made(root, extra)
+    }
+
+    /// Starts a daemon in the machine's own network, where containers reach the world. Its root is not the default one, so that
+    /// its bridge, its rules and its addresses are its own.
+    pub fn on_machine(extra: &str) -> Host {
+        Host::made(None, extra)
+    }
+
+    fn made(root: Option<&Path>, extra: &str) -> Host {
         let directory =
             tempfile::Builder::new().prefix("corten-e2e-").tempdir().expect("a temporary directory");
         let name = directory.path().file_name().and_then(OsStr::to_str).expect("an ASCII name").to_owned();
@@ -266,6 +277,18 @@ impl Lines {
     pub fn pid(&self) -> u32 {
         self.child.id()
     }
+}
+
+/// Moves the calling thread, and everything that it starts, into a network namespace of its own with nothing but loopback. Once:
+/// a second installation of a test is on the same machine as the first.
+pub fn enter_own_network() {
+    thread_local!(static IS_IN: std::cell::Cell<bool> = const { std::cell::Cell::new(false) });
+    if IS_IN.replace(true) {
+        return;
+    }
+    linux::unshare::network().expect("root may make a network namespace");
+    let raised = Command::new("ip").args(["link", "set", "lo", "up"]).status();
+    assert!(raised.expect("ip is installed").success(), "the loopback interface comes up");
 }
 
 /// A file made by `tests/fixtures/build`.

@@ -201,7 +201,8 @@ fn networks_are_none_the_host_s_or_another_container_s() {
             "readlink /proc/self/ns/net; ip -o link | wc -l",
         ])
     };
-    let own = std::fs::read_link("/proc/self/ns/net").expect("a network namespace").display().to_string();
+    let own =
+        std::fs::read_link("/proc/thread-self/ns/net").expect("a network namespace").display().to_string();
     assert!(links("none").ends_with("\n1"), "only lo");
     assert!(links("host").starts_with(&own));
     host.ok(&["run", "-d", "--name", "base", "--network", "none", "busybox", "sleep", "1000"]);
@@ -226,11 +227,11 @@ fn namespaces_can_be_shared_with_the_host_and_with_containers() {
         "1000",
     ]);
     let own = |name: &str| {
-        std::fs::read_link(format!("/proc/self/ns/{name}")).expect("a namespace").display().to_string()
+        std::fs::read_link(format!("/proc/thread-self/ns/{name}")).expect("a namespace").display().to_string()
     };
     for name in ["pid", "ipc", "uts"] {
         let flag = format!("--{name}");
-        let read = format!("/proc/self/ns/{name}");
+        let read = format!("/proc/thread-self/ns/{name}");
         assert_eq!(
             host.ok(&["run", "--rm", "--network", "none", &flag, "host", "busybox", "readlink", &read]),
             own(name)
@@ -238,7 +239,7 @@ fn namespaces_can_be_shared_with_the_host_and_with_containers() {
     }
     for name in ["pid", "ipc"] {
         let flag = format!("--{name}");
-        let read = format!("/proc/self/ns/{name}");
+        let read = format!("/proc/thread-self/ns/{name}");
         let of_base = host.ok(&["exec", "base", "readlink", &read]);
         assert_eq!(
             host.ok(&[
