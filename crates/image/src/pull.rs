@@ -161,10 +161,10 @@ impl Images {
             Some(Err(failure)) => std::panic::resume_unwind(failure.into_panic()),
             None => None,
         };
-        let (images, namespace, image_name) = (self.clone(), namespace.to_owned(), name.clone());
+        let (images, namespace) = (self.clone(), namespace.to_owned());
         let recorded = tokio::task::spawn_blocking(move || {
             pins.push(config.0);
-            let recorded = images.record_pulled(&namespace, &image_name, &image, &resolved, unpacked);
+            let recorded = images.record_pulled(&namespace, &image, &resolved, unpacked);
             drop(pins);
             recorded
         });
@@ -289,11 +289,10 @@ impl Images {
         Ok(unpacked)
     }
 
-    /// Stores the documents and makes the record: what it names is there and on disk.
+    /// Stores the documents and makes the record under the image's one name: what it names is there and on disk.
     fn record_pulled(
         &self,
         namespace: &str,
-        name: &Reference,
         image: &Image,
         resolved: &Resolved,
         unpacked: Option<Unpacked>,
@@ -314,6 +313,7 @@ impl Images {
             Some(unpacked) => self.size_of(image, unpacked)?,
             None => image.layers.iter().map(|layer| layer.size).sum(),
         };
+        let name = &image.names[0];
         let before = self.record_of(namespace, name)?;
         let is_new = before.is_none_or(|record| record.target.digest != image.target.digest);
         // By digest alone there is no tag to move; the name with its digest is the record's.

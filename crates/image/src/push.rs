@@ -65,6 +65,12 @@ struct Sent {
     bytes: Vec<u8>,
 }
 
+/// What a push sends: an image, and its documents in the order in which they are sent.
+struct Prepared {
+    image: Image,
+    documents: Vec<Sent>,
+}
+
 impl Images {
     /// Pushes the image of that name to the registry that the name says.
     pub async fn push(
@@ -76,14 +82,14 @@ impl Images {
     ) -> Result<Pushed> {
         let (images, namespace, text) = (self.clone(), namespace.to_owned(), name.to_string());
         let prepared = tokio::task::spawn_blocking(move || images.prepare_push(&namespace, &text));
-        let (image, documents) = match prepared.await {
+        let prepared = match prepared.await {
             Ok(prepared) => prepared?,
             Err(failure) => std::panic::resume_unwind(failure.into_panic()),
         };
         let source = Source { name: name.clone(), access: access.clone(), scope: "pull,push" };
         let mut round = self.registry.round(&source, Right::Push);
         while let Some(endpoint) = round.next() {
-            match self.push_to(&endpoint, &source, &image, &documents, &progress).await {
+            match self.push_to(&endpoint, &source, &prepared, &progress).await {
                 Ok(pushed) => return Ok(pushed),
                 Err(failure) => round.failed(&endpoint, failure),
             }
@@ -91,8 +97,8 @@ impl Images {
         Err(round.over().into())
     }
 
-    /// The image, and its documents in the order in which they are sent.
-    fn prepare_push(&self, namespace: &str, name: &str) -> Result<(Image, Vec<Sent>)> {
+    /// The image is asked for its documents; an index is sent only when all it names is here.
+    fn prepare_push(&self, namespace: &str, name: &str) -> Result<Prepared> {
         let image = self.resolve(namespace, name)?;
         let content = self.store.content();
         let read = |descriptor: &Descriptor| -> Result<Sent> {
@@ -110,24 +116,25 @@ impl Images {
         };
         let target = read(&image.target)?;
         let Document::Index(index) = parse_document(&target.bytes, &target.descriptor)? else {
-            return Ok((image, vec![target]));
+            return Ok(Prepared { image, documents: vec![target] });
         };
         let is_there = |entry: &Descriptor| content.info(&entry.digest).is_ok_and(|blob| blob.is_some());
         let chosen = index.manifests.iter().find(|entry| entry.digest == image.manifest).cloned();
         let chosen = chosen.unwrap_or_else(|| Descriptor::new("", image.manifest.clone(), 0));
         let manifest = read(&chosen)?;
         let is_whole = index.manifests.len() == 1 && index.manifests.iter().all(is_there);
-        Ok((image, if is_whole { vec![manifest, target] } else { vec![manifest] }))
+        let documents = if is_whole { vec![manifest, target] } else { vec![manifest] };
+        Ok(Prepared { image, documents })
     }
 
     async fn push_to(
         self: &Arc<Self>,
         endpoint: &Endpoint,
         source: &Source,
-        image: &Image,
-        documents: &[Sent],
+        prepared: &Prepared,
         progress: &PushProgress,
     ) -> Result<Pushed, Failure> {
+        let Prepared { image, documents } = prepared;
         let config = Descriptor::new("", image.id.clone(), 0);
         for layer in &image.layers {
             tell(progress, layer, PushStep::Preparing);

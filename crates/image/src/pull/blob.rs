@@ -217,7 +217,8 @@ impl Way<'_> {
             self.received += piece.len() as u64;
             if self.sink.send(piece).await.is_err() {
                 // The disk is full, or the like; whoever writes says it.
-                return Ok(self.received = self.layer.size);
+                self.received = self.layer.size;
+                return Ok(());
             }
             self.report();
         }
