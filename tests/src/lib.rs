@@ -7,4 +7,5 @@
 
 pub mod host;
 pub mod leaks;
+pub mod network;
 pub mod terminal;

@@ -2,6 +2,9 @@
 
 use api::code::Code;
 
+use crate::containers::spec::Protocol;
+use crate::networks::PortHolder;
+
 /// Exit code of Docker's clients for "could not be executed".
 pub(crate) const EXIT_NOT_EXECUTABLE: i32 = 126;
 /// Exit code of Docker's clients for "not found".
@@ -31,9 +34,9 @@ pub enum Error {
     Forbidden(String),
     #[error(transparent)]
     Network(#[from] network::Error),
-    /// In Docker's words, and who has it: a program and its process id.
-    #[error("Bind for {address} failed: port is already allocated{}", by(.holder))]
-    PortTaken { address: std::net::SocketAddr, holder: Option<(String, u32)> },
+    /// In Docker's words, and who has it.
+    #[error("Bind for {address} failed: port is already allocated{}", by(.holder.as_ref()))]
+    PortTaken { protocol: Protocol, address: std::net::SocketAddr, holder: Option<PortHolder> },
     #[error("cannot publish a port at {address}")]
     Port { address: std::net::SocketAddr, source: std::io::Error },
     #[error("the process that answers for names and holds ports")]
@@ -127,6 +130,6 @@ fn io_code(error: &std::io::Error) -> Code {
     }
 }
 
-fn by(holder: &Option<(String, u32)>) -> String {
-    holder.as_ref().map_or(String::new(), |(program, pid)| format!(" by `{program}` (process {pid})"))
+fn by(holder: Option<&PortHolder>) -> String {
+    holder.map_or(String::new(), |holder| format!(" by {holder}"))
 }

@@ -30,7 +30,9 @@ use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::events::Kind;
 use fabric::DEFAULT_NETWORK;
+
 pub(crate) use names::LOCAL_HOSTS;
+pub use ports::PortHolder;
 
 /// Name and driver of what is no network of ours.
 const BUILTIN: [(&str, &str); 2] = [("host", "host"), ("none", "null")];

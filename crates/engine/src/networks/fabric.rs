@@ -24,7 +24,7 @@ use tokio::sync::watch;
 
 use super::book::Book;
 use super::names::{self, Resolution, ResolvConf};
-use super::ports::{self, HeldPort};
+use super::ports::{self, HeldPort, PortHolder};
 use super::{Endpoint, NetworkState, PublishedPort};
 use crate::containers::spec::{EndpointSpec, NetworkSpec, Port, PortSpec, Protocol};
 use crate::error::{Error, Result, chain};
@@ -153,7 +153,7 @@ impl Fabric {
         for (number, (spec, network)) in guest.endpoints.iter().zip(&networks).enumerate() {
             undo.endpoints.push(self.take_addresses(&guest, spec, network, number)?);
         }
-        let held = hold_ports(&guest.networking)?;
+        let held = hold_ports(&guest.networking).map_err(|error| self.name_holder(error))?;
         let state = Arc::new(NetworkState {
             endpoints: undo.endpoints.clone(),
             ports: held.iter().map(|port| port.published.clone()).collect(),
@@ -170,6 +170,22 @@ impl Fabric {
         undo.endpoints.clear();
         let id = connected.guest.id;
         Ok(Connection { fabric: self.clone(), id, namespace, state, resolution, is_kept: false })
+    }
+
+    /// A taken port that a container has is the container's, not `corten-net`'s, which holds it for that.
+    fn name_holder(&self, error: Error) -> Error {
+        let Error::PortTaken { protocol, address, holder } = error else { return error };
+        let inner = self.inner();
+        let overlaps = |port: &PublishedPort| {
+            let (one, other) = (port.host_ip, address.ip());
+            port.container.protocol == protocol
+                && port.host_port == address.port()
+                && (one == other || one.is_unspecified() || other.is_unspecified())
+        };
+        let has_it = |connected: &&Connected| connected.state.ports.iter().any(overlaps);
+        let container = inner.containers.values().find(has_it);
+        let container = container.map(|connected| PortHolder::Container(connected.guest.name.clone()));
+        Error::PortTaken { protocol, address, holder: container.or(holder) }
     }
 
     /// The part of a disconnection that others may wait for: names, ports and addresses are free when this returns.

@@ -3,6 +3,7 @@
 //! The sockets go to `corten-net`, which outlives us. The kernel sends nearly everything to the container before it reaches a socket;
 //! what does arrive (from the host to itself, over the other address family) `corten-net` passes on.
 
+use std::fmt;
 use std::fs;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -27,6 +28,26 @@ pub(crate) struct HeldPort {
     pub(crate) socket: OwnedFd,
 }
 
+/// Who has a port of the host that somebody else asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PortHolder {
+    /// One of our containers, by name.
+    Container(String),
+    Process {
+        program: String,
+        pid: u32,
+    },
+}
+
+impl fmt::Display for PortHolder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            PortHolder::Container(name) => write!(f, "container `{name}`"),
+            PortHolder::Process { program, pid } => write!(f, "`{program}` (process {pid})"),
+        }
+    }
+}
+
 /// Takes the ports that a container asks for; for each, one socket for every address family.
 pub(crate) fn hold(spec: &PortSpec) -> Result<Vec<HeldPort>> {
     let addresses = addresses(spec.host_ip);
@@ -40,7 +61,7 @@ pub(crate) fn hold(spec: &PortSpec) -> Result<Vec<HeldPort>> {
         }
     }
     let address = refused.expect("a range has at least one port");
-    Err(Error::PortTaken { address, holder: holder(spec.container.protocol, address.port()) })
+    Err(taken(spec.container.protocol, address))
 }
 
 /// Takes one published port again, as it was.
@@ -75,7 +96,7 @@ fn hold_any(spec: &PortSpec, addresses: &[IpAddr]) -> Result<Vec<HeldPort>> {
             Err((address, errno)) => return Err(cannot_bind(protocol, address, errno)),
         }
     }
-    Err(Error::PortTaken { address: SocketAddr::new(addresses[0], 0), holder: None })
+    Err(Error::PortTaken { protocol, address: SocketAddr::new(addresses[0], 0), holder: None })
 }
 
 /// All addresses at one port, or none of them.
@@ -123,15 +144,19 @@ fn port_of(socket: &OwnedFd) -> Result<u16, Errno> {
     Ok(SocketAddr::try_from(getsockname(socket)?)?.port())
 }
 
+fn taken(protocol: Protocol, address: SocketAddr) -> Error {
+    Error::PortTaken { protocol, address, holder: holder(protocol, address.port()) }
+}
+
 fn cannot_bind(protocol: Protocol, address: SocketAddr, errno: Errno) -> Error {
     match errno {
-        Errno::ADDRINUSE => Error::PortTaken { address, holder: holder(protocol, address.port()) },
+        Errno::ADDRINUSE => taken(protocol, address),
         errno => Error::Port { address, source: errno.into() },
     }
 }
 
-/// Who has a port of the host, as far as it can be seen: the program and its process id.
-fn holder(protocol: Protocol, port: u16) -> Option<(String, u32)> {
+/// The process that has a port of the host, as far as it can be seen.
+fn holder(protocol: Protocol, port: u16) -> Option<PortHolder> {
     let tables = match protocol {
         Protocol::Tcp => ["/proc/net/tcp", "/proc/net/tcp6"],
         Protocol::Udp => ["/proc/net/udp", "/proc/net/udp6"],
@@ -151,7 +176,7 @@ fn inode_of(table: &str, port: u16) -> Option<u64> {
     })
 }
 
-fn process_with(target: &str) -> io::Result<Option<(String, u32)>> {
+fn process_with(target: &str) -> io::Result<Option<PortHolder>> {
     for entry in fs::read_dir("/proc")?.flatten() {
         let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else {
             continue;
@@ -163,7 +188,7 @@ fn process_with(target: &str) -> io::Result<Option<(String, u32)>> {
             .any(|fd| fs::read_link(fd.path()).is_ok_and(|link| link.as_os_str() == target));
         if has_it {
             let name = fs::read_to_string(entry.path().join("comm")).unwrap_or_default();
-            return Ok(Some((name.trim().to_owned(), pid)));
+            return Ok(Some(PortHolder::Process { program: name.trim().to_owned(), pid }));
         }
     }
     Ok(None)
@@ -196,7 +221,9 @@ mod tests {
         let held = hold(&spec(Protocol::Tcp, Some("127.0.0.1"), Some((port, last)))).unwrap();
         assert!((port + 1..=last).contains(&held[0].published.host_port));
         let error = hold(&spec(Protocol::Tcp, Some("127.0.0.1"), Some((port, port)))).unwrap_err();
-        let Error::PortTaken { address, holder: Some((_, pid)) } = &error else { panic!("{error:?}") };
+        let Error::PortTaken { address, holder: Some(PortHolder::Process { pid, .. }), .. } = &error else {
+            panic!("{error:?}")
+        };
         assert_eq!((address.port(), *pid), (port, std::process::id()));
         let text = error.to_string();
         assert!(
