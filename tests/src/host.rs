@@ -163,20 +163,7 @@ impl Host {
 
     /// Runs `corten` with `input` on standard input.
     pub fn run_with_input(&self, arguments: &[&str], input: &[u8]) -> Outcome {
-        let mut child = self
-            .command(arguments)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("corten runs");
-        let mut stdin = child.stdin.take().expect("a pipe");
-        let input = input.to_vec();
-        // The command may end before it has read everything: that is its right.
-        let writer = thread::spawn(move || drop(stdin.write_all(&input)));
-        let output = child.wait_with_output().expect("corten ends");
-        writer.join().expect("the writer ends");
-        outcome(output)
+        run_with_input(self.command(arguments), input)
     }
 
     /// Runs `corten`, which must succeed; its standard output without the last line break.
@@ -317,6 +304,23 @@ pub fn signal(pid: u32, signal: Signal) {
 /// A path as text; test paths are ASCII.
 pub fn path_text(path: &Path) -> &str {
     path.to_str().expect("an ASCII path")
+}
+
+/// Runs a command with `input` on standard input.
+pub fn run_with_input(mut command: Command, input: &[u8]) -> Outcome {
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("corten runs");
+    let mut stdin = child.stdin.take().expect("a pipe");
+    let input = input.to_vec();
+    // The command may end before it has read everything: that is its right.
+    let writer = thread::spawn(move || drop(stdin.write_all(&input)));
+    let output = child.wait_with_output().expect("corten ends");
+    writer.join().expect("the writer ends");
+    outcome(output)
 }
 
 fn outcome(output: Output) -> Outcome {

@@ -8,4 +8,5 @@
 pub mod host;
 pub mod leaks;
 pub mod network;
+pub mod registry;
 pub mod terminal;

@@ -18,6 +18,8 @@ mod networks;
 mod recovery;
 #[path = "e2e/redis.rs"]
 mod redis;
+#[path = "e2e/registries.rs"]
+mod registries;
 #[path = "e2e/terminals.rs"]
 mod terminals;
 #[path = "e2e/volumes.rs"]

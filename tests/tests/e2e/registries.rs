@@ -1,0 +1,207 @@
+//! Images that come from registries and go there, also over bad roads.
+
+use std::fs;
+use std::path::Path;
+use std::process::Stdio;
+use std::time::Instant;
+
+use tests::host::{Host, enter_own_network, fixture, path_text};
+use tests::network::{Neighbour, page, said, stack};
+use tests::registry::{LOGIN, Nuisance, Registry};
+
+const WELCOME: &str = "Welcome to nginx";
+const NGINX: [&str; 3] = ["nginx", "-g", "daemon off;"];
+const BUSY: &str =
+    "HTTP/1.1 429 Too Many Requests\r\nRetry-After: 1\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+const LIMITED: &str =
+    "HTTP/1.1 429 Too Many Requests\r\nRetry-After: 3600\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+
+fn folder() -> tempfile::TempDir {
+    tempfile::Builder::new().prefix("corten-certs-").tempdir().expect("a folder")
+}
+
+fn host_that_knows(hosts: &Path) -> Host {
+    Host::with_config(&format!("registry_hosts = [\"{}\"]", hosts.display()))
+}
+
+fn write_hosts(hosts: &Path, host: &str, text: &str) {
+    fs::create_dir_all(hosts.join(host)).expect("a folder");
+    fs::write(hosts.join(host).join("hosts.toml"), text).expect("a file");
+}
+
+#[test]
+fn a_web_server_is_pulled_started_reached_and_gone() {
+    let host = Host::empty();
+    let neighbour = Neighbour::start();
+    let registry = Registry::plain(5000);
+    registry.fill(&fixture("nginx.tar"), "nginx");
+    let image = format!("{}/nginx", registry.host());
+    host.ok(&["pull", "-q", &image]);
+    host.ok(&["run", "--rm", &image, "true"]);
+    host.ok(&["rmi", &image]);
+    host.until("the first is gone", || !stack().iter().any(|line| line.contains("veth")));
+    let before = stack();
+    let arguments = ["run", "-d", "--name", "nginx", "-p", "8080:80", &image];
+    let started = host.run(&[&arguments[..], &NGINX].concat());
+    assert_eq!(started.code, 0, "{started:?}");
+    assert!(
+        started.stderr.contains("Pulling from nginx") && started.stderr.contains("Digest: sha256:"),
+        "{started:?}"
+    );
+    host.until("it answers on the host", || page("http://127.0.0.1:8080/").contains(WELCOME));
+    assert!(neighbour.page("http://192.0.2.1:8080/").contains(WELCOME));
+    host.ok(&["import", path_text(&fixture("busybox.tar")), "busybox"]);
+    let seen = host.ok(&["run", "--rm", "busybox", "wget", "-qO-", "http://192.0.2.1:8080/"]);
+    assert!(seen.contains(WELCOME));
+    assert!(host.ok(&["exec", "nginx", "ip", "addr"]).contains("eth0"));
+    host.ok(&["rm", "-f", "nginx"]);
+    host.until("nothing of it is left", || stack() == before);
+    let held = host.root().join("cni/networks/bridge");
+    let files = fs::read_dir(held).expect("the folder").flatten().map(|entry| entry.file_name());
+    let files: Vec<_> = files.filter(|name| name.to_string_lossy().starts_with("172")).collect();
+    assert!(files.is_empty(), "{files:?}");
+}
+
+#[test]
+fn a_container_reaches_the_world() {
+    let host = Host::on_machine("");
+    host.ok(&["import", path_text(&fixture("nginx.tar")), "debian"]);
+    let updated = host.ok(&["run", "--rm", "debian", "apt-get", "update"]);
+    assert!(updated.contains("Reading package lists"), "{updated}");
+    assert!(!updated.contains("Err:"), "{updated}");
+}
+
+#[test]
+fn what_is_pushed_is_read_by_others_and_theirs_by_us_with_the_same_digests() {
+    let host = Host::start();
+    let registry = Registry::plain(5000);
+    let ours = format!("{}/team/busybox:1", registry.host());
+    host.ok(&["tag", "busybox", &ours]);
+    let pushed = host.ok(&["push", &ours]);
+    let digest = registry.digest("team/busybox:1");
+    assert!(pushed.contains(&format!("digest: {digest}")), "{pushed}");
+    let copied = folder();
+    let target = format!("dir:{}", copied.path().display());
+    let source = format!("docker://{ours}");
+    said("skopeo", &["copy", "-q", "--insecure-policy", "--src-tls-verify=false", &source, &target]);
+    registry.fill(&fixture("busybox.tar"), "theirs:1");
+    let theirs = format!("{}/theirs:1", registry.host());
+    let pulled = host.ok(&["pull", &theirs]);
+    assert!(pulled.contains(&registry.digest("theirs:1")), "{pulled}");
+    assert_eq!(host.ok(&["run", "--rm", &theirs, "echo", "ran"]), "ran");
+    // Back again: not a byte has changed.
+    let back = format!("{}/back:1", registry.host());
+    host.ok(&["tag", &theirs, &back]);
+    host.ok(&["push", "-q", &back]);
+    assert_eq!(registry.digest("back:1"), registry.digest("theirs:1"));
+    let by_digest = format!("{}/back@{}", registry.host(), registry.digest("back:1"));
+    host.ok(&["pull", "-q", &by_digest]);
+}
+
+#[test]
+fn a_registry_with_tls_and_passwords_is_used_after_login_only() {
+    enter_own_network();
+    let (hosts, home) = (folder(), folder());
+    let registry = Registry::secured(5443);
+    let image = format!("{}/private/busybox", registry.host());
+    let host = host_that_knows(hosts.path());
+    host.ok(&["import", path_text(&fixture("busybox.tar")), &image]);
+    let corten = |arguments: &[&str], input: &str| {
+        let mut command = host.command(arguments);
+        command.env("DOCKER_CONFIG", home.path());
+        tests::host::run_with_input(command, input.as_bytes())
+    };
+    let unknown = corten(&["push", &image], "");
+    assert!(unknown.code == 1 && unknown.stderr.contains("certificate"), "{unknown:?}");
+    let trusted = hosts.path().join(registry.host());
+    fs::create_dir_all(&trusted).expect("a folder");
+    fs::copy(registry.certificate(), trusted.join("ca.crt")).expect("a copy");
+    let refused = corten(&["push", &image], "");
+    assert!(refused.code == 1 && refused.stderr.contains(&registry.host()), "{refused:?}");
+    assert!(refused.stderr.contains("login"), "it says what to do: {refused:?}");
+    let wrong = corten(&["login", "-u", LOGIN.0, "--password-stdin", &registry.host()], "wrong");
+    assert_eq!(wrong.code, 1, "{wrong:?}");
+    let login = corten(&["login", "-u", LOGIN.0, "--password-stdin", &registry.host()], LOGIN.1);
+    assert!(login.code == 0 && login.stdout.contains("Login Succeeded"), "{login:?}");
+    let pushed = corten(&["push", "-q", &image], "");
+    assert_eq!(pushed.code, 0, "{pushed:?}");
+    host.ok(&["rmi", &image]);
+    let pulled = corten(&["pull", "-q", &image], "");
+    assert_eq!(pulled.code, 0, "{pulled:?}");
+    assert_eq!(corten(&["logout", &registry.host()], "").code, 0);
+    host.ok(&["rmi", &image]);
+    assert_eq!(corten(&["pull", &image], "").code, 1);
+    let log = fs::read_to_string(host.path().join("daemon.log")).expect("the log");
+    assert!(!log.contains(LOGIN.1), "a password is in the log");
+}
+
+#[test]
+fn a_mirror_that_is_down_is_passed_over_and_named_when_nobody_has_it() {
+    enter_own_network();
+    let hosts = folder();
+    let registry = Registry::plain(5000);
+    registry.fill(&fixture("busybox.tar"), "busybox:1");
+    let server = format!("server = \"http://{}\"\n", registry.host());
+    write_hosts(hosts.path(), "images.test", &format!("{server}[host.\"http://127.0.0.1:5001\"]\n"));
+    let host = host_that_knows(hosts.path());
+    host.ok(&["pull", "-q", "images.test/busybox:1"]);
+    let missing = host.fails(&["pull", "images.test/nothing:1"], 1, "127.0.0.1:5001");
+    assert!(missing.stderr.contains(&registry.host()), "each host is named: {missing:?}");
+}
+
+#[test]
+fn a_busy_registry_is_asked_again_when_it_says_so_and_a_limit_is_told_at_once() {
+    enter_own_network();
+    let registry = Registry::plain(5000);
+    registry.fill(&fixture("busybox.tar"), "busybox:1");
+    let busy = Nuisance::answering(5001, 5000, 2, BUSY);
+    let host = Host::empty();
+    host.ok(&["pull", "-q", "127.0.0.1:5001/busybox:1"]);
+    assert!(busy.connections() > 2, "it was asked again");
+    Nuisance::answering(5002, 5000, usize::MAX, LIMITED);
+    let begin = Instant::now();
+    let refused = host.fails(&["pull", "127.0.0.1:5002/busybox:1"], 1, "127.0.0.1:5002");
+    assert!(refused.stderr.to_lowercase().contains("too many requests"), "{refused:?}");
+    assert!(begin.elapsed() < tests::host::PATIENCE, "an hour is not waited for");
+}
+
+#[test]
+fn a_connection_that_is_cut_after_every_megabyte_still_brings_the_image() {
+    enter_own_network();
+    let registry = Registry::plain(5000);
+    registry.fill(&fixture("redis.tar"), "redis:1");
+    let cutting = Nuisance::cutting(5001, 5000, 1 << 20);
+    let host = Host::empty();
+    let pulled = host.ok(&["pull", "127.0.0.1:5001/redis:1"]);
+    assert!(pulled.contains(&registry.digest("redis:1")), "{pulled}");
+    assert!(cutting.connections() > 20, "{} connections", cutting.connections());
+    assert_eq!(host.ok(&["run", "--rm", "127.0.0.1:5001/redis:1", "echo", "whole"]), "whole");
+}
+
+#[test]
+fn a_pull_that_is_killed_is_resumed_and_two_at_once_fetch_once() {
+    enter_own_network();
+    let registry = Registry::plain(5000);
+    registry.fill(&fixture("redis.tar"), "redis:1");
+    let mut host = Host::empty();
+    let image = format!("{}/redis:1", registry.host());
+    let mut first =
+        host.command(&["pull", &image]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("corten");
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    host.kill_daemon();
+    first.wait().expect("it ends");
+    host.start_daemon();
+    let both: Vec<_> = (0..2)
+        .map(|_| host.command(&["pull", "-q", &image]).stdout(Stdio::null()).spawn().expect("corten"))
+        .collect();
+    for mut one in both {
+        assert!(one.wait().expect("it ends").success(), "{}", host.daemon_log_tail());
+    }
+    assert_eq!(host.ok(&["run", "--rm", &image, "echo", "whole"]), "whole");
+    host.ok(&["rmi", "-f", &image]);
+    host.ok(&["image", "prune", "-af"]);
+    let blobs = host.root().join("content/blobs/sha256");
+    let left: Vec<_> =
+        fs::read_dir(&blobs).into_iter().flatten().flatten().map(|entry| entry.path()).collect();
+    assert!(left.is_empty(), "{left:?}");
+}
