@@ -23,21 +23,24 @@ pub const LOGIN: (&str, &str) = ("anna", "a secret");
 pub struct Registry {
     child: Child,
     directory: TempDir,
-    port: u16,
+    /// `<address>:<port>`
+    host: String,
 }
 
 impl Registry {
     /// One that speaks plain HTTP to everybody.
     pub fn plain(port: u16) -> Registry {
-        Registry::start(port, |_| String::new())
+        Registry::start(format!("127.0.0.1:{port}"), |_| String::new())
     }
 
-    /// One that speaks TLS with a certificate of its own and wants [`LOGIN`].
+    /// One that speaks TLS with a certificate of its own and wants [`LOGIN`]; at an address that is not loopback, where
+    /// certificates do not count.
     pub fn secured(port: u16) -> Registry {
-        Registry::start(port, |directory| {
+        said("ip", &["address", "add", "192.0.2.9/32", "dev", "lo"]);
+        Registry::start(format!("192.0.2.9:{port}"), |directory| {
             let path = |name| path_text(&directory.join(name)).to_owned();
             let (key, certificate, users) = (path("key.pem"), path("certificate.pem"), path("users"));
-            let subject = ["-subj", "/CN=registry", "-addext", "subjectAltName=IP:127.0.0.1"];
+            let subject = ["-subj", "/CN=registry", "-addext", "subjectAltName=IP:192.0.2.9"];
             let kind =
                 ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"];
             let files =
@@ -50,13 +53,13 @@ impl Registry {
         })
     }
 
-    fn start(port: u16, extra: impl FnOnce(&Path) -> String) -> Registry {
+    fn start(host: String, extra: impl FnOnce(&Path) -> String) -> Registry {
         let directory = tempfile::Builder::new().prefix("corten-registry-").tempdir().expect("a folder");
         let extra = extra(directory.path());
         let store = directory.path().join("store");
         let config = format!(
             "version: 0.1\nlog: {{accesslog: {{disabled: true}}, level: error}}\n\
-             storage: {{filesystem: {{rootdirectory: {}}}}}\nhttp:\n  addr: 127.0.0.1:{port}\n{extra}",
+             storage: {{filesystem: {{rootdirectory: {}}}}}\nhttp:\n  addr: {host}\n{extra}",
             store.display()
         );
         let file = directory.path().join("config.yml");
@@ -70,17 +73,17 @@ impl Registry {
             .spawn()
             .expect("docker-registry is installed");
         for _ in 0..2000 {
-            if TcpStream::connect(("127.0.0.1", port)).is_ok() {
-                return Registry { child, directory, port };
+            if TcpStream::connect(&host).is_ok() {
+                return Registry { child, directory, host };
             }
             thread::sleep(Duration::from_millis(5));
         }
-        panic!("the registry at port {port} does not answer");
+        panic!("the registry at {host} does not answer");
     }
 
-    /// `127.0.0.1:<port>`.
-    pub fn host(&self) -> String {
-        format!("127.0.0.1:{}", self.port)
+    /// Its address and port.
+    pub fn host(&self) -> &str {
+        &self.host
     }
 
     /// Its certificate, if it has one.

@@ -117,18 +117,18 @@ fn a_registry_with_tls_and_passwords_is_used_after_login_only() {
     fs::create_dir_all(&trusted).expect("a folder");
     fs::copy(registry.certificate(), trusted.join("ca.crt")).expect("a copy");
     let refused = corten(&["push", &image], "");
-    assert!(refused.code == 1 && refused.stderr.contains(&registry.host()), "{refused:?}");
+    assert!(refused.code == 1 && refused.stderr.contains(registry.host()), "{refused:?}");
     assert!(refused.stderr.contains("login"), "it says what to do: {refused:?}");
-    let wrong = corten(&["login", "-u", LOGIN.0, "--password-stdin", &registry.host()], "wrong");
+    let wrong = corten(&["login", "-u", LOGIN.0, "--password-stdin", registry.host()], "wrong");
     assert_eq!(wrong.code, 1, "{wrong:?}");
-    let login = corten(&["login", "-u", LOGIN.0, "--password-stdin", &registry.host()], LOGIN.1);
+    let login = corten(&["login", "-u", LOGIN.0, "--password-stdin", registry.host()], LOGIN.1);
     assert!(login.code == 0 && login.stdout.contains("Login Succeeded"), "{login:?}");
     let pushed = corten(&["push", "-q", &image], "");
     assert_eq!(pushed.code, 0, "{pushed:?}");
     host.ok(&["rmi", &image]);
     let pulled = corten(&["pull", "-q", &image], "");
     assert_eq!(pulled.code, 0, "{pulled:?}");
-    assert_eq!(corten(&["logout", &registry.host()], "").code, 0);
+    assert_eq!(corten(&["logout", registry.host()], "").code, 0);
     host.ok(&["rmi", &image]);
     assert_eq!(corten(&["pull", &image], "").code, 1);
     let log = fs::read_to_string(host.path().join("daemon.log")).expect("the log");
@@ -146,7 +146,7 @@ fn a_mirror_that_is_down_is_passed_over_and_named_when_nobody_has_it() {
     let host = host_that_knows(hosts.path());
     host.ok(&["pull", "-q", "images.test/busybox:1"]);
     let missing = host.fails(&["pull", "images.test/nothing:1"], 1, "127.0.0.1:5001");
-    assert!(missing.stderr.contains(&registry.host()), "each host is named: {missing:?}");
+    assert!(missing.stderr.contains(registry.host()), "each host is named: {missing:?}");
 }
 
 #[test]
