@@ -6,6 +6,14 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 [ "$(id -u)" = 0 ] || { echo "bench: run as root" >&2; exit 1; }
 
+# What makes bridges and rules does so where nobody else is.
+if [ -n "${own_network:-}" ] && [ -z "${BENCH_IS_ALONE:-}" ]; then
+    tests/fixtures/build >&2
+    cargo build --quiet --release --bins -p corten -p shim -p bench
+    BENCH_IS_ALONE=1 exec unshare --net bench/"$(basename "$0")"
+fi
+[ -z "${BENCH_IS_ALONE:-}" ] || ip link set lo up
+
 tests/fixtures/build >&2
 cargo build --quiet --release --bins -p corten -p shim -p bench
 target=$(cargo metadata --format-version 1 --no-deps | sed -n 's/.*"target_directory":"\([^"]*\)".*/\1/p')
@@ -68,12 +76,14 @@ TOML
     ctr_command="ctr -a $work/containerd/sock"
 }
 
-start_docker() {
+start_docker() { # flags of its network; without them it has none
+    local network=("$@")
+    [ $# -gt 0 ] || network=(--bridge none --iptables=false)
     command -v dockerd >/dev/null || { echo "bench: dockerd is not installed, left out" >&2; return 0; }
     [ -n "${containerd_pid:-}" ] || return 0
     mkdir -p "$work/docker"
     dockerd --data-root "$work/docker/root" --exec-root "$work/docker/state" --pidfile "$work/docker/pid" \
-        -H "unix://$work/docker/sock" --containerd "$work/containerd/sock" --bridge none --iptables=false \
+        -H "unix://$work/docker/sock" --containerd "$work/containerd/sock" "${network[@]}" \
         >"$work/docker/log" 2>&1 &
     docker_pid=$!
     pids+=("$docker_pid")
