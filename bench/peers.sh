@@ -34,6 +34,12 @@ finish() {
 }
 trap finish EXIT
 
+end_peers() { # all but Corten
+    local pid
+    for pid in "${pids[@]}"; do [ "$pid" = "${corten_pid:-}" ] || { kill "$pid" && wait "$pid"; } 2>/dev/null || true; done
+    pids=(${corten_pid:+"$corten_pid"})
+}
+
 answers() { # name, command...: waits until a daemon answers
     local name=$1 tries=0
     shift
