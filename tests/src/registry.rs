@@ -8,11 +8,11 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-use crate::host::path_text;
+use crate::host::{PATIENCE, path_text};
 use crate::network::said;
 
 /// User and password of a registry that asks for them.
@@ -72,13 +72,13 @@ impl Registry {
             .stderr(Stdio::null())
             .spawn()
             .expect("docker-registry is installed");
-        for _ in 0..2000 {
-            if TcpStream::connect(&host).is_ok() {
-                return Registry { child, directory, host };
-            }
+        let registry = Registry { child, directory, host };
+        let begin = Instant::now();
+        while TcpStream::connect(&registry.host).is_err() {
+            assert!(begin.elapsed() < PATIENCE, "the registry at {} does not answer", registry.host);
             thread::sleep(Duration::from_millis(5));
         }
-        panic!("the registry at {host} does not answer");
+        registry
     }
 
     /// Its address and port.
