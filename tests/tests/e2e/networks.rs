@@ -214,8 +214,11 @@ fn flushed_rules_and_removed_address_files_come_back() {
     let host = Host::start();
     let neighbour = Neighbour::start();
     serve(&host, "web", &["-p", "8080:80"]);
+    let rules = stack();
     said("nft", &["flush", "ruleset"]);
-    host.until("the rules are there again", || neighbour.page("http://192.0.2.1:8080/").contains(WELCOME));
+    // A page alone would not show it: without rules, `corten-net` passes connections on.
+    host.until("the rules are there again", || stack() == rules);
+    assert!(neighbour.page("http://192.0.2.1:8080/").contains(WELCOME));
     let first = address(&host, "web");
     fs::remove_dir_all(host.root().join("cni/networks")).expect("the files are removed");
     let mut seen = BTreeSet::from([first]);
