@@ -170,6 +170,72 @@ fn containers_of_a_network_find_each_other_by_name_and_alias() {
 }
 
 #[test]
+fn networks_are_closed_doubled_listed_and_pruned_as_asked() {
+    let host = Host::start();
+    let neighbour = Neighbour::start();
+    host.ok(&["network", "create", "--internal", "closed"]);
+    host.ok(&[
+        "network",
+        "create",
+        "--ipv6",
+        "--subnet",
+        "10.92.0.0/24",
+        "--subnet",
+        "fd92::/64",
+        "--ip-range",
+        "10.92.0.128/25",
+        "double",
+    ]);
+    serve(&host, "inside", &["--network", "closed", "-p", "8080:80"]);
+    assert_eq!(neighbour.page("http://192.0.2.1:8080/"), "", "a closed network publishes nothing");
+    let route = host.ok(&["exec", "inside", "ip", "route"]);
+    assert!(!route.contains("default"), "{route}");
+    serve(
+        &host,
+        "both",
+        &[
+            "--network",
+            "double",
+            "-P",
+            "--expose",
+            "80",
+            "--hostname",
+            "twin",
+            "--add-host",
+            "other:192.0.2.2",
+        ],
+    );
+    assert!(address(&host, "both").starts_with("10.92.0."));
+    let last: u8 =
+        address(&host, "both").rsplit('.').next().and_then(|text| text.parse().ok()).expect("an address");
+    assert!(last >= 128, "{last} is not of the range");
+    let other =
+        host.ok(&["run", "--rm", "--network", "double", "busybox", "wget", "-qO-", "http://[fd92::2]/"]);
+    assert!(other.contains(WELCOME));
+    let port = host.ok(&["port", "both", "80"]);
+    for line in port.lines() {
+        let url = format!(
+            "http://{}:{}/",
+            if line.starts_with('[') { "[::1]" } else { "127.0.0.1" },
+            port_of(line)
+        );
+        assert!(page(&url).contains(WELCOME), "{url}");
+    }
+    let hosts = host.ok(&["exec", "both", "cat", "/etc/hosts"]);
+    assert!(hosts.contains("192.0.2.2\tother") && hosts.contains("\ttwin"), "{hosts}");
+    assert!(host.ok(&["exec", "both", "cat", "/etc/resolv.conf"]).contains("nameserver "));
+    let listed = host.ok(&["network", "ls", "--format", "{{.Name}}"]);
+    assert_eq!(listed, "bridge\nclosed\ndouble\nhost\nnone");
+    assert!(
+        host.root().join("cni/net.d").read_dir().expect("lists").flatten().count() >= 2,
+        "conflists on disk"
+    );
+    host.ok(&["rm", "-f", "inside"]);
+    let pruned = host.ok(&["network", "prune", "-f"]);
+    assert!(pruned.contains("closed") && !pruned.contains("double"), "{pruned}");
+}
+
+#[test]
 fn twenty_at_once_have_distinct_addresses_and_ports() {
     let host = Host::start();
     let starting: Vec<Child> = (0..20)

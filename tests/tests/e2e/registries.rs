@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::Instant;
 
-use tests::host::{Host, enter_own_network, fixture, path_text};
+use tests::host::{Host, enter_own_network, fixture, path_text, run_with_input};
 use tests::network::{Neighbour, page, said, stack};
 use tests::registry::{LOGIN, Nuisance, Registry};
 
@@ -109,7 +109,7 @@ fn a_registry_with_tls_and_passwords_is_used_after_login_only() {
     let corten = |arguments: &[&str], input: &str| {
         let mut command = host.command(arguments);
         command.env("DOCKER_CONFIG", home.path());
-        tests::host::run_with_input(command, input.as_bytes())
+        run_with_input(command, input.as_bytes())
     };
     let unknown = corten(&["push", &image], "");
     assert!(unknown.code == 1 && unknown.stderr.contains("certificate"), "{unknown:?}");
@@ -204,4 +204,95 @@ fn a_pull_that_is_killed_is_resumed_and_two_at_once_fetch_once() {
     let left: Vec<_> =
         fs::read_dir(&blobs).into_iter().flatten().flatten().map(|entry| entry.path()).collect();
     assert!(left.is_empty(), "{left:?}");
+}
+
+#[test]
+fn a_token_is_fetched_where_the_registry_says() {
+    const CHALLENGE: &str = "HTTP/1.1 401 Unauthorized\r\nWWW-Authenticate: Bearer realm=\"http://127.0.0.1:5002/token\",\
+        service=\"images\",scope=\"repository:busybox:pull\"\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+    const TOKEN: &str = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 17\r\nConnection: close\r\n\r\n\
+        {\"token\":\"abcde\"}";
+    enter_own_network();
+    let registry = Registry::plain(5000);
+    registry.fill(&fixture("busybox.tar"), "busybox:1");
+    // The first connection tries TLS, and sees that it is not spoken here.
+    let door = Nuisance::answering(5001, 5000, 2, CHALLENGE);
+    let tokens = Nuisance::answering(5002, 5000, usize::MAX, TOKEN);
+    let host = Host::empty();
+    host.ok(&["pull", "-q", "127.0.0.1:5001/busybox:1"]);
+    assert!(door.connections() > 2);
+    assert_eq!(tokens.connections(), 1, "one token serves the whole image");
+}
+
+#[test]
+fn the_proxy_of_the_asking_shell_is_used() {
+    enter_own_network();
+    let registry = Registry::plain(5000);
+    registry.fill(&fixture("busybox.tar"), "busybox:1");
+    // It passes requests on to the only server that it knows.
+    let proxy = Nuisance::cutting(3128, 5000, u64::MAX);
+    let host = Host::with_config("registry_insecure = [\"images.test:5000\"]");
+    let image = "images.test:5000/busybox:1";
+    let alone = host.run(&["pull", image]);
+    assert!(alone.code == 1 && alone.stderr.contains("images.test"), "{alone:?}");
+    let pull = |no_proxy: &str| {
+        let mut command = host.command(&["pull", "-q", image]);
+        command.env("HTTP_PROXY", "http://127.0.0.1:3128").env("NO_PROXY", no_proxy);
+        run_with_input(command, b"")
+    };
+    assert_eq!(pull("images.test").code, 1);
+    assert_eq!(proxy.connections(), 0);
+    let pulled = pull("");
+    assert_eq!(pulled.code, 0, "{pulled:?}");
+    assert!(proxy.connections() > 0);
+}
+
+#[test]
+fn a_credential_helper_keeps_the_password() {
+    enter_own_network();
+    let home = folder();
+    let registry = Registry::secured(5443);
+    let trusted = home.path().join(registry.host());
+    fs::create_dir_all(&trusted).expect("a folder");
+    fs::copy(registry.certificate(), trusted.join("ca.crt")).expect("a copy");
+    let helper = home.path().join("docker-credential-shelf");
+    // Docker's protocol: one word as argument, the rest on standard input and output.
+    let script = "#!/bin/sh\ncase $1 in store) cat > \"$SHELF\";; get) cat \"$SHELF\";; erase) rm \"$SHELF\";; list) echo {};; esac\n";
+    fs::write(&helper, script).expect("a file");
+    said("chmod", &["+x", path_text(&helper)]);
+    fs::write(home.path().join("config.json"), "{\"credsStore\":\"shelf\"}").expect("a file");
+    let host = host_that_knows(home.path());
+    let shelf = home.path().join("shelf");
+    let corten = |arguments: &[&str], input: &str| {
+        let mut command = host.command(arguments);
+        let path = format!("{}:{}", home.path().display(), std::env::var("PATH").expect("a path"));
+        command.env("DOCKER_CONFIG", home.path()).env("SHELF", &shelf).env("PATH", path);
+        run_with_input(command, input.as_bytes())
+    };
+    let login = corten(&["login", "-u", LOGIN.0, "--password-stdin", registry.host()], LOGIN.1);
+    assert_eq!(login.code, 0, "{login:?}");
+    assert!(fs::read_to_string(&shelf).expect("it was stored").contains(LOGIN.1));
+    let config = fs::read_to_string(home.path().join("config.json")).expect("a file");
+    assert!(!config.contains("\"auth\":"), "{config}");
+    let image = format!("{}/private/busybox", registry.host());
+    host.ok(&["import", path_text(&fixture("busybox.tar")), &image]);
+    let pushed = corten(&["push", "-q", &image], "");
+    assert_eq!(pushed.code, 0, "{pushed:?}");
+    assert_eq!(corten(&["logout", registry.host()], "").code, 0);
+    assert!(!shelf.exists());
+}
+
+#[test]
+fn a_registry_that_offers_it_is_searched() {
+    const FOUND: &str = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 139\r\nConnection: close\r\n\r\n\
+        {\"num_results\":1,\"query\":\"web\",\"results\":[{\"name\":\"team/web\",\"description\":\"A web server\",\
+        \"star_count\":7,\"is_official\":false,\"x\":\"12345\"}]}";
+    enter_own_network();
+    let registry = Registry::plain(5000);
+    Nuisance::answering(5001, 5000, usize::MAX, FOUND);
+    let host = Host::empty();
+    let found = host.ok(&["search", "127.0.0.1:5001/web"]);
+    assert!(found.contains("team/web") && found.contains("A web server"), "{found}");
+    let refused = host.fails(&["search", &format!("{}/web", registry.host())], 1, registry.host());
+    assert_eq!(refused.stdout, "");
 }
