@@ -3,6 +3,7 @@
 use std::ffi::OsStr;
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::thread;
@@ -127,7 +128,7 @@ impl Host {
             .expect("the daemon starts");
         self.daemon = Some(child);
         let socket = self.state().join("docker.sock");
-        self.until("the daemon answers", || std::os::unix::net::UnixStream::connect(&socket).is_ok());
+        self.until("the daemon answers", || answers(&socket).unwrap_or(false));
     }
 
     /// The daemon's process id.
@@ -220,12 +221,36 @@ impl Drop for Host {
             }
             // Shims end after the daemon has let go of them.
             if begin.elapsed() > Duration::from_secs(10) {
+                eprintln!(
+                    "{}",
+                    crate::network::said(
+                        "sh",
+                        &[
+                            "-c",
+                            &format!(
+                                "ss -xpa | grep -e corten; ls -lR {0}/state/net; cat {0}/state/net/log; cat {0}/daemon.log | tail -60; for p in $(pgrep -f {0}); do ls -l /proc/$p/fd; done",
+                                self.path().display()
+                            )
+                        ]
+                    )
+                );
                 leaks::clean_up(self.path(), &self.cgroup);
                 panic!("left behind: {left:#?}\n{}", self.daemon_log_tail());
             }
             thread::sleep(Duration::from_millis(50));
         }
     }
+}
+
+/// Whether the daemon behind a socket answers. A connection alone tells nothing: what a killed daemon was about to execute has its
+/// sockets for a moment.
+fn answers(socket: &Path) -> std::io::Result<bool> {
+    let mut stream = UnixStream::connect(socket)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.write_all(b"GET /_ping HTTP/1.1\r\nHost: corten\r\n\r\n")?;
+    let mut status = String::new();
+    BufReader::new(stream).read_line(&mut status)?;
+    Ok(status.contains(" 200 "))
 }
 
 /// A child process whose standard output is read line by line.

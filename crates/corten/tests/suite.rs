@@ -86,7 +86,7 @@ fn misuse_is_told_in_dockers_words_with_dockers_codes() {
         (&["tag", "a"], 1, "'corten tag' requires 2 arguments"),
         (&["foo"], 1, "unknown command: corten foo"),
         (&["volume", "foo"], 1, "unknown command: corten volume foo"),
-        (&["pull", "busybox"], 1, "`corten pull` is not there yet"),
+        (&["build", "."], 1, "`corten build` is not there yet"),
         (&["--tlsverify", "ps"], 125, "flag --tlsverify of `corten` is not there yet"),
     ];
     for (words, code, message) in cases {

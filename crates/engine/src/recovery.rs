@@ -4,11 +4,11 @@
 //! 1. rows become records, at rest;
 //! 2. every shim is asked whose it is. One with a container is taken up: it runs (and is watched on), or it has ended (and
 //!    the exit is recorded, with everything that follows from it). One without is ended;
-//! 3. a container that its row (or its bundle and control groups) calls running and that has no shim has ended: the shim's exit record tells how, else it was
+//! 3. networks keep what belongs to those that run: addresses, rules, and what `corten-net` holds;
+//! 4. a container that its row (or its bundle and control groups) calls running and that has no shim has ended: the shim's exit record tells how, else it was
 //!    lost;
-//! 4. intents are undone, and everything that no row names is removed: bundles, control groups, layers, files;
-//!    Networks likewise: addresses, rules, and what `corten-net` holds;
-//! 5. restart policies are applied.
+//! 5. restart policies are applied;
+//! 6. intents are undone, and everything that no row names is removed: bundles, control groups, layers, files.
 //!
 //! When the database was lost, nothing that it may have named is removed.
 
@@ -57,8 +57,12 @@ struct Kept {
 /// Brings memory, database and kernel together.
 pub(crate) async fn recover(engine: &Arc<Engine>) -> Result<()> {
     let own = engine.clone();
-    let (records, shims) =
-        blocking(move || Ok::<_, Error>((own.read_rows()?, own.shim_directories()?))).await?;
+    let (records, shims) = blocking(move || {
+        // A container that has ended meanwhile ends as soon as it is met, and lets go of its ports.
+        own.fabric.find_resident();
+        Ok::<_, Error>((own.read_rows()?, own.shim_directories()?))
+    })
+    .await?;
     for record in records {
         engine.index.insert(Arc::new(record));
     }
@@ -72,7 +76,12 @@ pub(crate) async fn recover(engine: &Arc<Engine>) -> Result<()> {
         }
     }
     let own = engine.clone();
-    let begun = blocking(move || own.begun()).await;
+    let (kept, begun) = blocking(move || {
+        // Before anything is started, which would not be among those that are kept.
+        own.recover_networks(&kept.containers);
+        (kept, own.begun())
+    })
+    .await;
     for record in engine.index.all() {
         if kept.containers.contains(&record.id) {
             continue;
@@ -86,11 +95,7 @@ pub(crate) async fn recover(engine: &Arc<Engine>) -> Result<()> {
         }
     }
     let own = engine.clone();
-    blocking(move || {
-        own.recover_networks(&kept.containers);
-        own.sweep(&kept)
-    })
-    .await
+    blocking(move || own.sweep(&kept)).await
 }
 
 /// Takes up a shim or ends it; the container that it belongs to.

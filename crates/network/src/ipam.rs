@@ -111,9 +111,10 @@ impl Ipam {
             for entry in list(&directory)? {
                 let address = entry.file_name().and_then(|name| name.to_str()?.parse::<IpAddr>().ok());
                 let owner = address.and_then(|_| read_owner(&entry));
+                // Whoever makes a file holds the lock until it has an owner: one without was left by somebody who was killed.
+                let is_lost = |owner: &str| owner.is_empty() || owner.starts_with(prefix) && !is_kept(owner);
                 if let (Some(address), Some(owner)) = (address, owner)
-                    && owner.starts_with(prefix)
-                    && !is_kept(&owner)
+                    && is_lost(&owner)
                 {
                     remove(&entry)?;
                     swept.push(address);
@@ -360,5 +361,15 @@ mod tests {
         assert_eq!(ipam.sweep("c", &|_| false).unwrap().len(), 2);
         ipam.forget("net").unwrap();
         assert!(!directory.path().join("net").exists());
+    }
+
+    #[test]
+    fn a_sweep_takes_what_a_killed_writer_left_without_an_owner() {
+        let directory = tempfile::tempdir().unwrap();
+        let ipam = Ipam::new(directory.path().into());
+        let subnet = subnet("10.9.0.0/24");
+        ipam.take(Place { network: "net", index: 0, subnet: &subnet }, owner("a"), None, NOBODY).unwrap();
+        File::create(directory.path().join("net/10.9.0.9")).unwrap();
+        assert_eq!(ipam.sweep("corten-", &|_| true).unwrap(), ["10.9.0.9".parse::<IpAddr>().unwrap()]);
     }
 }

@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::process::Child;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use tests::host::{Host, fixture, path_text};
+use tests::host::{Host, PATIENCE, fixture, path_text};
 use tests::network::{Neighbour, page, said, stack};
 
 const WELCOME: &str = "It works";
@@ -44,17 +44,23 @@ fn held_addresses(host: &Host) -> BTreeSet<String> {
     found
 }
 
-fn is_as_before(host: &Host, before: &[String]) {
-    let mut now = Vec::new();
-    for _ in 0..200 {
-        now = stack();
-        if now == before && held_addresses(host).is_empty() {
-            return;
+/// Waits until links, addresses and rules are `before` again, and nothing but `addresses` is held.
+fn is_as_before(host: &Host, before: &[String], addresses: &BTreeSet<String>) {
+    let begin = Instant::now();
+    let as_before = || (stack() == before, held_addresses(host) == *addresses);
+    while as_before() != (true, true) {
+        if begin.elapsed() > PATIENCE {
+            let now = stack();
+            let more: Vec<_> = now.iter().filter(|line| !before.contains(line)).collect();
+            let less: Vec<_> = before.iter().filter(|line| !now.contains(line)).collect();
+            panic!(
+                "more: {more:#?}, less: {less:#?}, held: {:?}\n{}",
+                held_addresses(host),
+                host.daemon_log_tail()
+            );
         }
-        thread::sleep(Duration::from_millis(50));
+        thread::sleep(Duration::from_millis(20));
     }
-    assert_eq!(now, before);
-    assert_eq!(held_addresses(host), BTreeSet::new());
 }
 
 #[test]
@@ -81,7 +87,7 @@ fn a_published_port_is_reachable_from_everywhere_and_gone_after_rm() {
     assert!(hairpin.contains(WELCOME), "by hairpin");
     host.ok(&["rm", "-f", "web"]);
     assert_eq!(page("http://127.0.0.1:8080/"), "");
-    is_as_before(&host, &before);
+    is_as_before(&host, &before, &BTreeSet::new());
 }
 
 #[test]
@@ -272,7 +278,7 @@ fn many_in_a_row_leave_nothing() {
     for _ in 0..if is_full() { 200 } else { 30 } {
         one(&host);
     }
-    is_as_before(&host, &before);
+    is_as_before(&host, &before, &BTreeSet::new());
 }
 
 #[test]
@@ -323,7 +329,7 @@ fn a_daemon_killed_while_networks_change_leaves_nothing() {
                 host.run(&["rm", "-f", id]);
             }
         }
-        host.until("only what runs is left", || stack() == before && held_addresses(&host) == addresses);
+        is_as_before(&host, &before, &addresses);
     }
 }
 

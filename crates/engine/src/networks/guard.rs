@@ -9,10 +9,10 @@ use resident::Client;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::watch;
 
-use super::fabric::{Fabric, OWNER_PREFIX};
+use super::fabric::{Connected, Fabric, OWNER_PREFIX};
 use crate::blocking::blocking;
 use crate::engine::Engine;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, chain};
 
 /// A change of rules is seldom alone; all of it is repaired at once.
 const PAUSE: Duration = Duration::from_millis(200);
@@ -38,7 +38,7 @@ impl Engine {
     }
 
     fn recover_resident(&self, running: &BTreeSet<String>) -> Result<()> {
-        let known: BTreeSet<String> = match self.fabric.find_resident() {
+        let known: BTreeSet<String> = match self.fabric.connected_resident() {
             Some(resident) => {
                 resident.sync(running.iter().cloned().collect())?;
                 resident.containers()?.into_iter().collect()
@@ -52,14 +52,30 @@ impl Engine {
     /// Tells `corten-net` about every running container that it does not know.
     fn tell_all(&self, known: &BTreeSet<String>) {
         for connected in self.fabric.all_connected() {
-            let id = &connected.guest.id;
-            let run = self.index.find(id).ok().and_then(|record| record.live.borrow().state.run());
-            let Some(run) = run.filter(|_| connected.needs_resident() && !known.contains(id)) else {
-                continue;
-            };
-            if let Err(error) = self.fabric.tell_again(&connected, run.pid) {
-                tracing::warn!(container = id, error = %error.chain(), "a container has no names and ports on loopback addresses");
+            if connected.needs_resident() && !known.contains(&connected.guest.id) {
+                self.tell(&connected);
             }
+        }
+    }
+
+    fn tell(&self, connected: &Connected) {
+        let id = &connected.guest.id;
+        let Ok(record) = self.index.find(id) else { return };
+        let run = || record.live.borrow().state.run();
+        let Some(running) = run() else { return };
+        if let Err(error) = self.fabric.tell_again(connected, running.pid) {
+            tracing::warn!(container = id, error = %error.chain(), "a container has no names and ports on loopback addresses");
+        }
+        // It may have ended, and let go of everything, while it was told about.
+        if run().is_none()
+            && let Some(resident) = self.fabric.connected_resident()
+            && let Err(error) = resident.remove(id)
+        {
+            tracing::warn!(
+                container = id,
+                error = chain(&error),
+                "corten-net does not let go of a container"
+            );
         }
     }
 
