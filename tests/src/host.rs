@@ -221,19 +221,6 @@ impl Drop for Host {
             }
             // Shims end after the daemon has let go of them.
             if begin.elapsed() > Duration::from_secs(10) {
-                eprintln!(
-                    "{}",
-                    crate::network::said(
-                        "sh",
-                        &[
-                            "-c",
-                            &format!(
-                                "ss -xpa | grep -e corten; ls -lR {0}/state/net; cat {0}/state/net/log; cat {0}/daemon.log | tail -60; for p in $(pgrep -f {0}); do ls -l /proc/$p/fd; done",
-                                self.path().display()
-                            )
-                        ]
-                    )
-                );
                 leaks::clean_up(self.path(), &self.cgroup);
                 panic!("left behind: {left:#?}\n{}", self.daemon_log_tail());
             }

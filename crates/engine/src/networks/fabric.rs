@@ -91,6 +91,8 @@ pub(crate) struct Fabric {
     pub(super) resident_came: watch::Sender<Option<Arc<resident::Client>>>,
     /// Held while a network is made ready or taken down.
     turn: Mutex<()>,
+    /// Held from a look at what is published until the kernel has the rules for it.
+    rules: Mutex<()>,
     inner: Mutex<Inner>,
 }
 
@@ -137,6 +139,7 @@ impl Fabric {
             resident: Mutex::default(),
             resident_came: watch::Sender::new(None),
             turn: Mutex::default(),
+            rules: Mutex::default(),
             inner: Mutex::default(),
         }
     }
@@ -209,6 +212,7 @@ impl Fabric {
     /// Ends a container's connection: what [`Fabric::release`] has left.
     pub(crate) fn disconnect(&self, id: &str) {
         self.release(id);
+        let _rules = self.rules();
         let Some(connected) = self.forget(id) else { return };
         let rules = self.own_rules(id, &connected);
         if let Some(firewall) = self.firewall.get()
@@ -353,6 +357,7 @@ impl Fabric {
         if rules.is_empty() {
             return Ok(());
         }
+        let _rules = self.rules();
         Ok(self.firewall()?.publish(&rules)?)
     }
 
@@ -387,6 +392,10 @@ impl Fabric {
     /// Held while a network is made ready or taken down.
     pub(super) fn turn(&self) -> MutexGuard<'_, ()> {
         self.turn.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn rules(&self) -> MutexGuard<'_, ()> {
+        self.rules.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether a network's bridge and rules are there.

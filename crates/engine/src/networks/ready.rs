@@ -135,6 +135,7 @@ impl Fabric {
 
     /// Writes all rules anew, at once; none, when no network is in use.
     pub(crate) fn apply_rules(&self) -> Result<()> {
+        let _rules = self.rules();
         let ruleset = self.ruleset();
         let firewall = self.firewall()?;
         if ruleset.networks.is_empty() {
