@@ -179,7 +179,7 @@ fn a_connection_that_is_cut_after_every_megabyte_still_brings_the_image() {
 }
 
 #[test]
-fn a_pull_that_is_killed_is_resumed_and_two_at_once_fetch_once() {
+fn a_pull_that_is_killed_may_be_repeated_and_two_at_once_share_what_comes() {
     enter_own_network();
     let registry = Registry::plain(5000);
     registry.fill(&fixture("redis.tar"), "redis:1");
