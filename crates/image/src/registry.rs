@@ -9,6 +9,7 @@
 //! When all endpoints fail, the error lists each with its reason. Credentials go only to the registry that they are for and to the
 //! server of tokens that it names; they are never shown, logged or sent along a redirection to another host.
 
+mod activity;
 mod auth;
 mod client;
 mod connect;
@@ -16,15 +17,19 @@ mod failure;
 mod hosts;
 mod proxy;
 mod search;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 use std::path::PathBuf;
+
+use oci::digest::Digest;
 
 pub use failure::{Attempt, Failure, RegistryError};
 pub use proxy::Proxies;
 pub use search::SearchResult;
 
-pub(crate) use client::{Ask, Body, Registry, Source, collect, nothing, place_of};
+pub(crate) use client::{Ask, Body, Registry, Round, Source, collect, nothing, place_of, retried};
 pub(crate) use hosts::{Endpoint, Right};
 
 /// Who asks a registry.
@@ -62,6 +67,15 @@ impl fmt::Debug for Credentials {
 }
 
 impl Credentials {
+    /// Of all that is shown of oneself.
+    pub(crate) fn digest(&self) -> Digest {
+        let Credentials { username, password, identity_token, registry_token } = self;
+        let parts = [username, password, identity_token, registry_token];
+        // The lengths keep one part from passing into the next.
+        let text: String = parts.iter().map(|part| format!("{}:{part}", part.len())).collect();
+        Digest::of(text.as_bytes())
+    }
+
     /// Whether there is nothing to send.
     pub(crate) fn is_empty(&self) -> bool {
         *self == Credentials::default()

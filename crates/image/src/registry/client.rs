@@ -1,9 +1,9 @@
 //! Requests: authenticated, redirected, retried, at one endpoint after the other.
 
 use std::collections::{HashMap, VecDeque};
-use std::io;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
+use std::{fmt, io};
 
 use bytes::Bytes;
 use http_body_util::combinators::BoxBody;
@@ -20,6 +20,7 @@ use oci::reference::Reference;
 use serde::Deserialize;
 use tokio::time::timeout;
 
+use super::activity::Activity;
 use super::auth::{self, Challenge, TokenAnswer};
 use super::connect::{Connector, Target, chain};
 use super::failure::{Attempt, Failure, RegistryError};
@@ -38,18 +39,34 @@ const FIRST_PAUSE: Duration = Duration::from_millis(250);
 /// All that is waited for a host that says that it has enough.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(30);
 const REDIRECTIONS_MAX: u32 = 5;
+/// Tokens that are remembered; they are worth a request each, and most are valid for some minutes.
+const TOKENS_MAX: usize = 1000;
 /// An error's text, and a token.
 const ANSWER_MAX: usize = 1 << 20;
 /// Digest of a manifest, as registries tell it.
 const DIGEST_HEADER: &str = "docker-content-digest";
 
 /// A client of all registries.
-#[derive(Debug)]
 pub(crate) struct Registry {
     pub(super) config: Config,
     connector: Connector,
-    /// By host, scope and user.
-    tokens: Mutex<HashMap<(String, String, String), String>>,
+    tokens: Mutex<HashMap<TokenKey, String>>,
+}
+
+/// Whose token it is: the host, the scope, and everything that whoever asks has shown. Only who shows the same secret gets the
+/// same token.
+#[derive(PartialEq, Eq, Hash)]
+struct TokenKey {
+    host: String,
+    scope: String,
+    credentials: Option<Digest>,
+}
+
+// Tokens are secrets.
+impl fmt::Debug for Registry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Registry").field("config", &self.config).finish_non_exhaustive()
+    }
 }
 
 /// A repository, and who asks for it.
@@ -209,32 +226,11 @@ impl Registry {
         source: &Source,
         ask: &Ask<'_>,
     ) -> Result<Response<Incoming>, Failure> {
-        let mut pause = FIRST_PAUSE;
-        for attempt in 1.. {
-            let failure = match self.authenticated(endpoint, source, ask).await {
-                Ok(answer) => return Ok(answer),
-                Err(failure) => failure,
-            };
-            let wait = match &failure {
-                Failure::RateLimited { retry_after: Some(wait) } if *wait > RETRY_AFTER_MAX => {
-                    return Err(failure);
-                }
-                Failure::RateLimited { retry_after: Some(wait) } => *wait,
-                _ => pause,
-            };
-            // A host that nobody listens at, or a mirror, is not waited for: there are others.
-            let is_last = attempt == ATTEMPTS || endpoint.mirror_of.is_some();
-            if is_last || !failure.is_passing() || matches!(failure, Failure::Connect(_) if attempt > 1) {
-                return Err(failure);
-            }
-            tokio::time::sleep(wait).await;
-            pause *= 2;
-        }
-        unreachable!("the loop returns")
+        retried(endpoint, || self.authenticated(endpoint, source, ask)).await
     }
 
     /// Sends a request, and once more with what the answer asks for to know who asks.
-    async fn authenticated(
+    pub(crate) async fn authenticated(
         &self,
         endpoint: &Endpoint,
         source: &Source,
@@ -242,11 +238,15 @@ impl Registry {
     ) -> Result<Response<Incoming>, Failure> {
         let credentials = self.credentials(endpoint, source);
         let scope = format!("repository:{}:{}", source.name.path(), source.scope);
-        let user = credentials.map_or(String::new(), |credentials| credentials.username.clone());
-        let key = (endpoint.authority(), scope.clone(), user);
+        let key = TokenKey {
+            host: endpoint.authority(),
+            scope: scope.clone(),
+            credentials: credentials.map(Credentials::digest),
+        };
         let known = self.tokens.lock().unwrap_or_else(PoisonError::into_inner).get(&key).cloned();
-        let answer = self.once(endpoint, source, ask, known.as_deref()).await?;
-        if answer.status() != StatusCode::UNAUTHORIZED {
+        let (answer, is_own) = self.once(endpoint, source, ask, known.as_deref()).await?;
+        // Another host has no say in who is asked what.
+        if answer.status() != StatusCode::UNAUTHORIZED || !is_own {
             return succeeded(answer).await;
         }
         let values =
@@ -264,13 +264,21 @@ impl Registry {
         let Some(authorization) = authorization else {
             return Err(Failure::Unauthorized { with_credentials });
         };
-        let answer = self.once(endpoint, source, ask, Some(&authorization)).await?;
-        if answer.status() == StatusCode::UNAUTHORIZED {
+        let (answer, is_own) = self.once(endpoint, source, ask, Some(&authorization)).await?;
+        if answer.status() == StatusCode::UNAUTHORIZED && is_own {
             self.tokens.lock().unwrap_or_else(PoisonError::into_inner).remove(&key);
             return Err(Failure::Unauthorized { with_credentials });
         }
-        self.tokens.lock().unwrap_or_else(PoisonError::into_inner).insert(key, authorization);
+        self.remember(key, authorization);
         succeeded(answer).await
+    }
+
+    fn remember(&self, key: TokenKey, authorization: String) {
+        let mut tokens = self.tokens.lock().unwrap_or_else(PoisonError::into_inner);
+        if tokens.len() >= TOKENS_MAX {
+            tokens.clear();
+        }
+        tokens.insert(key, authorization);
     }
 
     /// Credentials are the registry's; a mirror gets none of them.
@@ -292,6 +300,7 @@ impl Registry {
         }
         let url =
             parse_url(realm).ok_or_else(|| Failure::Content(format!("`{realm}` is no URL of tokens")))?;
+        may_lead(endpoint, &url)?;
         let target = self.target_of(&url, Some(endpoint));
         let pairs = |pairs: &[(&str, &str)]| {
             let pairs = pairs.iter().filter(|(_, value)| !value.is_empty());
@@ -339,14 +348,14 @@ impl Registry {
         }
     }
 
-    /// Sends a request as it is, and follows where the answer leads.
+    /// Sends a request as it is, and follows where the answer leads. The answer, and whether it is the endpoint's own.
     async fn once(
         &self,
         endpoint: &Endpoint,
         source: &Source,
         ask: &Ask<'_>,
         authorization: Option<&str>,
-    ) -> Result<Response<Incoming>, Failure> {
+    ) -> Result<(Response<Incoming>, bool), Failure> {
         let own = Url {
             is_tls: endpoint.scheme != Scheme::Http,
             host: endpoint.host.clone(),
@@ -359,6 +368,7 @@ impl Registry {
             None => own,
         };
         for _ in 0..REDIRECTIONS_MAX {
+            may_lead(endpoint, &url)?;
             let is_own = (&url.host, url.port) == (&endpoint.host, endpoint.port);
             let target = if is_own { target_of(endpoint) } else { self.target_of(&url, None) };
             let mut request = Request::builder().method(ask.method.clone()).uri(&url.path);
@@ -378,7 +388,7 @@ impl Registry {
             let answer = self.exchange(&target, self.proxies(&source.access), request).await?;
             let is_elsewhere = matches!(answer.status().as_u16(), 301 | 302 | 303 | 307 | 308);
             if !is_elsewhere || ask.method != Method::GET && ask.method != Method::HEAD {
-                return Ok(answer);
+                return Ok((answer, is_own));
             }
             url = location(&answer, &url)?;
         }
@@ -423,11 +433,50 @@ impl Registry {
             *request.uri_mut() =
                 whole.parse().map_err(|_| Failure::Content(format!("`{whole}` is no URL")))?;
         }
-        match timeout(ANSWER_TIMEOUT, connection.sender.send_request(request)).await {
-            Err(_) => Err(Failure::Timeout(ANSWER_TIMEOUT)),
-            Ok(Err(error)) => Err(Failure::Connect(chain(&error))),
-            Ok(Ok(answer)) => Ok(answer),
+        let activity = Activity::default();
+        let request = request.map(|body| activity.watch(body));
+        match activity.patience(ANSWER_TIMEOUT, connection.sender.send_request(request)).await {
+            None => Err(Failure::Timeout(ANSWER_TIMEOUT)),
+            Some(Err(error)) => Err(Failure::Connect(chain(&error))),
+            Some(Ok(answer)) => Ok(answer),
         }
+    }
+}
+
+/// Asks again what failed in passing, up to a number of times and with growing pauses.
+pub(crate) async fn retried<T, F>(endpoint: &Endpoint, ask: impl Fn() -> F) -> Result<T, Failure>
+where
+    F: Future<Output = Result<T, Failure>>,
+{
+    let mut pause = FIRST_PAUSE;
+    for attempt in 1.. {
+        let failure = match ask().await {
+            Ok(answer) => return Ok(answer),
+            Err(failure) => failure,
+        };
+        let wait = match &failure {
+            Failure::RateLimited { retry_after: Some(wait) } if *wait > RETRY_AFTER_MAX => {
+                return Err(failure);
+            }
+            Failure::RateLimited { retry_after: Some(wait) } => *wait,
+            _ => pause,
+        };
+        // A host that nobody listens at, or a mirror, is not waited for: there are others.
+        let is_last = attempt == ATTEMPTS || endpoint.mirror_of.is_some();
+        if is_last || !failure.is_passing() || matches!(failure, Failure::Connect(_) if attempt > 1) {
+            return Err(failure);
+        }
+        tokio::time::sleep(wait).await;
+        pause *= 2;
+    }
+    unreachable!("the loop returns")
+}
+
+/// What is asked over TLS does not go on without it, whoever says so; unless the registry may do without.
+fn may_lead(endpoint: &Endpoint, url: &Url) -> Result<(), Failure> {
+    match endpoint.is_verified() && !url.is_tls {
+        true => Err(Failure::Content(format!("it leads to http://{}, without TLS", url.host))),
+        false => Ok(()),
     }
 }
 

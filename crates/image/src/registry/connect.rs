@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
@@ -39,8 +39,8 @@ pub(super) struct Target {
 /// Makes connections.
 #[derive(Debug, Default)]
 pub(super) struct Connector {
-    /// By what they were made of.
-    configurations: Mutex<HashMap<Tls, Arc<ClientConfig>>>,
+    /// By what they were made of, and when that was written: a corrected file counts from the next connection on.
+    configurations: Mutex<HashMap<Tls, (Vec<Option<SystemTime>>, Arc<ClientConfig>)>>,
     /// Whether a host that may do without TLS speaks it.
     schemes: Mutex<HashMap<(String, u16), Scheme>>,
 }
@@ -60,8 +60,13 @@ impl Connector {
     /// Connects to a host.
     pub(super) async fn connect(&self, target: &Target, proxies: &Proxies) -> Result<Connection, Failure> {
         let key = (target.host.clone(), target.port);
-        let known = self.schemes.lock().unwrap_or_else(PoisonError::into_inner).get(&key).copied();
-        match known.unwrap_or(target.scheme) {
+        let known = || self.schemes.lock().unwrap_or_else(PoisonError::into_inner).get(&key).copied();
+        // What is remembered of a host that may do without TLS says nothing to who insists on it.
+        let scheme = match target.scheme {
+            Scheme::Either => known().unwrap_or(Scheme::Either),
+            asked => asked,
+        };
+        match scheme {
             Scheme::Either => {
                 let first = self.connect_as(target, proxies, true).await;
                 let (scheme, connected) = match first {
@@ -87,7 +92,10 @@ impl Connector {
         is_tls: bool,
     ) -> Result<Connection, Failure> {
         let dialed = timeout(target.dial_timeout, self.dial(target, proxies, is_tls)).await;
-        let (stream, by_proxy) = dialed.map_err(|_| Failure::Timeout(target.dial_timeout))??;
+        // Not a time-out of an answer, which would be worth asking again: nobody is there.
+        let (stream, by_proxy) = dialed.map_err(|_| {
+            Failure::Connect(format!("no connection in {} seconds", target.dial_timeout.as_secs_f32()))
+        })??;
         let (sender, connection) =
             http1::handshake(TokioIo::new(stream)).await.map_err(|error| Failure::Connect(chain(&error)))?;
         // Its failure reaches whoever waits for the answer.
@@ -129,12 +137,14 @@ impl Connector {
     }
 
     fn configuration(&self, tls: &Tls) -> Result<Arc<ClientConfig>, Failure> {
+        let written = tls.written();
         let known = self.configurations.lock().unwrap_or_else(PoisonError::into_inner).get(tls).cloned();
-        if let Some(known) = known {
+        if let Some((_, known)) = known.filter(|(then, _)| *then == written) {
             return Ok(known);
         }
         let made = Arc::new(configure(tls)?);
-        self.configurations.lock().unwrap_or_else(PoisonError::into_inner).insert(tls.clone(), made.clone());
+        let mut configurations = self.configurations.lock().unwrap_or_else(PoisonError::into_inner);
+        configurations.insert(tls.clone(), (written, made.clone()));
         Ok(made)
     }
 }

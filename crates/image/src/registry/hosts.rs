@@ -8,9 +8,9 @@
 //!
 //! See <https://github.com/containerd/containerd/blob/main/docs/hosts.md>. Parsing is pure; what it names is read when it is used.
 
-use std::io;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
+use std::{fmt, io};
 
 use serde::Deserialize;
 use toml::Table;
@@ -40,7 +40,7 @@ pub(super) enum Scheme {
 }
 
 /// A host that speaks the distribution protocol.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Endpoint {
     pub(super) scheme: Scheme,
     /// Without brackets and port.
@@ -97,6 +97,31 @@ impl Endpoint {
     pub(super) fn may(&self, right: Right) -> bool {
         self.rights.contains(&right)
     }
+
+    /// Whether it must prove who it is.
+    pub(super) fn is_verified(&self) -> bool {
+        self.scheme == Scheme::Https && !self.tls.skip_verify
+    }
+}
+
+// Its headers may be secrets.
+impl fmt::Debug for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Endpoint")
+            .field("scheme", &self.scheme)
+            .field("authority", &self.authority())
+            .field("path", &self.path)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Tls {
+    /// When its files were written; none for one that cannot be looked at.
+    pub(super) fn written(&self) -> Vec<Option<SystemTime>> {
+        let files = self.clients.iter().flat_map(|(certificate, key)| [certificate, key]);
+        let files = self.authorities.iter().chain(files);
+        files.map(|file| file.metadata().and_then(|data| data.modified()).ok()).collect()
+    }
 }
 
 /// The endpoints of a registry, in the order in which they are asked.
@@ -114,7 +139,14 @@ pub(super) fn endpoints(config: &Config, domain: &str) -> Result<Vec<Endpoint>, 
             };
         }
     }
-    Ok(vec![default_endpoint(config, domain)])
+    let own = default_endpoint(config, domain);
+    // Who may do without TLS may also listen at the port of who does.
+    let plain = (own.tls.skip_verify && split_port(domain).1.is_none()).then(|| Endpoint {
+        scheme: Scheme::Http,
+        port: 80,
+        ..own.clone()
+    });
+    Ok([own].into_iter().chain(plain).collect())
 }
 
 /// The registry itself, as it is reached when nobody says otherwise.
