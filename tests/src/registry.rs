@@ -6,7 +6,7 @@ use std::net::{Shutdown, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -122,10 +122,7 @@ impl Nuisance {
     /// Passes on to a registry, and cuts every connection after `bytes` of answers.
     pub fn cutting(port: u16, registry: u16, bytes: u64) -> Nuisance {
         Nuisance::start(port, move |mut client| {
-            let mut server = TcpStream::connect(("127.0.0.1", registry)).expect("the registry answers");
-            let (mut from_client, mut to_server) =
-                (client.try_clone().expect("a copy"), server.try_clone().expect("a copy"));
-            thread::spawn(move || std::io::copy(&mut from_client, &mut to_server));
+            let mut server = server_behind(&client, registry);
             // Either side may go first.
             let _cut = std::io::copy(&mut (&mut server).take(bytes), &mut client);
             let _both = (client.shutdown(Shutdown::Both), server.shutdown(Shutdown::Both));
@@ -137,16 +134,47 @@ impl Nuisance {
         let count = AtomicUsize::new(0);
         Nuisance::start(port, move |mut client| {
             if count.fetch_add(1, Ordering::SeqCst) >= times {
-                let mut server = TcpStream::connect(("127.0.0.1", registry)).expect("the registry answers");
-                let (mut from_client, mut to_server) =
-                    (client.try_clone().expect("a copy"), server.try_clone().expect("a copy"));
-                thread::spawn(move || std::io::copy(&mut from_client, &mut to_server));
+                let mut server = server_behind(&client, registry);
                 let _ended = std::io::copy(&mut server, &mut client);
                 return;
             }
             let mut request = [0; 8192];
             let _asked = client.read(&mut request);
             let _told = client.write_all(answer.as_bytes());
+        })
+    }
+
+    /// Passes on to a registry, and changes a byte of every answer that is longer than `bytes`.
+    pub fn corrupting(port: u16, registry: u16, bytes: u64) -> Nuisance {
+        Nuisance::start(port, move |mut client| {
+            let mut server = server_behind(&client, registry);
+            let _begun = std::io::copy(&mut (&mut server).take(bytes), &mut client);
+            let mut byte = [0];
+            if server.read_exact(&mut byte).is_ok() {
+                let _changed = client.write_all(&[!byte[0]]);
+            }
+            let _rest = std::io::copy(&mut server, &mut client);
+            let _over = client.shutdown(Shutdown::Both);
+        })
+    }
+
+    /// Passes on to a registry; cuts the first connection that more than `bytes` are sent on.
+    pub fn cutting_an_upload(port: u16, registry: u16, bytes: u64) -> Nuisance {
+        let has_cut = AtomicBool::new(false);
+        Nuisance::start(port, move |mut client| {
+            let mut server = TcpStream::connect(("127.0.0.1", registry)).expect("the registry answers");
+            let (mut to_client, mut from_server) =
+                (client.try_clone().expect("a copy"), server.try_clone().expect("a copy"));
+            thread::spawn(move || {
+                let _answered = std::io::copy(&mut from_server, &mut to_client);
+                to_client.shutdown(Shutdown::Both)
+            });
+            let sent = std::io::copy(&mut (&mut client).take(bytes), &mut server).unwrap_or_default();
+            if sent == bytes && !has_cut.swap(true, Ordering::SeqCst) {
+                let _both = (client.shutdown(Shutdown::Both), server.shutdown(Shutdown::Both));
+                return;
+            }
+            let _rest = std::io::copy(&mut client, &mut server);
         })
     }
 
@@ -168,4 +196,13 @@ impl Nuisance {
     pub fn connections(&self) -> usize {
         self.connections.load(Ordering::SeqCst)
     }
+}
+
+/// A connection to the registry that hears what the client says; its answers are the caller's to pass on.
+fn server_behind(client: &TcpStream, registry: u16) -> TcpStream {
+    let server = TcpStream::connect(("127.0.0.1", registry)).expect("the registry answers");
+    let (mut from_client, mut to_server) =
+        (client.try_clone().expect("a copy"), server.try_clone().expect("a copy"));
+    thread::spawn(move || std::io::copy(&mut from_client, &mut to_server));
+    server
 }

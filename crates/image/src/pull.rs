@@ -131,6 +131,7 @@ impl Images {
         let source = Source { name: name.clone(), access: options.access.clone(), scope: "pull" };
         let resolved = self.resolve_remote(&source, options.platform.as_ref()).await?;
         let config = self.fetch_config(&source, &resolved).await?;
+        check_platform(options.platform.as_ref(), &config.1.platform, name)?;
         let image = Image {
             id: resolved.manifest.config.digest.clone(),
             manifest: resolved.manifest_digest.clone(),
@@ -393,6 +394,18 @@ fn choose(index: &Index, wanted: &Platform, source: &Source) -> Result<Descripto
             available: available.join(", "),
         }
     })
+}
+
+/// Who names a platform gets it or nothing, also where no index offers a choice.
+fn check_platform(wanted: Option<&Platform>, actual: &Platform, name: &Reference) -> Result<()> {
+    match wanted {
+        Some(wanted) if !wanted.matches(actual) => Err(Error::NoPlatform {
+            name: name.familiar(),
+            wanted: wanted.to_string(),
+            available: actual.to_string(),
+        }),
+        _ => Ok(()),
+    }
 }
 
 impl From<RegistryError> for Error {

@@ -17,13 +17,14 @@ use oci::descriptor::Descriptor;
 use oci::digest::Digest;
 use oci::manifest::{Document, MAX_DOCUMENT_SIZE, media_type};
 use oci::reference::Reference;
+use store::Pin;
 use tokio::sync::mpsc;
 
 use crate::error::Result;
 use crate::image::{Image, parse_document};
 use crate::images::Images;
 use crate::pull::tag_or_digest;
-use crate::registry::{Access, Ask, Body, Endpoint, Failure, Right, Source, nothing, place_of};
+use crate::registry::{Access, Ask, Body, Endpoint, Failure, Right, Source, nothing, place_of, retried};
 
 /// Pieces of a file that are read ahead of the network.
 const WAITING_MAX: usize = 16;
@@ -69,6 +70,8 @@ struct Sent {
 struct Prepared {
     image: Image,
     documents: Vec<Sent>,
+    /// What is sent stays until it has been, whoever removes the image meanwhile.
+    _pins: Vec<Pin>,
 }
 
 impl Images {
@@ -101,6 +104,8 @@ impl Images {
     fn prepare_push(&self, namespace: &str, name: &str) -> Result<Prepared> {
         let image = self.resolve(namespace, name)?;
         let content = self.store.content();
+        let blobs = image.layers.iter().map(|layer| &layer.digest).chain([&image.id]);
+        let pins = blobs.map(|digest| content.pin(digest)).collect();
         let read = |descriptor: &Descriptor| -> Result<Sent> {
             let bytes = content.read_small(&descriptor.digest, MAX_DOCUMENT_SIZE as u64)?;
             let document = parse_document(&bytes, descriptor)?;
@@ -116,7 +121,7 @@ impl Images {
         };
         let target = read(&image.target)?;
         let Document::Index(index) = parse_document(&target.bytes, &target.descriptor)? else {
-            return Ok(Prepared { image, documents: vec![target] });
+            return Ok(Prepared { image, documents: vec![target], _pins: pins });
         };
         let is_there = |entry: &Descriptor| content.info(&entry.digest).is_ok_and(|blob| blob.is_some());
         let chosen = index.manifests.iter().find(|entry| entry.digest == image.manifest).cloned();
@@ -124,7 +129,7 @@ impl Images {
         let manifest = read(&chosen)?;
         let is_whole = index.manifests.len() == 1 && index.manifests.iter().all(is_there);
         let documents = if is_whole { vec![manifest, target] } else { vec![manifest] };
-        Ok(Prepared { image, documents })
+        Ok(Prepared { image, documents, _pins: pins })
     }
 
     async fn push_to(
@@ -134,7 +139,7 @@ impl Images {
         prepared: &Prepared,
         progress: &PushProgress,
     ) -> Result<Pushed, Failure> {
-        let Prepared { image, documents } = prepared;
+        let Prepared { image, documents, .. } = prepared;
         let config = Descriptor::new("", image.id.clone(), 0);
         for layer in &image.layers {
             tell(progress, layer, PushStep::Preparing);
@@ -186,10 +191,24 @@ impl Images {
             Err(Failure::NotFound(_)) => {}
             Err(failure) => return Err(failure),
         }
-        let begun = self
-            .registry
-            .send(endpoint, source, &ask(Method::POST, format!("/{repository}/blobs/uploads/")))
-            .await?;
+        // An upload that was cut is of no more use: what is tried again is the whole of it.
+        let watcher = progress.cloned().map(|progress| (progress, blob.clone()));
+        retried(endpoint, || self.upload(endpoint, source, blob, watcher.clone())).await?;
+        say(PushStep::Pushed);
+        Ok(())
+    }
+
+    /// Begins an upload and sends a blob there.
+    async fn upload(
+        &self,
+        endpoint: &Endpoint,
+        source: &Source,
+        blob: &Descriptor,
+        watcher: Option<(PushProgress, Descriptor)>,
+    ) -> Result<(), Failure> {
+        let path = format!("/{}/blobs/uploads/", source.name.path());
+        let begin = Ask { method: Method::POST, path, headers: Vec::new(), body: &nothing };
+        let begun = self.registry.authenticated(endpoint, source, &begin).await?;
         let place = place_of(&begun, endpoint)?;
         let separator = if place.contains('?') { '&' } else { '?' };
         let path = format!("{place}{separator}digest={}", blob.digest.as_str().replace(':', "%3A"));
@@ -199,15 +218,11 @@ impl Images {
             .open_blob(&blob.digest)
             .map_err(|error| Failure::Content(format!("{} is not here: {error}", blob.digest)))?;
         let size = file.metadata().map(|data| data.len()).unwrap_or_default();
-        let watcher = progress.cloned().map(|progress| (progress, blob.clone()));
         let body = move || body_of(&file, size, watcher.clone());
         let headers =
             vec![(CONTENT_TYPE, "application/octet-stream".to_owned()), (CONTENT_LENGTH, size.to_string())];
-        self.registry
-            .send(endpoint, source, &Ask { method: Method::PUT, path, headers, body: &body })
-            .await?;
-        say(PushStep::Pushed);
-        Ok(())
+        let send = Ask { method: Method::PUT, path, headers, body: &body };
+        self.registry.authenticated(endpoint, source, &send).await.map(drop)
     }
 
     /// Shows credentials to a registry; the identity token that it gives for them, if it does.

@@ -296,3 +296,47 @@ fn a_registry_that_offers_it_is_searched() {
     let refused = host.fails(&["search", &format!("{}/web", registry.host())], 1, registry.host());
     assert_eq!(refused.stdout, "");
 }
+
+#[test]
+fn a_mirror_that_sends_wrong_bytes_is_passed_over_and_named() {
+    enter_own_network();
+    let hosts = folder();
+    let registry = Registry::plain(5000);
+    registry.fill(&fixture("busybox.tar"), "busybox:1");
+    let lying = Nuisance::corrupting(5001, 5000, 100 << 10);
+    let server = format!("server = \"http://{}\"\n", registry.host());
+    let mirror = "[host.\"http://127.0.0.1:5001\"]\n";
+    write_hosts(hosts.path(), "images.test", &format!("{server}{mirror}"));
+    write_hosts(hosts.path(), "lies.test", &format!("server = \"http://127.0.0.1:5001\"\n"));
+    let host = host_that_knows(hosts.path());
+    host.fails(&["pull", "lies.test/busybox:1"], 1, "127.0.0.1:5001: what it sent is not what was asked for");
+    host.ok(&["pull", "-q", "images.test/busybox:1"]);
+    assert!(lying.connections() > 2, "the mirror was asked");
+    assert_eq!(host.ok(&["run", "--rm", "images.test/busybox:1", "echo", "whole"]), "whole");
+}
+
+#[test]
+fn an_upload_that_is_cut_is_begun_again() {
+    enter_own_network();
+    let registry = Registry::plain(5000);
+    let cutting = Nuisance::cutting_an_upload(5001, 5000, 300 << 10);
+    let host = Host::start();
+    host.ok(&["tag", "busybox", "127.0.0.1:5001/busybox:1"]);
+    host.ok(&["push", "-q", "127.0.0.1:5001/busybox:1"]);
+    assert!(cutting.connections() > 2, "{} connections", cutting.connections());
+    host.ok(&["rmi", "127.0.0.1:5001/busybox:1", "busybox"]);
+    let image = format!("{}/busybox:1", registry.host());
+    assert_eq!(host.ok(&["run", "--rm", "-q", &image, "echo", "whole"]), "whole");
+}
+
+#[test]
+fn an_image_of_another_platform_than_asked_is_refused() {
+    enter_own_network();
+    let registry = Registry::plain(5000);
+    registry.fill(&fixture("busybox.tar"), "busybox:1");
+    let host = Host::empty();
+    let image = format!("{}/busybox:1", registry.host());
+    let refused = host.fails(&["pull", "--platform", "linux/s390x", &image], 1, "linux/s390x");
+    assert!(refused.stderr.contains("linux/amd64") || refused.stderr.contains("linux/arm64"), "{refused:?}");
+    host.ok(&["pull", "-q", &image]);
+}

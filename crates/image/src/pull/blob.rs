@@ -19,12 +19,13 @@ use super::{CONFIG_MAX, PullProgress, PullStep, tell};
 use crate::archive::MAX_LAYER_SIZE;
 use crate::error::{Error, Result};
 use crate::images::Images;
-use crate::registry::{Ask, Endpoint, Failure, Right, Source, nothing};
+use crate::registry::{Ask, Endpoint, Failure, Right, Round, Source, nothing};
 
 /// A host that sends nothing for so long is taken for dead.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
-/// Cuts in a row without a byte in between.
+/// Cuts in a row with less than [`STEP_MIN`] in between: a host that gives a byte a time holds up the others.
 const CUTS_MAX: u32 = 5;
+const STEP_MIN: u64 = 64 << 10;
 /// Pieces that wait to be written: a few megabytes at most.
 const WAITING_MAX: usize = 32;
 /// A report of progress for every so many bytes.
@@ -37,6 +38,15 @@ struct Way<'a> {
     reported: u64,
     sink: mpsc::Sender<Bytes>,
     progress: Option<&'a PullProgress>,
+}
+
+/// What became of a layer.
+enum Fetched {
+    Whole(Pin),
+    /// Who sent the last of it; it is not what its digest says.
+    Wrong(Endpoint, Failure),
+    /// No host is left.
+    Nowhere,
 }
 
 impl Images {
@@ -101,36 +111,53 @@ impl Images {
                 Failure::Content(format!("a layer of {} bytes", layer.size)),
             ));
         }
-        let permit = self.fetching.downloads.clone().acquire_owned().await.expect("it is never closed");
+        let _permit = self.fetching.downloads.clone().acquire_owned().await.expect("it is never closed");
+        let mut round = self.registry.round(source, Right::Pull);
+        loop {
+            match self.fetch_whole(source, layer, &mut round, progress).await? {
+                Fetched::Whole(pin) => {
+                    tell(progress, layer, PullStep::DownloadComplete);
+                    return Ok(pin);
+                }
+                // The hosts that have not been asked yet may have the right bytes.
+                Fetched::Wrong(endpoint, failure) => round.failed(&endpoint, failure),
+                Fetched::Nowhere => return Err(round.over().into()),
+            }
+        }
+    }
+
+    /// Fetches a layer from its beginning: from the next host, and what that one does not give from the hosts after it.
+    async fn fetch_whole(
+        self: &Arc<Self>,
+        source: &Source,
+        layer: &Descriptor,
+        round: &mut Round,
+        progress: &PullProgress,
+    ) -> Result<Fetched> {
         let (sink, waiting) = mpsc::channel(WAITING_MAX);
         let (images, descriptor) = (self.clone(), layer.clone());
         let writing = tokio::task::spawn_blocking(move || images.write(&descriptor, waiting));
         let mut way = Way { layer, received: 0, reported: 0, sink, progress: Some(progress) };
-        let mut round = self.registry.round(source, Right::Pull);
-        let fetched = loop {
-            let Some(endpoint) = round.next() else { break Err(round.over()) };
+        let served = loop {
+            let Some(endpoint) = round.next() else { break None };
             match self.fetch_from(&endpoint, source, &mut way).await {
-                Ok(()) => break Ok(()),
+                Ok(()) => break Some(endpoint),
                 Err(failure) => round.failed(&endpoint, failure),
             }
         };
-        drop(permit);
         tell(progress, layer, PullStep::Verifying);
         drop(way);
         let written = match writing.await {
             Ok(written) => written,
             Err(failure) => std::panic::resume_unwind(failure.into_panic()),
         };
-        fetched?;
-        match written {
-            Ok(pin) => {
-                tell(progress, layer, PullStep::DownloadComplete);
-                Ok(pin)
+        match (served, written) {
+            (None, _) => Ok(Fetched::Nowhere),
+            (Some(_), Ok(pin)) => Ok(Fetched::Whole(pin)),
+            (Some(endpoint), Err(Error::Store(error @ store::Error::WrongDigest { .. }))) => {
+                Ok(Fetched::Wrong(endpoint, Failure::Content(error.to_string())))
             }
-            Err(Error::Store(error @ store::Error::WrongDigest { .. })) => {
-                Err(super::failed(source, source.name.domain(), Failure::Content(error.to_string())))
-            }
-            Err(error) => Err(error),
+            (Some(_), Err(error)) => Err(error),
         }
     }
 
@@ -157,7 +184,7 @@ impl Images {
             match way.take(answer.into_body(), before - begin).await {
                 Ok(()) => {}
                 Err(failure @ (Failure::Connect(_) | Failure::Timeout(_))) => {
-                    cuts = if way.received > before { 0 } else { cuts + 1 };
+                    cuts = if way.received >= before + STEP_MIN { 0 } else { cuts + 1 };
                     if cuts >= CUTS_MAX {
                         return Err(failure);
                     }
