@@ -307,7 +307,7 @@ fn a_mirror_that_sends_wrong_bytes_is_passed_over_and_named() {
     let server = format!("server = \"http://{}\"\n", registry.host());
     let mirror = "[host.\"http://127.0.0.1:5001\"]\n";
     write_hosts(hosts.path(), "images.test", &format!("{server}{mirror}"));
-    write_hosts(hosts.path(), "lies.test", &format!("server = \"http://127.0.0.1:5001\"\n"));
+    write_hosts(hosts.path(), "lies.test", "server = \"http://127.0.0.1:5001\"\n");
     let host = host_that_knows(hosts.path());
     host.fails(&["pull", "lies.test/busybox:1"], 1, "127.0.0.1:5001: what it sent is not what was asked for");
     host.ok(&["pull", "-q", "images.test/busybox:1"]);

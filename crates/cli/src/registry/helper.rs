@@ -10,6 +10,9 @@ use serde_json::json;
 use super::config::Login;
 use crate::error::Error;
 
+/// Characters of a helper's complaint that are passed on.
+const SHOWN_MAX: usize = 200;
+
 /// What a helper keeps.
 #[derive(Deserialize)]
 pub(crate) struct Kept {
@@ -68,9 +71,41 @@ fn call(name: &str, verb: &str, input: &str) -> Result<Vec<u8>, Error> {
     if output.status.success() {
         return Ok(output.stdout);
     }
-    Err(failed(name, verb, String::from_utf8_lossy(&output.stdout).trim()))
+    Err(failed(name, verb, &shown(&output.stdout, input)))
+}
+
+/// What may be shown of a failed helper's words: one line, and nothing that may hold what it was to keep or to give.
+fn shown(words: &[u8], input: &str) -> String {
+    let text = String::from_utf8_lossy(words);
+    let line = text.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default();
+    let is_document =
+        text.contains(['{', '"']) || (input.contains('"') && input.contains(line) && !line.is_empty());
+    if line.is_empty() || is_document {
+        return "it failed and does not say why".into();
+    }
+    line.chars().filter(|letter| !letter.is_control()).take(SHOWN_MAX).collect()
 }
 
 fn failed(name: &str, verb: &str, why: &str) -> Error {
     Error::Value(format!("docker-credential-{name} {verb}: {why}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::shown;
+
+    #[test]
+    fn a_failed_helpers_words_are_shown_unless_they_may_be_a_secret() {
+        let input = r#"{"Secret":"hunter2","ServerURL":"x","Username":"anna"}"#;
+        let silent = "it failed and does not say why";
+        for (words, shows) in [
+            ("\ncredentials not found in native keychain\n", "credentials not found in native keychain"),
+            ("{\"Username\":\"anna\",\"Secret\":\"hunter2\"}", silent),
+            ("hunter2", silent),
+            ("locked\u{1b}[2J", "locked[2J"),
+            ("", silent),
+        ] {
+            assert_eq!(shown(words.as_bytes(), input), shows, "{words:?}");
+        }
+    }
 }
