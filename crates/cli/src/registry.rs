@@ -48,10 +48,11 @@ pub(crate) fn proxy_headers() -> Headers {
         |names: [&str; 2]| names.iter().find_map(|name| std::env::var(name).ok()).unwrap_or_default();
     let http = variable(["HTTP_PROXY", "http_proxy"]);
     let https = variable(["HTTPS_PROXY", "https_proxy"]);
-    if http.is_empty() && https.is_empty() {
+    let no = variable(["NO_PROXY", "no_proxy"]);
+    if http.is_empty() && https.is_empty() && no.is_empty() {
         return Vec::new();
     }
-    let proxies = json!({"http": http, "https": https, "no": variable(["NO_PROXY", "no_proxy"])});
+    let proxies = json!({"http": http, "https": https, "no": no});
     vec![("x-corten-proxy", URL_SAFE.encode(proxies.to_string()))]
 }
 

@@ -76,8 +76,13 @@ impl Config {
         if let Some(helper) = self.helper(registry) {
             return Ok(helper::get(&helper, registry)?.map(login_of));
         }
-        let entry = self.json.get("auths").and_then(|auths| auths.get(registry)).and_then(Value::as_object);
-        let Some(entry) = entry else { return Ok(None) };
+        let auths = self.json.get("auths").and_then(Value::as_object);
+        let entry = auths.and_then(|auths| {
+            // Logins of old are kept under the whole URL.
+            let is_same = |key: &&String| host_of(key) == host_of(registry);
+            auths.get(registry).or_else(|| auths.keys().find(is_same).and_then(|key| auths.get(key)))
+        });
+        let Some(entry) = entry.and_then(Value::as_object) else { return Ok(None) };
         let text = |key: &str| entry.get(key).and_then(Value::as_str).unwrap_or_default();
         let pair = STANDARD.decode(text("auth")).ok().and_then(|bytes| String::from_utf8(bytes).ok());
         let (username, password) = pair
@@ -162,10 +167,76 @@ impl Config {
     }
 }
 
+/// The host of a registry's key, which may be a URL.
+fn host_of(key: &str) -> &str {
+    let rest = key.split_once("://").map_or(key, |(_, rest)| rest);
+    rest.split('/').next().unwrap_or_default()
+}
+
 /// A helper's word for a token in place of a password.
 fn login_of(kept: Kept) -> Login {
     match kept.username.as_str() {
         "<token>" => Login::Token { username: String::new(), token: kept.secret },
         _ => Login::Password { username: kept.username, password: kept.secret },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::{Config, Login};
+    use serde_json::{Value, json};
+
+    fn config(json: Value) -> (tempfile::TempDir, Config) {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("new/config.json");
+        let Value::Object(json) = json else { panic!("an object") };
+        (directory, Config { path, json })
+    }
+
+    #[test]
+    fn logins_are_found_under_the_keys_that_clients_have_used() {
+        let (_directory, config) = config(json!({"auths": {
+            "https://old.test/v1/": {"auth": "YTpi"}, "new.test:5000": {"auth": "YTo=", "identitytoken": "t"},
+            "plain.test": {"username": "u", "password": "p"}, "empty.test": {},
+        }}));
+        let password = |username: &str, password: &str| {
+            Some(Login::Password { username: username.into(), password: password.into() })
+        };
+        for (registry, login) in [
+            ("old.test", password("a", "b")),
+            ("new.test:5000", Some(Login::Token { username: "a".into(), token: "t".into() })),
+            ("plain.test", password("u", "p")),
+            ("empty.test", None),
+            ("new.test", None),
+        ] {
+            assert!(config.login(registry).unwrap() == login, "{registry}");
+        }
+    }
+
+    #[test]
+    fn a_login_is_written_for_its_owner_alone_and_nothing_else_is_lost() {
+        let (_directory, mut config) =
+            config(json!({"psFormat": "x", "auths": {"other.test": {"auth": "YTpi"}}}));
+        let login = Login::Password { username: "anna".into(), password: "p:w".into() };
+        assert!(config.keep("mine.test", &login).unwrap());
+        assert_eq!(config.path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+        let read = || serde_json::from_slice::<Value>(&std::fs::read(&config.path).unwrap()).unwrap();
+        assert_eq!(read()["auths"]["mine.test"]["auth"], "YW5uYTpwOnc=");
+        assert_eq!(
+            (&read()["psFormat"], &read()["auths"]["other.test"]["auth"]),
+            (&json!("x"), &json!("YTpi"))
+        );
+        assert!(config.login("mine.test").unwrap() == Some(login));
+        assert!(config.forget("mine.test").unwrap() && !config.forget("mine.test").unwrap());
+        assert_eq!(config.login("mine.test").unwrap(), None);
+    }
+
+    #[test]
+    fn a_registrys_own_helper_is_asked_before_the_usual_one() {
+        let (_directory, config) = config(json!({"credsStore": "usual", "credHelpers": {"own.test": "own"}}));
+        assert_eq!(config.helper("own.test").as_deref(), Some("own"));
+        assert_eq!(config.helper("other.test").as_deref(), Some("usual"));
     }
 }

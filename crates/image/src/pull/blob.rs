@@ -44,7 +44,7 @@ struct Way<'a> {
 enum Fetched {
     Whole(Pin),
     /// Who sent the last of it; it is not what its digest says.
-    Wrong(Endpoint, Failure),
+    Wrong(Box<Endpoint>, Failure),
     /// No host is left.
     Nowhere,
 }
@@ -155,7 +155,7 @@ impl Images {
             (None, _) => Ok(Fetched::Nowhere),
             (Some(_), Ok(pin)) => Ok(Fetched::Whole(pin)),
             (Some(endpoint), Err(Error::Store(error @ store::Error::WrongDigest { .. }))) => {
-                Ok(Fetched::Wrong(endpoint, Failure::Content(error.to_string())))
+                Ok(Fetched::Wrong(Box::new(endpoint), Failure::Content(error.to_string())))
             }
             (Some(_), Err(error)) => Err(error),
         }

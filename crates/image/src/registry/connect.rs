@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
@@ -20,7 +20,7 @@ use tokio_rustls::TlsConnector;
 
 use super::client::Body;
 use super::failure::Failure;
-use super::hosts::{Scheme, Tls};
+use super::hosts::{Scheme, Tls, Written};
 use super::proxy::{Proxies, Proxy};
 
 /// A proxy's answer to `CONNECT` is some lines.
@@ -40,7 +40,7 @@ pub(super) struct Target {
 #[derive(Debug, Default)]
 pub(super) struct Connector {
     /// By what they were made of, and when that was written: a corrected file counts from the next connection on.
-    configurations: Mutex<HashMap<Tls, (Vec<Option<SystemTime>>, Arc<ClientConfig>)>>,
+    configurations: Mutex<HashMap<Tls, (Written, Arc<ClientConfig>)>>,
     /// Whether a host that may do without TLS speaks it.
     schemes: Mutex<HashMap<(String, u16), Scheme>>,
 }

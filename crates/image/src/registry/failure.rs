@@ -18,7 +18,7 @@ pub enum Failure {
     Proxy { proxy: String, message: String },
     #[error("unauthorized: {}", if *.with_credentials { "the credentials are wrong" } else { "authentication required" })]
     Unauthorized { with_credentials: bool },
-    #[error("denied: {0}")]
+    #[error("denied{}", detail(.0))]
     Denied(String),
     #[error("not found{}", detail(.0))]
     NotFound(String),

@@ -56,6 +56,9 @@ pub(crate) struct Endpoint {
     pub(super) mirror_of: Option<String>,
 }
 
+/// When files were written.
+pub(super) type Written = Vec<Option<SystemTime>>;
+
 /// How a certificate is checked, and ours.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub(super) struct Tls {
@@ -117,7 +120,7 @@ impl fmt::Debug for Endpoint {
 
 impl Tls {
     /// When its files were written; none for one that cannot be looked at.
-    pub(super) fn written(&self) -> Vec<Option<SystemTime>> {
+    pub(super) fn written(&self) -> Written {
         let files = self.clients.iter().flat_map(|(certificate, key)| [certificate, key]);
         let files = self.authorities.iter().chain(files);
         files.map(|file| file.metadata().and_then(|data| data.modified()).ok()).collect()
@@ -204,7 +207,10 @@ fn read(path: &Path) -> io::Result<Option<String>> {
         file => file?,
     };
     let mut text = String::new();
-    file.take(FILE_MAX_BYTES).read_to_string(&mut text)?;
+    file.take(FILE_MAX_BYTES + 1).read_to_string(&mut text)?;
+    if text.len() as u64 > FILE_MAX_BYTES {
+        return Err(io::Error::other(format!("hosts.toml has more than {FILE_MAX_BYTES} bytes")));
+    }
     Ok(Some(text))
 }
 
