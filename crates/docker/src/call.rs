@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use engine::Engine;
+use engine::Scope;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::Request;
 use hyper::body::{Body, Incoming};
@@ -58,7 +58,8 @@ impl fmt::Display for ApiVersion {
 /// A request, with what its path and query said.
 #[derive(Debug)]
 pub(crate) struct Call {
-    pub(crate) engine: Arc<Engine>,
+    /// The engine, in the namespace that the request names.
+    pub(crate) engine: Scope,
     pub(crate) peer: Arc<Peer>,
     /// What the path says, or the newest.
     pub(crate) version: ApiVersion,

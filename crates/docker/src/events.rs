@@ -34,6 +34,7 @@ pub(crate) async fn stream(call: Call) -> Result<Reply> {
         (time::parse("since", call.query.text("since"))?, time::parse("until", call.query.text("until"))?);
     let filter = EventFilter {
         kinds: Vec::new(),
+        namespace: None,
         actions: filters.values("event").to_vec(),
         containers: filters.values("container").to_vec(),
         images: filters.values("image").to_vec(),

@@ -17,6 +17,7 @@ mod filters;
 mod frames;
 mod hijack;
 mod images;
+mod namespaces;
 mod networks;
 mod peer;
 mod query;

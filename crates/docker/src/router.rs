@@ -3,7 +3,7 @@
 use std::pin::Pin;
 use std::sync::Arc;
 
-use engine::Engine;
+use engine::{Engine, Namespace};
 use hyper::Request;
 use hyper::body::Incoming;
 use hyper::header::{HeaderMap, HeaderValue, SERVER};
@@ -13,7 +13,10 @@ use crate::error::{Error, Result};
 use crate::peer::Peer;
 use crate::query::{Query, decode};
 use crate::reply::Reply;
-use crate::{absent, containers, events, execs, images, networks, system, volumes};
+use crate::{absent, containers, events, execs, images, namespaces, networks, system, volumes};
+
+/// Names a namespace of containerd's.
+const NAMESPACE_HEADER: &str = "x-corten-namespace";
 
 type Handler = fn(Call) -> Pin<Box<dyn Future<Output = Result<Reply>> + Send>>;
 
@@ -72,6 +75,12 @@ const ROUTES: &[Route] = routes! {
     POST "/exec/{id}/resize" => execs::resize,
     GET "/exec/{id}/json" => execs::inspect,
 
+    GET "/corten/namespaces" => namespaces::list,
+    POST "/corten/namespaces" => namespaces::create,
+    GET "/corten/namespaces/{name}" => namespaces::inspect,
+    POST "/corten/namespaces/{name}/update" => namespaces::update,
+    DELETE "/corten/namespaces/{name}" => namespaces::remove,
+
     GET "/volumes" => volumes::list,
     POST "/volumes/create" => volumes::create,
     POST "/volumes/prune" => volumes::prune,
@@ -99,8 +108,20 @@ pub(crate) async fn dispatch(
         return Err(absent::refusal(method, path));
     };
     let query = Query::parse(request.uri().query().unwrap_or_default());
+    let engine = engine.within(namespace(request.headers())?);
     let handler = route.handler;
     handler(Call { engine, peer, version, name, query, request }).await
+}
+
+/// The namespace that a request is about: ours, because Docker's API has no word for it.
+fn namespace(headers: &HeaderMap) -> Result<Namespace> {
+    match headers.get(NAMESPACE_HEADER) {
+        None => Ok(Namespace::default()),
+        Some(value) => {
+            let text = value.to_str().map_err(|_| Error::invalid("the namespace's name is not text"))?;
+            Ok(Namespace::parse(text)?)
+        }
+    }
 }
 
 /// The headers that every answer has.

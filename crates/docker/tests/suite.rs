@@ -13,6 +13,8 @@ mod client;
 mod door;
 #[path = "suite/life.rs"]
 mod life;
+#[path = "suite/namespaces.rs"]
+mod namespaces;
 #[path = "suite/networks.rs"]
 mod networks;
 #[path = "suite/streams.rs"]

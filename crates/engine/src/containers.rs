@@ -37,14 +37,16 @@ use crate::error::{Error, Result};
 use crate::events::Kind;
 use crate::logs;
 pub use crate::logs::{LogEntry, LogOptions, LogSource, LogStream};
+use crate::namespaces::Namespace;
 use record::{Live, Record};
 use spec::LogDriver;
 use start::StartedBy;
 
-/// The containers of the engine. Wherever a container is named, its name, its id or a unique prefix of its id do.
+/// The containers of a namespace. Wherever a container is named, its name, its id or a unique prefix of its id do.
 #[derive(Debug, Clone)]
 pub struct Containers {
-    engine: Arc<Engine>,
+    pub(crate) engine: Arc<Engine>,
+    pub(crate) namespace: Namespace,
 }
 
 /// What `create` made.
@@ -80,57 +82,61 @@ pub struct RemoveOptions {
 }
 
 impl Containers {
+    fn find(&self, container: &str) -> Result<Arc<Record>> {
+        self.engine.index.find(&self.namespace, container)
+    }
+
     /// Makes a container; nothing of it is left when that fails. No name: one is made up.
     pub async fn create(&self, name: Option<&str>, spec: ContainerSpec) -> Result<Created> {
-        self.engine.create(name, spec).await
+        self.engine.create(&self.namespace, name, spec).await
     }
 
     /// Starts it. Ok(false): it already runs.
     pub async fn start(&self, container: &str) -> Result<bool> {
-        let record = self.engine.index.find(container)?;
+        let record = self.find(container)?;
         self.engine.start(&record, StartedBy::Client).await
     }
 
     /// Sends the stop signal and, after the timeout, SIGKILL. Ok(false): it did not run. No timeout: the
     /// container's; negative: none.
     pub async fn stop(&self, container: &str, timeout_s: Option<i64>, signal: Option<&str>) -> Result<bool> {
-        let record = self.engine.index.find(container)?;
+        let record = self.find(container)?;
         self.engine.stop(&record, timeout_s, signal).await
     }
 
     /// Stops and starts it.
     pub async fn restart(&self, container: &str, timeout_s: Option<i64>, signal: Option<&str>) -> Result<()> {
-        let record = self.engine.index.find(container)?;
+        let record = self.find(container)?;
         self.engine.restart(&record, timeout_s, signal).await
     }
 
     /// Sends a signal (name or number; empty: SIGKILL).
     pub async fn kill(&self, container: &str, signal: &str) -> Result<()> {
-        let record = self.engine.index.find(container)?;
+        let record = self.find(container)?;
         self.engine.kill(&record, signal).await
     }
 
     /// Freezes its processes.
     pub async fn pause(&self, container: &str) -> Result<()> {
-        let record = self.engine.index.find(container)?;
+        let record = self.find(container)?;
         self.engine.pause(&record).await
     }
 
     /// Lets them go on.
     pub async fn unpause(&self, container: &str) -> Result<()> {
-        let record = self.engine.index.find(container)?;
+        let record = self.find(container)?;
         self.engine.unpause(&record).await
     }
 
     /// Gives it another name.
     pub async fn rename(&self, container: &str, name: &str) -> Result<()> {
-        let record = self.engine.index.find(container)?;
+        let record = self.find(container)?;
         let name = name::parse(name)?.to_owned();
         let _turn = record.turn().await;
-        self.engine.index.reserve(&name, &record.id)?;
+        self.engine.index.reserve(&record.namespace, &name, &record.id)?;
         let (engine, own, new) = (self.engine.clone(), record.clone(), name.clone());
         if let Err(error) = blocking(move || engine.rename_row(&own, &new)).await {
-            self.engine.index.release(&name);
+            self.engine.index.release(&record.namespace, &name);
             return Err(error);
         }
         let old = record.name();
@@ -141,32 +147,37 @@ impl Containers {
         }
         let mut attributes = record.attributes();
         attributes.insert("oldName".into(), format!("/{old}"));
-        self.engine.events.publish(Kind::Container, "rename", &record.id, attributes);
+        self.engine.events.publish(
+            Some(&record.namespace),
+            Kind::Container,
+            "rename",
+            (&record.id, attributes),
+        );
         Ok(())
     }
 
     /// Removes it.
     pub async fn remove(&self, container: &str, options: RemoveOptions) -> Result<()> {
-        let record = self.engine.index.find(container)?;
+        let record = self.find(container)?;
         self.engine.remove(&record, options).await
     }
 
     /// Everything about one container.
     pub async fn inspect(&self, container: &str) -> Result<Container> {
-        let record = self.engine.index.find(container)?;
+        let record = self.find(container)?;
         Ok(self.engine.view(&record))
     }
 
     /// What one container uses of the disk (slow: it walks the tree).
     pub async fn usage(&self, container: &str) -> Result<Usage> {
-        let record = self.engine.index.find(container)?;
+        let record = self.find(container)?;
         let engine = self.engine.clone();
         blocking(move || engine.disk_usage(&record.id)).await
     }
 
     /// Those that match, newest first.
     pub async fn list(&self, filter: &ListFilter) -> Result<Vec<Container>> {
-        self.engine.list(filter)
+        self.engine.list(&self.namespace, filter)
     }
 
     /// A future of the exit. The container is looked up, and the wait begins, before this returns: an exit that
@@ -176,7 +187,7 @@ impl Containers {
         container: &str,
         condition: WaitCondition,
     ) -> Result<impl Future<Output = Exit> + Send + use<>> {
-        let record = self.engine.index.find(container)?;
+        let record = self.find(container)?;
         let live = record.live.subscribe();
         let seen = live.borrow().exits;
         // The record is kept: it is where the exit comes from.
@@ -189,7 +200,7 @@ impl Containers {
 
     /// Connects to the streams. The stream is there, and misses nothing, when this returns.
     pub async fn attach(&self, container: &str, options: AttachOptions) -> Result<AttachStream> {
-        let record = self.engine.index.find(container)?;
+        let record = self.find(container)?;
         if matches!(record.live.borrow().state, state::State::Paused(_)) {
             return Err(Error::Conflict(format!(
                 "container {} is paused, unpause the container before attach",
@@ -207,21 +218,31 @@ impl Containers {
                 stream
             }
         };
-        self.engine.events.publish(Kind::Container, "attach", &record.id, record.attributes());
+        self.engine.events.publish(
+            Some(&record.namespace),
+            Kind::Container,
+            "attach",
+            (&record.id, record.attributes()),
+        );
         Ok(stream)
     }
 
     /// Sets the size of the terminal, in characters.
     pub async fn resize(&self, container: &str, height: u16, width: u16) -> Result<()> {
-        let record = self.engine.index.find(container)?;
+        let record = self.find(container)?;
         record.task()?.resize("", height, width).await?;
-        self.engine.events.publish(Kind::Container, "resize", &record.id, record.attributes());
+        self.engine.events.publish(
+            Some(&record.namespace),
+            Kind::Container,
+            "resize",
+            (&record.id, record.attributes()),
+        );
         Ok(())
     }
 
     /// Reads the log.
     pub async fn logs(&self, container: &str, options: LogOptions) -> Result<LogStream> {
-        let record = self.engine.index.find(container)?;
+        let record = self.find(container)?;
         if record.spec.log.driver == LogDriver::None {
             return Err(Error::Unsupported("configured logging driver does not support reading".into()));
         }
@@ -232,7 +253,7 @@ impl Containers {
 
     /// Process ids in the host's PID namespace.
     pub async fn processes(&self, container: &str) -> Result<Vec<u32>> {
-        let record = self.engine.index.find(container)?;
+        let record = self.find(container)?;
         record.task()?.processes().await
     }
 
@@ -240,7 +261,7 @@ impl Containers {
     pub async fn prune(&self, labels: &[(String, Option<String>)]) -> Result<(Vec<String>, u64)> {
         let filter = ListFilter { all: true, labels: labels.to_vec(), ..ListFilter::default() };
         let mut pruned = (Vec::new(), 0);
-        for container in self.engine.list(&filter)? {
+        for container in self.engine.list(&self.namespace, &filter)? {
             if !matches!(container.state.status, Status::Created | Status::Exited | Status::Dead) {
                 continue;
             }
@@ -256,13 +277,6 @@ impl Containers {
             }
         }
         Ok(pruned)
-    }
-}
-
-impl Engine {
-    /// The containers.
-    pub fn containers(self: &Arc<Self>) -> Containers {
-        Containers { engine: self.clone() }
     }
 }
 

@@ -24,8 +24,6 @@ pub use crate::networks::fabric::FabricConfig;
 use crate::recovery;
 use crate::tasks::Pool;
 
-/// The namespace of the Docker door; others come with other doors.
-pub(crate) const NAMESPACE: &str = "default";
 /// Who made a container, in its row.
 pub(crate) const OWNER: &str = "docker";
 /// The snapshotter of all containers.

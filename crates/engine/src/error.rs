@@ -23,8 +23,14 @@ pub enum Error {
     NoSuchExec(String),
     #[error(transparent)]
     Image(#[from] image::Error),
+    #[error(
+        "No such image: {image} in this namespace, but the namespace `{namespace}` has it: use `-n {namespace}`"
+    )]
+    InOtherNamespace { image: String, namespace: String },
     #[error("get {0}: no such volume")]
     NoSuchVolume(String),
+    #[error("namespace {0:?}: not found")]
+    NoSuchNamespace(String),
     #[error("network {0} not found")]
     NoSuchNetwork(String),
     #[error("network with name {0} already exists")]
@@ -75,8 +81,10 @@ impl Error {
     pub fn code(&self) -> Code {
         match self {
             Error::NoSuchContainer(_)
+            | Error::InOtherNamespace { .. }
             | Error::NoSuchExec(_)
             | Error::NoSuchVolume(_)
+            | Error::NoSuchNamespace(_)
             | Error::NoSuchNetwork(_) => Code::NotFound,
             Error::NameInUse { .. } | Error::NetworkExists(_) => Code::AlreadyExists,
             Error::Forbidden(_) => Code::PermissionDenied,

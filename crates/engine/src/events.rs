@@ -11,6 +11,7 @@ use std::time::Duration;
 use tokio::sync::broadcast;
 
 use crate::clock;
+use crate::namespaces::Namespace;
 
 /// How many events a subscriber may ask for after the fact, and how many it may lag behind.
 const HISTORY: usize = 1024;
@@ -42,6 +43,8 @@ pub struct Event {
     /// Strictly increasing.
     pub time_ns: i64,
     pub kind: Kind,
+    /// None: of what belongs to the machine.
+    pub namespace: Option<Namespace>,
     /// `create`, `start`, `die`, `exec_create: /bin/sh`, …
     pub action: String,
     /// Id of the container or image, name of the volume.
@@ -52,6 +55,8 @@ pub struct Event {
 /// Which events: those that match one of each list that is not empty.
 #[derive(Debug, Clone, Default)]
 pub struct EventFilter {
+    /// The namespace's own, and those of what belongs to the machine.
+    pub namespace: Option<Namespace>,
     pub kinds: Vec<Kind>,
     pub actions: Vec<String>,
     /// Names or ids.
@@ -93,12 +98,24 @@ impl Events {
     }
 
     /// Tells everybody.
-    pub(crate) fn publish(&self, kind: Kind, action: &str, id: &str, attributes: BTreeMap<String, String>) {
+    pub(crate) fn publish(
+        &self,
+        namespace: Option<&Namespace>,
+        kind: Kind,
+        action: &str,
+        (id, attributes): (&str, BTreeMap<String, String>),
+    ) {
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         let time_ns = clock::now_ns().max(inner.last_ns + 1);
         inner.last_ns = time_ns;
-        let event =
-            Arc::new(Event { time_ns, kind, action: action.to_owned(), id: id.to_owned(), attributes });
+        let event = Arc::new(Event {
+            time_ns,
+            kind,
+            namespace: namespace.cloned(),
+            action: action.to_owned(),
+            id: id.to_owned(),
+            attributes,
+        });
         if inner.history.len() == HISTORY {
             inner.history.pop_front();
         }
@@ -190,20 +207,18 @@ impl EventFilter {
                 let found = if event.kind == Kind::Image { name } else { image };
                 found == wanted || found.split(':').next() == Some(wanted) || event.id == *wanted
             });
-        (self.kinds.is_empty() || self.kinds.contains(&event.kind))
+        let is_here = match (&self.namespace, &event.namespace) {
+            (Some(wanted), Some(own)) => wanted == own,
+            _ => true,
+        };
+        is_here
+            && (self.kinds.is_empty() || self.kinds.contains(&event.kind))
             && (self.actions.is_empty() || self.actions.iter().any(is_action))
             && is_named(&self.containers, Kind::Container)
             && is_named(&self.volumes, Kind::Volume)
             && is_named(&self.networks, Kind::Network)
             && is_image
             && self.labels.iter().all(is_label)
-    }
-}
-
-impl crate::Engine {
-    /// Subscribes; what happens after this returned is not missed.
-    pub fn events(&self, since_ns: Option<i64>, until_ns: Option<i64>, filter: EventFilter) -> EventStream {
-        self.events.subscribe(since_ns, until_ns, filter)
     }
 }
 
@@ -214,7 +229,7 @@ mod tests {
     fn publish(events: &Events, kind: Kind, action: &str, id: &str, attributes: &[(&str, &str)]) {
         let attributes =
             attributes.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
-        events.publish(kind, action, id, attributes);
+        events.publish(None, kind, action, (id, attributes));
     }
 
     async fn all(mut stream: EventStream) -> Vec<String> {

@@ -22,6 +22,7 @@ use crate::containers::{AttachOptions, AttachStream, merge, plan};
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::events::Kind;
+use crate::namespaces::Namespace;
 use crate::tasks::{Ended, Reply, Task};
 
 /// Most execs that are known at once.
@@ -36,7 +37,8 @@ const LOST_EXIT_CODE: i32 = 137;
 /// The execs of the engine, by their id.
 #[derive(Debug, Clone)]
 pub struct Execs {
-    engine: Arc<Engine>,
+    pub(crate) engine: Arc<Engine>,
+    pub(crate) namespace: Namespace,
 }
 
 /// What to execute.
@@ -109,9 +111,17 @@ enum ExecState {
 }
 
 impl Execs {
+    fn find(&self, exec: &str) -> Result<Arc<Entry>> {
+        let entry = self.engine.execs.find(exec)?;
+        match entry.container.namespace == self.namespace {
+            true => Ok(entry),
+            false => Err(Error::NoSuchExec(exec.to_owned())),
+        }
+    }
+
     /// Notes what to execute in a running container; returns the exec's id.
     pub async fn create(&self, container: &str, spec: ExecSpec) -> Result<String> {
-        let record = self.engine.index.find(container)?;
+        let record = self.engine.index.find(&self.namespace, container)?;
         if spec.args.is_empty() {
             return Err(Error::InvalidArgument("No exec command specified".into()));
         }
@@ -136,20 +146,20 @@ impl Execs {
 
     /// Starts it and connects to its streams (attached before it starts, so nothing is missed).
     pub async fn start(&self, exec: &str, console_size: Option<(u16, u16)>) -> Result<AttachStream> {
-        let entry = self.engine.execs.find(exec)?;
+        let entry = self.find(exec)?;
         let stream = self.engine.start_exec(&entry, console_size, Some(entry.spec.attach)).await?;
         Ok(stream.expect("it was asked for"))
     }
 
     /// Starts it with nobody attached.
     pub async fn start_detached(&self, exec: &str) -> Result<()> {
-        let entry = self.engine.execs.find(exec)?;
+        let entry = self.find(exec)?;
         self.engine.start_exec(&entry, None, None).await.map(drop)
     }
 
     /// What is known of it.
     pub async fn inspect(&self, exec: &str) -> Result<Exec> {
-        let entry = self.engine.execs.find(exec)?;
+        let entry = self.find(exec)?;
         // A client whose stream has ended asks at once; the shim may know what we have not heard yet.
         if let ExecState::Running { task, .. } = entry.state()
             && let Ok(code) = task.exit_code(&entry.id).await
@@ -173,7 +183,7 @@ impl Execs {
 
     /// Sets the size of its terminal, in characters.
     pub async fn resize(&self, exec: &str, height: u16, width: u16) -> Result<()> {
-        let entry = self.engine.execs.find(exec)?;
+        let entry = self.find(exec)?;
         match entry.state() {
             ExecState::Running { task, .. } => task.resize(&entry.id, height, width).await,
             _ => Err(Error::Conflict(format!("exec {exec} is not running"))),
@@ -182,11 +192,6 @@ impl Execs {
 }
 
 impl Engine {
-    /// The execs.
-    pub fn execs(self: &Arc<Self>) -> Execs {
-        Execs { engine: self.clone() }
-    }
-
     async fn start_exec(
         self: &Arc<Self>,
         entry: &Arc<Entry>,
@@ -287,7 +292,12 @@ impl Engine {
             "exec_die" => action.to_owned(),
             action => format!("{action}: {}", entry.spec.args.join(" ")),
         };
-        self.events.publish(Kind::Container, &action, &entry.container.id, attributes);
+        self.events.publish(
+            Some(&entry.container.namespace),
+            Kind::Container,
+            &action,
+            (&entry.container.id, attributes),
+        );
     }
 }
 

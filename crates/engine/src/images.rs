@@ -16,14 +16,16 @@ use tokio::sync::mpsc;
 
 use crate::blocking::blocking;
 use crate::containers::ContainerSpec;
-use crate::engine::{Engine, NAMESPACE};
-use crate::error::{Result, chain};
+use crate::engine::Engine;
+use crate::error::{Error, Result, chain};
 use crate::events::Kind;
+use crate::namespaces::{KUBERNETES, Namespace};
 
-/// The images of the engine. Wherever an image is named, its name, its id or a unique prefix of its id do.
+/// The images of a namespace. Wherever an image is named, its name, its id or a unique prefix of its id do.
 #[derive(Debug, Clone)]
 pub struct Images {
-    engine: Arc<Engine>,
+    pub(crate) engine: Arc<Engine>,
+    pub(crate) namespace: Namespace,
 }
 
 /// One image that was loaded.
@@ -120,13 +122,13 @@ impl Images {
         input: OwnedFd,
         progress: mpsc::UnboundedSender<LoadProgress>,
     ) -> Result<Vec<Loaded>> {
-        let engine = self.engine.clone();
+        let (engine, namespace) = (self.engine.clone(), self.namespace.clone());
         let loaded = blocking(move || {
             let mut tell = |step: image::Progress| {
                 // A client that went away still gets its images.
                 drop(progress.send(told(step)));
             };
-            engine.images.load(NAMESPACE, input, &mut tell)
+            engine.images.load(namespace.as_str(), input, &mut tell)
         })
         .await?;
         self.engine.sync_layers_later();
@@ -135,37 +137,40 @@ impl Images {
             .map(|loaded| Loaded { name: loaded.name, id: loaded.id.to_string() })
             .collect();
         for one in &loaded {
-            self.engine.publish_image("load", &one.id, one.name.as_deref());
+            self.engine.publish_image(&self.namespace, "load", &one.id, one.name.as_deref());
         }
         Ok(loaded)
     }
 
     /// Makes an image of a root file system's tar; returns its id.
     pub async fn import(&self, input: OwnedFd, options: ImportOptions) -> Result<String> {
-        let engine = self.engine.clone();
+        let (engine, namespace) = (self.engine.clone(), self.namespace.clone());
         let name = options.reference.clone();
         let ImportOptions { reference, changes, message, platform } = options;
         let options = image::ImportOptions { reference, changes, message, platform, created: None };
-        let id = blocking(move || engine.images.import(NAMESPACE, input, &options)).await?.to_string();
+        let id =
+            blocking(move || engine.images.import(namespace.as_str(), input, &options)).await?.to_string();
         self.engine.sync_layers_later();
-        self.engine.publish_image("import", &id, name.as_deref());
+        self.engine.publish_image(&self.namespace, "import", &id, name.as_deref());
         Ok(id)
     }
 
     /// Those that match, newest first.
     pub async fn list(&self, filter: &ImageFilter) -> Result<Vec<Image>> {
-        let (engine, filter) = (self.engine.clone(), filter.clone());
+        let (engine, namespace, filter) = (self.engine.clone(), self.namespace.clone(), filter.clone());
         blocking(move || {
             let stored = |name: &Option<String>| match name {
-                Some(name) => engine.images.resolve(NAMESPACE, name).map(|image| Some(image.stored_ns)),
+                Some(name) => {
+                    engine.images.resolve(namespace.as_str(), name).map(|image| Some(image.stored_ns))
+                }
                 None => Ok(None),
             };
             let (before_ns, since_ns) = (stored(&filter.before)?, stored(&filter.since)?);
-            let images = engine.images.list(NAMESPACE)?.into_iter();
+            let images = engine.images.list(namespace.as_str())?.into_iter();
             let images = images
                 .filter(|image| before_ns.is_none_or(|before_ns| image.stored_ns < before_ns))
                 .filter(|image| since_ns.is_none_or(|since_ns| image.stored_ns > since_ns))
-                .map(|image| engine.image_view(image));
+                .map(|image| engine.image_view(&namespace, image));
             Ok(images.filter_map(|image| filter.select(image)).collect())
         })
         .await
@@ -173,27 +178,30 @@ impl Images {
 
     /// One image.
     pub async fn inspect(&self, image: &str) -> Result<Image> {
-        let (engine, name) = (self.engine.clone(), image.to_owned());
-        blocking(move || Ok(engine.image_view(engine.images.resolve(NAMESPACE, &name)?))).await
+        let (engine, namespace, name) = (self.engine.clone(), self.namespace.clone(), image.to_owned());
+        blocking(move || Ok(engine.image_view(&namespace, engine.images.resolve(namespace.as_str(), &name)?)))
+            .await
     }
 
     /// Gives `source` another name.
     pub async fn tag(&self, source: &str, target: &str) -> Result<()> {
-        let (engine, source, target) = (self.engine.clone(), source.to_owned(), target.to_owned());
+        let (engine, namespace) = (self.engine.clone(), self.namespace.clone());
+        let (source, target) = (source.to_owned(), target.to_owned());
         let (id, target) = blocking(move || {
-            let image = engine.images.tag(NAMESPACE, &source, &target)?;
+            let image = engine.images.tag(namespace.as_str(), &source, &target)?;
             Ok::<_, crate::Error>((image.id.to_string(), target))
         })
         .await?;
-        self.engine.publish_image("tag", &id, Some(&target));
+        self.engine.publish_image(&self.namespace, "tag", &id, Some(&target));
         Ok(())
     }
 
     /// Removes a name, and the image with its last one.
     pub async fn remove(&self, image: &str, force: bool) -> Result<Vec<Removed>> {
-        let (engine, name) = (self.engine.clone(), image.to_owned());
+        let (engine, namespace, name) = (self.engine.clone(), self.namespace.clone(), image.to_owned());
         let removed = blocking(move || {
-            let removed = engine.images.remove(NAMESPACE, &name, force, &engine.image_users())?;
+            let removed =
+                engine.images.remove(namespace.as_str(), &name, force, &engine.image_users(&namespace))?;
             // Who removes an image wants its room back.
             if removed.iter().any(|one| matches!(one, image::Removed::Deleted(_)))
                 && let Err(error) = engine.store.gc()
@@ -203,34 +211,33 @@ impl Images {
             Ok::<_, crate::Error>(removed)
         })
         .await?;
-        Ok(self.engine.image_removed(removed))
+        Ok(self.engine.image_removed(&self.namespace, removed))
     }
 
     /// Removes images without a name, or (`all`) without a container.
     pub async fn prune(&self, all: bool, labels: &[(String, Option<String>)]) -> Result<Pruned> {
-        let (engine, labels) = (self.engine.clone(), labels.to_vec());
+        let (engine, namespace, labels) = (self.engine.clone(), self.namespace.clone(), labels.to_vec());
         let (removed, reclaimed_bytes) = blocking(move || {
             let is_garbage = |image: &image::Image| {
                 (all || image.names.is_empty()) && has_labels(&image.config.config.labels, &labels)
             };
-            let removed = engine.images.prune(NAMESPACE, &is_garbage, &engine.image_users())?;
+            let removed =
+                engine.images.prune(namespace.as_str(), &is_garbage, &engine.image_users(&namespace))?;
             let report = engine.store.gc()?;
             Ok::<_, crate::Error>((removed, report.bytes))
         })
         .await?;
-        Ok(Pruned { removed: self.engine.image_removed(removed), reclaimed_bytes })
+        Ok(Pruned { removed: self.engine.image_removed(&self.namespace, removed), reclaimed_bytes })
     }
 }
 
 impl Engine {
-    /// The images.
-    pub fn images(self: &Arc<Self>) -> Images {
-        Images { engine: self.clone() }
-    }
-
     /// The image of a container to come, unpacked. With the digest of its manifest in the container's row it is held.
-    pub(crate) fn resolve_image(&self, spec: &ContainerSpec) -> Result<Resolved> {
-        let image = self.images.find(NAMESPACE, &spec.image)?;
+    pub(crate) fn resolve_image(&self, namespace: &Namespace, spec: &ContainerSpec) -> Result<Resolved> {
+        let image = match self.images.find(namespace.as_str(), &spec.image) {
+            Err(image::Error::NoSuchImage(name)) => self.borrow_image(namespace, &spec.image, name)?,
+            found => found?,
+        };
         let layer = self.images.unpack(&image)?;
         Ok(Resolved {
             id: image.id.to_string(),
@@ -240,18 +247,39 @@ impl Engine {
         })
     }
 
-    /// Unpacks whatever is missing of an image's layers.
-    pub(crate) fn unpack_again(&self, image_id: &str) -> Result<()> {
-        let image = self.images.find(NAMESPACE, image_id)?;
+    /// An image that only another namespace knows by that name gets the name here, too: all share its content. Out of
+    /// Kubernetes' namespace nothing is taken unasked, but it is told that it is there.
+    fn borrow_image(&self, namespace: &Namespace, name: &str, shown: String) -> Result<image::Image> {
+        let others = self.store.read(store::namespaces::list)?;
+        let mut known_to_kubernetes = false;
+        for other in others.into_iter().filter(|other| other.name != namespace.as_str()) {
+            if !self.images.has_name(&other.name, name)? {
+                continue;
+            }
+            if other.name == KUBERNETES {
+                known_to_kubernetes = true;
+                continue;
+            }
+            return Ok(self.images.copy_name(&other.name, namespace.as_str(), name)?);
+        }
+        Err(match known_to_kubernetes {
+            true => Error::InOtherNamespace { image: shown, namespace: KUBERNETES.into() },
+            false => image::Error::NoSuchImage(shown).into(),
+        })
+    }
+
+    /// Unpacks whatever is missing of a container's image.
+    pub(crate) fn unpack_again(&self, namespace: &Namespace, image_id: &str) -> Result<()> {
+        let image = self.images.find(namespace.as_str(), image_id)?;
         self.images.unpack(&image)?;
         Ok(())
     }
 
-    pub(crate) fn count_images(&self) -> Result<usize> {
-        Ok(self.images.list(NAMESPACE)?.len())
+    pub(crate) fn count_images(&self, namespace: &Namespace) -> Result<usize> {
+        Ok(self.images.list(namespace.as_str())?.len())
     }
 
-    fn image_view(&self, image: image::Image) -> Image {
+    fn image_view(&self, namespace: &Namespace, image: image::Image) -> Image {
         let id = image.id.to_string();
         let tagged = image.names.iter().filter(|name| name.tag().is_some());
         let digests =
@@ -271,13 +299,14 @@ impl Engine {
             author: image.config.author.clone(),
             layers: image.config.rootfs.diff_ids.iter().map(ToString::to_string).collect(),
             config: image.config.clone(),
-            containers: self.index.all().iter().filter(|record| record.image_id == id).count(),
+            containers: self.index.all_in(namespace).iter().filter(|record| record.image_id == id).count(),
             id,
         }
     }
 
-    fn image_users(&self) -> Vec<image::User> {
-        let users = self.index.all().into_iter().filter_map(|record| {
+    /// The containers of a namespace, by their images.
+    fn image_users(&self, namespace: &Namespace) -> Vec<image::User> {
+        let users = self.index.all_in(namespace).into_iter().filter_map(|record| {
             let is_running = record.live.borrow().state.is_active();
             let image = Digest::parse(&record.image_id).ok()?;
             Some(image::User { container: record.id.clone(), image, is_running })
@@ -285,7 +314,7 @@ impl Engine {
         users.collect()
     }
 
-    fn image_removed(&self, removed: Vec<image::Removed>) -> Vec<Removed> {
+    fn image_removed(&self, namespace: &Namespace, removed: Vec<image::Removed>) -> Vec<Removed> {
         let removed: Vec<Removed> = removed
             .into_iter()
             .map(|removed| match removed {
@@ -295,16 +324,16 @@ impl Engine {
             .collect();
         for one in &removed {
             match one {
-                Removed::Untagged(name) => self.publish_image("untag", name, Some(name)),
-                Removed::Deleted(id) => self.publish_image("delete", id, None),
+                Removed::Untagged(name) => self.publish_image(namespace, "untag", name, Some(name)),
+                Removed::Deleted(id) => self.publish_image(namespace, "delete", id, None),
             }
         }
         removed
     }
 
-    fn publish_image(&self, action: &str, id: &str, name: Option<&str>) {
+    fn publish_image(&self, namespace: &Namespace, action: &str, id: &str, name: Option<&str>) {
         let name = name.unwrap_or(id).to_owned();
-        self.events.publish(Kind::Image, action, id, [("name".to_owned(), name)].into());
+        self.events.publish(Some(namespace), Kind::Image, action, (id, [("name".to_owned(), name)].into()));
     }
 }
 

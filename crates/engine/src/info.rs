@@ -6,6 +6,7 @@ use crate::blocking::blocking;
 use crate::containers::Status;
 use crate::engine::{Engine, SNAPSHOTTER};
 use crate::error::Result;
+use crate::namespaces::Namespace;
 
 /// What `docker info` shows of the engine.
 #[derive(Debug, Clone, Default)]
@@ -49,9 +50,9 @@ pub struct Version {
 
 impl Engine {
     /// What the engine has and runs on.
-    pub async fn info(self: &Arc<Self>) -> Result<Info> {
-        let engine = self.clone();
-        blocking(move || engine.gather()).await
+    pub(crate) async fn info(self: &Arc<Self>, namespace: &Namespace) -> Result<Info> {
+        let (engine, namespace) = (self.clone(), namespace.clone());
+        blocking(move || engine.gather(&namespace)).await
     }
 
     /// Which version it is.
@@ -68,9 +69,9 @@ impl Engine {
         }
     }
 
-    fn gather(&self) -> Result<Info> {
+    fn gather(&self, namespace: &Namespace) -> Result<Info> {
         let statuses: Vec<Status> =
-            self.index.all().iter().map(|record| self.view(record).state.status).collect();
+            self.index.all_in(namespace).iter().map(|record| self.view(record).state.status).collect();
         let count = |wanted: &[Status]| statuses.iter().filter(|status| wanted.contains(status)).count();
         let os_release = std::fs::read_to_string("/etc/os-release").unwrap_or_default();
         let of_host = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
@@ -80,7 +81,7 @@ impl Engine {
             containers_running: count(&[Status::Running, Status::Restarting]),
             containers_paused: count(&[Status::Paused]),
             containers_stopped: count(&[Status::Created, Status::Exited, Status::Dead, Status::Removing]),
-            images: self.count_images()?,
+            images: self.count_images(namespace)?,
             snapshotter: SNAPSHOTTER.into(),
             backing_file_system: rustix::fs::statfs(&self.config.root)
                 .map_or(String::new(), |stat| file_system(stat.f_type)),

@@ -15,6 +15,7 @@ mod gc;
 pub mod images;
 pub mod info;
 mod logs;
+pub mod namespaces;
 pub mod networks;
 mod random;
 mod recovery;
@@ -26,3 +27,4 @@ pub mod volumes;
 
 pub use engine::{Config, Engine, FabricConfig, LogDefaults};
 pub use error::{Error, Result};
+pub use namespaces::{Namespace, Scope};

@@ -29,6 +29,7 @@ use crate::containers::spec::{EndpointSpec, Port};
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::events::Kind;
+use crate::namespaces::Namespace;
 use fabric::DEFAULT_NETWORK;
 
 pub(crate) use names::LOCAL_HOSTS;
@@ -40,7 +41,9 @@ const BUILTIN: [(&str, &str); 2] = [("host", "host"), ("none", "null")];
 /// The networks of the engine. Wherever a network is named, its name, its id or a unique prefix of its id do.
 #[derive(Debug, Clone)]
 pub struct Networks {
-    engine: Arc<Engine>,
+    pub(crate) engine: Arc<Engine>,
+    /// Of the containers that are connected by name.
+    pub(crate) namespace: Namespace,
 }
 
 /// A network at one moment.
@@ -223,7 +226,7 @@ impl Networks {
 
     /// Connects a container, at once if it runs.
     pub async fn connect(&self, network: &str, container: &str, endpoint: EndpointSpec) -> Result<()> {
-        let record = self.engine.index.find(container)?;
+        let record = self.engine.index.find(&self.namespace, container)?;
         let (engine, name) = (self.engine.clone(), network.to_owned());
         let network = blocking(move || engine.find_network(&name)).await?;
         self.engine.connect_more(&record, &network, endpoint).await?;
@@ -233,7 +236,7 @@ impl Networks {
 
     /// Disconnects a container. `force`: one that does not exist any more is no error.
     pub async fn disconnect(&self, network: &str, container: &str, force: bool) -> Result<()> {
-        let record = match self.engine.index.find(container) {
+        let record = match self.engine.index.find(&self.namespace, container) {
             Err(Error::NoSuchContainer(_)) if force => return Ok(()),
             record => record?,
         };
@@ -263,11 +266,6 @@ impl NetworkFilter {
 }
 
 impl Engine {
-    /// The networks.
-    pub fn networks(self: &Arc<Self>) -> Networks {
-        Networks { engine: self.clone() }
-    }
-
     /// The network of that name or id.
     pub(crate) fn find_network(&self, name: &str) -> Result<conflist::Network> {
         let default = self.fabric.default_network()?;
@@ -345,7 +343,7 @@ impl Engine {
         let mut attributes = BTreeMap::from([("name".to_owned(), network.name.clone())]);
         attributes.insert("type".into(), "bridge".into());
         attributes.extend(container.map(|id| ("container".to_owned(), id.to_owned())));
-        self.events.publish(Kind::Network, action, &network.id, attributes);
+        self.events.publish(None, Kind::Network, action, (&network.id, attributes));
     }
 }
 

@@ -26,7 +26,7 @@ use crate::clock;
 use crate::containers::record::Record;
 use crate::containers::start::SHIM_LINK;
 use crate::containers::state::{Run, State};
-use crate::engine::{Engine, NAMESPACE};
+use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::restart;
 use crate::tasks::{Task, TaskStatus};
@@ -103,7 +103,7 @@ async fn meet(engine: Arc<Engine>, directory: PathBuf) -> Option<(String, PathBu
     // Without a process behind the socket the directory goes with the sweep, after its exit record was looked at.
     let task = Arc::new(Task::adopt(&directory).await.ok().flatten()?);
     let id = task.container().to_owned();
-    let taken_up = match engine.index.find(&id) {
+    let taken_up = match engine.index.by_id(&id) {
         Ok(record) => take_up(&engine, &record, &task).await,
         Err(error) => Err(error),
     };
@@ -177,7 +177,7 @@ impl Engine {
     /// control groups, and no end, or not the one that is recorded.
     fn begun(&self) -> BTreeSet<String> {
         let is_unrecorded = |id: &String| {
-            let Ok(record) = self.index.find(id) else { return false };
+            let Ok(record) = self.index.by_id(id) else { return false };
             let end_ns = read_exit(&self.bundle_path(id).join(SHIM_LINK)).map(|exit| exit.exited_at_ns);
             self.bundle_path(id).exists()
                 && (end_ns.is_none() || end_ns != record.live.borrow().last.finished_ns)
@@ -217,7 +217,7 @@ impl Engine {
 
     /// Layers and files of containers that have no row, not even a damaged one.
     fn sweep_containers(&self) -> Result<()> {
-        let rows = self.store.read(|tx| store::containers::list(tx, NAMESPACE))?;
+        let rows = self.store.read(store::containers::list_all)?;
         let ids: BTreeSet<String> = rows.into_iter().map(|row| row.uid).collect();
         // A container that ends just now removes its own; whoever comes second finds nothing, and that is fine.
         for snapshot in self.snapshots().list()? {

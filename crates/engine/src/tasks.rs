@@ -38,7 +38,6 @@ pub(crate) use pool::{Pool, Spare};
 
 /// Our version of the shim's extension.
 const PROTOCOL_VERSION: u32 = 1;
-const NAMESPACE: &str = "default";
 /// The answer to an attach is a short text at most.
 const ATTACH_RESPONSE_MAX: usize = 64 << 10;
 /// A shim answers at once. One that has not after this time hangs, and its container is taken for lost; on a machine that
@@ -58,6 +57,7 @@ pub(crate) struct Task {
 /// What a run needs.
 #[derive(Debug)]
 pub(crate) struct Launch {
+    pub(crate) namespace: String,
     pub(crate) bundle: PathBuf,
     pub(crate) cgroup: String,
     pub(crate) rootfs: Vec<Mount>,
@@ -125,7 +125,7 @@ impl Task {
         let id = || self.container.clone();
         let bundle = launch.bundle.display().to_string();
         let bind = BindRequest {
-            namespace: NAMESPACE.into(),
+            namespace: launch.namespace,
             id: id(),
             bundle: bundle.clone(),
             cgroup: launch.cgroup,

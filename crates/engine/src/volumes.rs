@@ -18,10 +18,12 @@ use crate::blocking::blocking;
 use crate::clock;
 use crate::containers::record::Record;
 use crate::containers::spec::{ContainerSpec, MountSpec, VolumeMount};
-use crate::engine::{Engine, NAMESPACE};
+use crate::engine::Engine;
 use crate::error::{Error, Result, chain};
 use crate::events::Kind;
 
+/// Volumes belong to the machine; in the database they are all in one namespace.
+const NAMESPACE: &str = "default";
 const NAME_MAX: usize = 255;
 /// Docker marks volumes that got their name from the engine; `volume prune` without `--all` takes only those.
 const ANONYMOUS_LABEL: &str = "com.docker.volume.anonymous";
@@ -33,7 +35,7 @@ pub(crate) const MAKE_INTENT: &str = "volume";
 /// The volumes of the engine.
 #[derive(Debug, Clone)]
 pub struct Volumes {
-    engine: Arc<Engine>,
+    pub(crate) engine: Arc<Engine>,
 }
 
 /// A volume.
@@ -196,11 +198,6 @@ impl VolumeFilter {
 }
 
 impl Engine {
-    /// The volumes.
-    pub fn volumes(self: &Arc<Self>) -> Volumes {
-        Volumes { engine: self.clone() }
-    }
-
     /// Names the anonymous volumes of a container to come, makes the directories of those that are not there, and fills
     /// the empty ones with what the image has at their targets.
     pub(crate) fn make_volumes(
@@ -233,7 +230,7 @@ impl Engine {
     /// The row of a new volume is there.
     pub(crate) fn volume_made(&self, made: MadeVolume) -> rows::Volume {
         let row = made.keep();
-        self.events.publish(Kind::Volume, "create", &row.name, driver());
+        self.events.publish(None, Kind::Volume, "create", (&row.name, driver()));
         row
     }
 
@@ -245,7 +242,7 @@ impl Engine {
             attributes.insert("container".into(), record.id.clone());
             attributes.insert("destination".into(), volume.target.clone());
             attributes.insert("read/write".into(), (!volume.readonly).to_string());
-            self.events.publish(Kind::Volume, action, &volume.name, attributes);
+            self.events.publish(None, Kind::Volume, action, (&volume.name, attributes));
         }
     }
 
@@ -276,7 +273,7 @@ impl Engine {
         let owned = name.to_owned();
         self.store.write(Commit::Durable, move |tx| rows::delete(tx, NAMESPACE, &owned))?;
         self.remove_volume_files(name);
-        self.events.publish(Kind::Volume, "destroy", name, driver());
+        self.events.publish(None, Kind::Volume, "destroy", (name, driver()));
         Ok(())
     }
 

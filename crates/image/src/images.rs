@@ -113,6 +113,19 @@ impl Images {
         self.resolve(namespace, &name.to_string())
     }
 
+    /// Whether a namespace has an image of exactly that name, as it is or completed.
+    pub fn has_name(&self, namespace: &str, name: &str) -> Result<bool> {
+        Ok(self.record(namespace, name)?.is_some())
+    }
+
+    /// Gives a name of one namespace to another, with what it leads to.
+    pub fn copy_name(&self, from: &str, to: &str, name: &str) -> Result<Image> {
+        let record = self.record(from, name)?.ok_or_else(|| Error::NoSuchImage(name.to_owned()))?;
+        let image = self.image(&record)?;
+        self.name(to, reference_of(&record).as_ref(), image.target.clone(), image.size_bytes)?;
+        Ok(image)
+    }
+
     /// Records an image under a name, durably; without one it is dangling.
     pub(crate) fn name(
         &self,

@@ -32,7 +32,7 @@ pub use db::{Commit, Origin, Tx};
 pub use error::{Error, Result};
 pub use gc::GcReport;
 pub use layout::Layout;
-pub use records::{Labels, containers, edges, images, leases, volumes};
+pub use records::{Labels, containers, edges, images, leases, namespaces, volumes};
 
 use db::Db;
 use snapshots::native::Native;

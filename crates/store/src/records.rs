@@ -4,6 +4,7 @@ pub mod containers;
 pub mod edges;
 pub mod images;
 pub mod leases;
+pub mod namespaces;
 pub mod volumes;
 
 use std::collections::BTreeMap;
@@ -19,9 +20,10 @@ pub type Labels = BTreeMap<String, String>;
 type Probe = fn(&Row<'_>) -> Result<()>;
 
 /// The tables whose rows are read one by one.
-const PROBES: [(&str, &str, Probe); 4] = [
+const PROBES: [(&str, &str, Probe); 5] = [
     ("images", images::COLUMNS, |row| images::read(row).map(drop)),
     ("containers", containers::COLUMNS, |row| Ok(containers::read(row).map(drop)?)),
+    ("namespaces", namespaces::COLUMNS, |row| namespaces::read(row).map(drop)),
     ("volumes", volumes::COLUMNS, |row| volumes::read(row).map(drop)),
     ("snapshots", crate::snapshots::COLUMNS, |row| Ok(crate::snapshots::read(row).map(drop)?)),
 ];

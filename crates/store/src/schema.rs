@@ -8,7 +8,8 @@ use rusqlite::Connection;
 use crate::error::{Error, Result};
 
 /// Each brings the database from the version of its index to the next.
-const MIGRATIONS: [&str; 1] = ["
+const MIGRATIONS: [&str; 2] = [
+    "
 CREATE TABLE images (
     namespace TEXT NOT NULL, name TEXT NOT NULL,
     target TEXT NOT NULL,               -- the descriptor, as JSON
@@ -57,7 +58,12 @@ CREATE TABLE snapshots (
 CREATE UNIQUE INDEX snapshots_by_number ON snapshots (snapshotter, number);
 CREATE TABLE facts (name TEXT PRIMARY KEY NOT NULL, value TEXT NOT NULL) STRICT;
 CREATE INDEX snapshots_by_parent ON snapshots (snapshotter, parent);
-"];
+",
+    "
+-- Those that were made by name; others are there as long as something is in them.
+CREATE TABLE namespaces (name TEXT PRIMARY KEY NOT NULL, labels TEXT NOT NULL) STRICT;
+",
+];
 
 /// No release has had or will have so many migrations.
 const IMPLAUSIBLE: usize = 10_000;

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use store::snapshots::PrepareOptions;
 
-use super::record::{Record, StoredSpec, StoredState};
+use super::record::{Identity, Record, StoredSpec, StoredState};
 use super::rows::NewRow;
 use super::spec::{ContainerSpec, IpcMode, MountSpec, NetworkMode, PidMode, UtsMode};
 use super::{Created, check, devices, merge, name, start};
@@ -19,6 +19,7 @@ use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::events::Kind;
 use crate::images::Resolved;
+use crate::namespaces::Namespace;
 
 /// Made-up names that are tried before giving up: all of them taken means a broken generator.
 const NAME_ATTEMPTS: u32 = 16;
@@ -28,14 +29,14 @@ const SHORT_ID: usize = 12;
 /// A name that is taken for a container to come; given back unless the container came.
 struct Reservation<'a> {
     engine: &'a Engine,
-    name: String,
+    identity: Identity,
     kept: bool,
 }
 
 impl Drop for Reservation<'_> {
     fn drop(&mut self) {
         if !self.kept {
-            self.engine.index.release(&self.name);
+            self.engine.index.release(&self.identity.namespace, &self.identity.name);
         }
     }
 }
@@ -44,36 +45,41 @@ impl Engine {
     /// Makes a container; nothing of it is left when that fails.
     pub(crate) async fn create(
         self: &Arc<Self>,
+        namespace: &Namespace,
         name: Option<&str>,
         mut spec: ContainerSpec,
     ) -> Result<Created> {
         let mut warnings = check::check(&spec)?;
-        self.resolve_containers(&mut spec)?;
+        self.resolve_containers(namespace, &mut spec)?;
         warnings.extend(self.resolve_networks(&mut spec)?);
-        let id = crate::random::hex::<32>();
-        let mut reservation = self.reserve_name(name, &id)?;
+        let mut reservation = self.reserve_name(namespace, name)?;
         let has_volumes = spec.mounts.iter().any(|mount| matches!(mount, MountSpec::Volume(_)));
         let volumes_turn = if has_volumes {
             // An image may take long to unpack, and nobody shall wait for that.
-            let (engine, own) = (self.clone(), spec.clone());
-            blocking(move || engine.resolve_image(&own)).await?;
+            let (engine, own, namespace) = (self.clone(), spec.clone(), namespace.clone());
+            blocking(move || engine.resolve_image(&namespace, &own)).await?;
             Some(self.volumes_turn.lock().await)
         } else {
             // Volumes of the image are anonymous: nobody else knows their names.
             None
         };
-        let (engine, own_name) = (self.clone(), reservation.name.clone());
-        let record = blocking(move || engine.make(id, own_name, spec)).await?;
+        let (engine, identity) = (self.clone(), reservation.identity.clone());
+        let record = blocking(move || engine.make(identity, spec)).await?;
         drop(volumes_turn);
         let record = Arc::new(record);
         self.index.insert(record.clone());
         reservation.kept = true;
-        self.events.publish(Kind::Container, "create", &record.id, record.attributes());
+        self.events.publish(
+            Some(&record.namespace),
+            Kind::Container,
+            "create",
+            (&record.id, record.attributes()),
+        );
         Ok(Created { id: record.id.clone(), warnings })
     }
 
-    fn make(&self, id: String, name: String, spec: ContainerSpec) -> Result<Record> {
-        let image = self.resolve_image(&spec)?;
+    fn make(&self, identity: Identity, spec: ContainerSpec) -> Result<Record> {
+        let image = self.resolve_image(&identity.namespace, &spec)?;
         let mut spec = merge::merge(spec, &image.config.config)?;
         check::check_merged(&spec)?;
         devices::find(&spec)?;
@@ -89,13 +95,14 @@ impl Engine {
             && spec.uts == UtsMode::Private
             && matches!(spec.network, NetworkMode::None | NetworkMode::Networks)
         {
-            spec.hostname = id[..SHORT_ID].to_owned();
+            spec.hostname = identity.id[..SHORT_ID].to_owned();
         }
-        let made = self.make_parts(&id, &name, &image, spec);
-        made.inspect_err(|_| self.remove_layer(&id))
+        let made = self.make_parts(&identity, &image, spec);
+        made.inspect_err(|_| self.remove_layer(&identity.id))
     }
 
-    fn make_parts(&self, id: &str, name: &str, image: &Resolved, mut spec: ContainerSpec) -> Result<Record> {
+    fn make_parts(&self, identity: &Identity, image: &Resolved, mut spec: ContainerSpec) -> Result<Record> {
+        let id = &identity.id;
         let options = PrepareOptions { commit: store::Commit::Ordered, volatile: spec.auto_remove };
         self.snapshots().prepare(id, Some(&image.layer), options)?;
         let directory = self.container_path(id);
@@ -107,8 +114,7 @@ impl Engine {
         let created_ns = clock::now_ns();
         let volumes = self.make_volumes(&mut spec, &image.layer, created_ns)?;
         let new = NewRow {
-            id: id.to_owned(),
-            name: name.to_owned(),
+            identity: identity.clone(),
             manifest: image.manifest.clone(),
             created_ns,
             stored: StoredSpec { image_id: image.id.clone(), spec },
@@ -118,20 +124,25 @@ impl Engine {
         for volume in volumes {
             self.volume_made(volume);
         }
-        Ok(Record::new(new.id, new.name, created_ns, new.stored, StoredState::default()))
+        Ok(Record::new(new.identity, created_ns, new.stored, StoredState::default()))
     }
 
-    fn reserve_name(&self, name: Option<&str>, id: &str) -> Result<Reservation<'_>> {
-        let taken = |name: &str| Reservation { engine: self, name: name.to_owned(), kept: false };
+    /// Takes an id, and the name that is asked for or a made-up one.
+    fn reserve_name(&self, namespace: &Namespace, name: Option<&str>) -> Result<Reservation<'_>> {
+        let id = crate::random::hex::<32>();
+        let taken = |name: &str| {
+            let identity = Identity { namespace: namespace.clone(), id: id.clone(), name: name.to_owned() };
+            Reservation { engine: self, identity, kept: false }
+        };
         if let Some(name) = name.filter(|name| !name.is_empty()) {
             let name = name::parse(name)?;
-            self.index.reserve(name, id)?;
+            self.index.reserve(namespace, name, &id)?;
             return Ok(taken(name));
         }
         let mut attempt = 0;
         loop {
             let name = name::generate(crate::random::number(), attempt);
-            match self.index.reserve(&name, id) {
+            match self.index.reserve(namespace, &name, &id) {
                 Ok(()) => return Ok(taken(&name)),
                 Err(error) if attempt == NAME_ATTEMPTS => return Err(error),
                 Err(_) => attempt += 1,
@@ -140,15 +151,15 @@ impl Engine {
     }
 
     /// Names other containers by their ids: names may change.
-    fn resolve_containers(&self, spec: &mut ContainerSpec) -> Result<()> {
+    fn resolve_containers(&self, namespace: &Namespace, spec: &mut ContainerSpec) -> Result<()> {
         if let NetworkMode::Container(other) = &mut spec.network {
-            *other = self.index.find(other)?.id.clone();
+            *other = self.index.find(namespace, other)?.id.clone();
         }
         if let PidMode::Container(other) = &mut spec.pid {
-            *other = self.index.find(other)?.id.clone();
+            *other = self.index.find(namespace, other)?.id.clone();
         }
         if let IpcMode::Container(other) = &mut spec.ipc {
-            *other = self.index.find(other)?.id.clone();
+            *other = self.index.find(namespace, other)?.id.clone();
         }
         Ok(())
     }

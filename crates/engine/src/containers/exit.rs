@@ -108,9 +108,14 @@ impl Engine {
         let mut attributes = record.attributes();
         attributes.insert("exitCode".into(), ended.code.to_string());
         if last.oom_killed {
-            self.events.publish(Kind::Container, "oom", &record.id, record.attributes());
+            self.events.publish(
+                Some(&record.namespace),
+                Kind::Container,
+                "oom",
+                (&record.id, record.attributes()),
+            );
         }
-        self.events.publish(Kind::Container, "die", &record.id, attributes);
+        self.events.publish(Some(&record.namespace), Kind::Container, "die", (&record.id, attributes));
         record.live.send_modify(|live| {
             live.state = match (goes, restarts) {
                 (true, _) => State::Removing,
@@ -151,7 +156,12 @@ impl Engine {
         })
         .await;
         if record.spec.auto_remove {
-            self.events.publish(Kind::Container, "destroy", &record.id, record.attributes());
+            self.events.publish(
+                Some(&record.namespace),
+                Kind::Container,
+                "destroy",
+                (&record.id, record.attributes()),
+            );
         }
     }
 

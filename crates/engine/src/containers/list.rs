@@ -3,6 +3,7 @@
 use super::view::{Container, MountPoint, Status};
 use crate::engine::Engine;
 use crate::error::Result;
+use crate::namespaces::Namespace;
 
 /// Which containers `list` returns: those that match one of each list that is not empty.
 #[derive(Debug, Clone, Default)]
@@ -30,15 +31,15 @@ pub struct ListFilter {
 
 impl Engine {
     /// Those that match, newest first.
-    pub(crate) fn list(&self, filter: &ListFilter) -> Result<Vec<Container>> {
+    pub(crate) fn list(&self, namespace: &Namespace, filter: &ListFilter) -> Result<Vec<Container>> {
         let created = |container: &Option<String>| match container {
-            Some(text) => self.index.find(text).map(|record| Some(record.created_ns)),
+            Some(text) => self.index.find(namespace, text).map(|record| Some(record.created_ns)),
             None => Ok(None),
         };
         let (before_ns, since_ns) = (created(&filter.before)?, created(&filter.since)?);
         let mut found: Vec<Container> = self
             .index
-            .all()
+            .all_in(namespace)
             .iter()
             .map(|record| self.view(record))
             .filter(|container| before_ns.is_none_or(|before_ns| container.created_ns < before_ns))

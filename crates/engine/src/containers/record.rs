@@ -17,6 +17,7 @@ use super::attach::PendingAttach;
 use super::spec::{ContainerSpec, EndpointSpec};
 use super::state::{LastExit, State};
 use crate::error::{Error, Result};
+use crate::namespaces::Namespace;
 use crate::networks::NetworkState;
 use crate::restart::Backoff;
 use crate::tasks::Task;
@@ -24,6 +25,7 @@ use crate::tasks::Task;
 /// A container.
 #[derive(Debug)]
 pub(crate) struct Record {
+    pub(crate) namespace: Namespace,
     pub(crate) id: String,
     pub(crate) created_ns: i64,
     /// Digest of the image's configuration.
@@ -38,6 +40,14 @@ pub(crate) struct Record {
     pub(crate) log_open: watch::Sender<bool>,
     /// Clients that attached before the start.
     pub(crate) pending: Mutex<Vec<PendingAttach>>,
+}
+
+/// What a container is called: its id is its own in all namespaces, its name in one.
+#[derive(Debug, Clone)]
+pub(crate) struct Identity {
+    pub(crate) namespace: Namespace,
+    pub(crate) id: String,
+    pub(crate) name: String,
 }
 
 /// The right to change a container's state.
@@ -103,13 +113,7 @@ pub(crate) struct StoredSpec {
 }
 
 impl Record {
-    pub(crate) fn new(
-        id: String,
-        name: String,
-        created_ns: i64,
-        stored: StoredSpec,
-        state: StoredState,
-    ) -> Record {
+    pub(crate) fn new(identity: Identity, created_ns: i64, stored: StoredSpec, state: StoredState) -> Record {
         let live = Live {
             state: match state.phase {
                 Phase::Created => State::Created,
@@ -128,11 +132,12 @@ impl Record {
         };
         Record {
             ran: state.phase == Phase::Running,
-            id,
+            namespace: identity.namespace,
+            id: identity.id,
             created_ns,
             image_id: stored.image_id,
             spec: Arc::new(stored.spec),
-            name: Mutex::new(name),
+            name: Mutex::new(identity.name),
             turn: tokio::sync::Mutex::default(),
             live: watch::Sender::new(live),
             log_open: watch::Sender::new(false),
@@ -211,20 +216,18 @@ pub(crate) struct Index {
 struct Inner {
     by_id: BTreeMap<String, Arc<Record>>,
     /// Name to id; a name is taken before its container is there.
-    names: HashMap<String, String>,
+    names: HashMap<(Namespace, String), String>,
 }
 
 impl Index {
-    /// The container with that id, name, or unique prefix of its id.
-    pub(crate) fn find(&self, text: &str) -> Result<Arc<Record>> {
+    /// The container of a namespace with that id, name, or unique prefix of its id.
+    pub(crate) fn find(&self, namespace: &Namespace, text: &str) -> Result<Arc<Record>> {
         let inner = self.lock();
+        let is_here = |record: &&Arc<Record>| record.namespace == *namespace;
         let name = text.strip_prefix('/').unwrap_or(text);
-        let id = if inner.by_id.contains_key(text) {
-            Some(text)
-        } else {
-            inner.names.get(name).map(String::as_str)
-        };
-        if let Some(record) = id.and_then(|id| inner.by_id.get(id)) {
+        let by_name = || inner.names.get(&(namespace.clone(), name.to_owned()));
+        let by_id = inner.by_id.get(text).filter(is_here);
+        if let Some(record) = by_id.or_else(|| by_name().and_then(|id| inner.by_id.get(id))) {
             return Ok(record.clone());
         }
         let missing = || Error::NoSuchContainer(text.to_owned());
@@ -232,37 +235,51 @@ impl Index {
             return Err(missing());
         }
         let from = (Bound::Included(text), Bound::Unbounded);
-        let mut matches = inner.by_id.range::<str, _>(from).take_while(|(id, _)| id.starts_with(text));
+        let matches = inner.by_id.range::<str, _>(from).take_while(|(id, _)| id.starts_with(text));
+        let mut matches = matches.map(|(_, record)| record).filter(is_here);
         match (matches.next(), matches.next()) {
-            (Some((_, record)), None) => Ok(record.clone()),
+            (Some(record), None) => Ok(record.clone()),
             (Some(_), Some(_)) => Err(Error::AmbiguousContainer(text.to_owned())),
             (None, _) => Err(missing()),
         }
     }
 
+    /// The container with that id, in whichever namespace.
+    pub(crate) fn by_id(&self, id: &str) -> Result<Arc<Record>> {
+        self.lock().by_id.get(id).cloned().ok_or_else(|| Error::NoSuchContainer(id.to_owned()))
+    }
+
+    /// Those of all namespaces.
     pub(crate) fn all(&self) -> Vec<Arc<Record>> {
         self.lock().by_id.values().cloned().collect()
     }
 
+    /// Those of a namespace.
+    pub(crate) fn all_in(&self, namespace: &Namespace) -> Vec<Arc<Record>> {
+        let inner = self.lock();
+        inner.by_id.values().filter(|record| record.namespace == *namespace).cloned().collect()
+    }
+
     /// Takes a name for a container to come.
-    pub(crate) fn reserve(&self, name: &str, id: &str) -> Result<()> {
+    pub(crate) fn reserve(&self, namespace: &Namespace, name: &str, id: &str) -> Result<()> {
         let mut inner = self.lock();
-        if let Some(owner) = inner.names.get(name) {
+        let key = (namespace.clone(), name.to_owned());
+        if let Some(owner) = inner.names.get(&key) {
             return Err(Error::NameInUse { name: name.to_owned(), id: owner.clone() });
         }
-        inner.names.insert(name.to_owned(), id.to_owned());
+        inner.names.insert(key, id.to_owned());
         Ok(())
     }
 
     /// Gives a reserved name back.
-    pub(crate) fn release(&self, name: &str) {
-        self.lock().names.remove(name);
+    pub(crate) fn release(&self, namespace: &Namespace, name: &str) {
+        self.lock().names.remove(&(namespace.clone(), name.to_owned()));
     }
 
     /// Adds a container whose name is reserved.
     pub(crate) fn insert(&self, record: Arc<Record>) {
         let mut inner = self.lock();
-        inner.names.insert(record.name(), record.id.clone());
+        inner.names.insert((record.namespace.clone(), record.name()), record.id.clone());
         inner.by_id.insert(record.id.clone(), record);
     }
 
@@ -270,7 +287,7 @@ impl Index {
         let name = record.name();
         let mut inner = self.lock();
         inner.by_id.remove(&record.id);
-        inner.names.remove(&name);
+        inner.names.remove(&(record.namespace.clone(), name));
     }
 
     /// After [`Index::reserve`] of the new name.
@@ -279,7 +296,7 @@ impl Index {
             &mut *record.name.lock().unwrap_or_else(PoisonError::into_inner),
             name.to_owned(),
         );
-        self.release(&old);
+        self.release(&record.namespace, &old);
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Inner> {
@@ -292,14 +309,23 @@ mod tests {
     use super::*;
 
     fn record(id: &str, name: &str) -> Arc<Record> {
-        Arc::new(Record::new(id.into(), name.into(), 0, StoredSpec::default(), StoredState::default()))
+        let identity = Identity { namespace: Namespace::default(), id: id.into(), name: name.into() };
+        Arc::new(Record::new(identity, 0, StoredSpec::default(), StoredState::default()))
+    }
+
+    fn reserve(index: &Index, name: &str, id: &str) -> Result<()> {
+        index.reserve(&Namespace::default(), name, id)
+    }
+
+    fn find(index: &Index, text: &str) -> Result<Arc<Record>> {
+        index.find(&Namespace::default(), text)
     }
 
     #[test]
     fn containers_are_found_by_id_name_and_unique_prefix() {
         let index = Index::default();
         for (id, name) in [("aa11", "web"), ("aa22", "bb"), ("bb33", "db")] {
-            index.reserve(name, id).unwrap();
+            reserve(&index, name, id).unwrap();
             index.insert(record(id, name));
         }
         let cases = [
@@ -312,32 +338,48 @@ mod tests {
         ];
         for (text, expected) in cases {
             assert_eq!(
-                index.find(text).map(|found| found.id.clone()).map_err(drop),
+                find(&index, text).map(|found| found.id.clone()).map_err(drop),
                 expected.map(str::to_owned),
                 "{text}"
             );
         }
-        assert!(matches!(index.find("aa"), Err(Error::AmbiguousContainer(_))));
+        assert!(matches!(find(&index, "aa"), Err(Error::AmbiguousContainer(_))));
         for text in ["", "/", "cc", "we", "AA11", "aa11x"] {
-            assert!(matches!(index.find(text), Err(Error::NoSuchContainer(_))), "{text}");
+            assert!(matches!(find(&index, text), Err(Error::NoSuchContainer(_))), "{text}");
         }
     }
 
     #[test]
     fn a_name_is_taken_from_its_reservation_to_its_release() {
         let index = Index::default();
-        index.reserve("web", "aa11").unwrap();
-        assert!(matches!(index.reserve("web", "bb22"), Err(Error::NameInUse { id, .. }) if id == "aa11"));
-        assert!(matches!(index.find("web"), Err(Error::NoSuchContainer(_))));
+        reserve(&index, "web", "aa11").unwrap();
+        assert!(matches!(reserve(&index, "web", "bb22"), Err(Error::NameInUse { id, .. }) if id == "aa11"));
+        assert!(matches!(find(&index, "web"), Err(Error::NoSuchContainer(_))));
         let web = record("aa11", "web");
         index.insert(web.clone());
-        index.reserve("other", "aa11").unwrap();
+        reserve(&index, "other", "aa11").unwrap();
         index.rename(&web, "other");
-        assert!(index.find("web").is_err());
-        index.reserve("web", "bb22").unwrap();
+        assert!(find(&index, "web").is_err());
+        reserve(&index, "web", "bb22").unwrap();
         index.remove(&web);
-        assert!(index.find("other").is_err());
-        index.reserve("other", "cc33").unwrap();
+        assert!(find(&index, "other").is_err());
+        reserve(&index, "other", "cc33").unwrap();
+    }
+
+    #[test]
+    fn a_namespace_sees_its_own() {
+        let index = Index::default();
+        let other = Namespace::parse("k8s.io").unwrap();
+        index.insert(record("aa11", "web"));
+        let identity = Identity { namespace: other.clone(), id: "aa22".into(), name: "web".into() };
+        index.insert(Arc::new(Record::new(identity, 0, StoredSpec::default(), StoredState::default())));
+        assert!(index.reserve(&other, "web", "x").is_err() && index.reserve(&other, "db", "x").is_ok());
+        for (text, here, there) in [("web", "aa11", "aa22"), ("aa", "aa11", "aa22")] {
+            assert_eq!(find(&index, text).unwrap().id, here);
+            assert_eq!(index.find(&other, text).unwrap().id, there);
+        }
+        assert!(find(&index, "aa22").is_err() && index.by_id("aa22").is_ok());
+        assert_eq!((index.all().len(), index.all_in(&other).len()), (2, 1));
     }
 
     #[test]

@@ -80,7 +80,12 @@ impl Engine {
         blocking(move || engine.remove_files(&own, volumes)).await;
         // Its image may have lost its name meanwhile.
         self.collect_later();
-        self.events.publish(Kind::Container, "destroy", &record.id, record.attributes());
+        self.events.publish(
+            Some(&record.namespace),
+            Kind::Container,
+            "destroy",
+            (&record.id, record.attributes()),
+        );
         Ok(())
     }
 

@@ -6,16 +6,16 @@
 
 use store::{Commit, containers};
 
-use super::record::{Record, StoredSpec, StoredState};
+use super::record::{Identity, Record, StoredSpec, StoredState};
 use super::spec::ContainerSpec;
-use crate::engine::{Engine, NAMESPACE, OWNER};
+use crate::engine::{Engine, OWNER};
 use crate::error::{Result, chain};
+use crate::namespaces::Namespace;
 
 /// A container to come, complete.
 #[derive(Debug)]
 pub(crate) struct NewRow {
-    pub(crate) id: String,
-    pub(crate) name: String,
+    pub(crate) identity: Identity,
     /// Of the image's manifest: it holds the image's content while the container exists.
     pub(crate) manifest: String,
     pub(crate) created_ns: i64,
@@ -35,13 +35,13 @@ impl Engine {
         // A volume outlives its container, also one with `--rm`.
         let class = if new.volumes.is_empty() { commit_class(&new.stored.spec) } else { Commit::Durable };
         let row = containers::Container {
-            uid: new.id.clone(),
-            namespace: NAMESPACE.into(),
-            id: new.id.clone(),
-            name: new.name.clone(),
+            uid: new.identity.id.clone(),
+            namespace: new.identity.namespace.to_string(),
+            id: new.identity.id.clone(),
+            name: new.identity.name.clone(),
             owner: OWNER.into(),
             image: new.manifest.clone(),
-            snapshot: new.id.clone(),
+            snapshot: new.identity.id.clone(),
             created_ns: new.created_ns,
             spec: to_json(&new.stored),
             state: to_json(&StoredState::default()),
@@ -58,13 +58,15 @@ impl Engine {
 
     /// All containers, with what is stored of them.
     pub(crate) fn read_rows(&self) -> Result<Vec<Record>> {
-        let rows = self.store.read(|tx| containers::list(tx, NAMESPACE))?;
+        let rows = self.store.read(containers::list_all)?;
         let mut records = Vec::with_capacity(rows.len());
         for row in rows {
             let (spec, state) = (serde_json::from_str(&row.spec), serde_json::from_str(&row.state));
             match (spec, state) {
                 (Ok(spec), Ok(state)) => {
-                    records.push(Record::new(row.uid, row.name, row.created_ns, spec, state));
+                    let namespace = Namespace::stored(&row.namespace);
+                    let identity = Identity { namespace, id: row.uid, name: row.name };
+                    records.push(Record::new(identity, row.created_ns, spec, state));
                 }
                 (Err(error), _) | (_, Err(error)) => {
                     // One damaged row must not keep all others from their containers.

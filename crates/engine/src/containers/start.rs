@@ -137,7 +137,12 @@ impl Engine {
             live.task = Some(task.clone());
         });
         self.publish_volumes(record, "mount");
-        self.events.publish(Kind::Container, "start", &record.id, record.attributes());
+        self.events.publish(
+            Some(&record.namespace),
+            Kind::Container,
+            "start",
+            (&record.id, record.attributes()),
+        );
         let (engine, own) = (self.clone(), record.clone());
         let storing = tokio::spawn(blocking(move || engine.store_state(&own, store::Commit::Ordered)));
         // Attached while we were busy; what they missed is in the log.
@@ -196,7 +201,7 @@ impl Engine {
     }
 
     fn running(&self, container: &str) -> Result<(Arc<Record>, u32)> {
-        let record = self.index.find(container)?;
+        let record = self.index.by_id(container)?;
         let run = record.live.borrow().state.run();
         match run {
             Some(run) => Ok((record, run.pid)),
@@ -263,6 +268,7 @@ impl Engine {
             source,
         })?;
         let launch = Launch {
+            namespace: record.namespace.to_string(),
             bundle,
             cgroup: around.cgroup_path,
             rootfs: self.rootfs(record)?,
@@ -277,7 +283,7 @@ impl Engine {
         match self.snapshots().mounts(&record.id) {
             // A layer below it was not on disk yet when the machine went down, and the store has dropped it.
             Err(store::Error::NotFound { name, .. }) if name != record.id => {
-                self.unpack_again(&record.image_id)?;
+                self.unpack_again(&record.namespace, &record.image_id)?;
                 Ok(self.snapshots().mounts(&record.id)?)
             }
             mounts => Ok(mounts?),
@@ -312,7 +318,7 @@ impl Engine {
         match &spec.network {
             NetworkMode::Container(other) if spec.hostname.is_empty() => {
                 // Those that exist name only those that existed before them: this ends.
-                self.index.find(other).map_or(String::new(), |other| self.hostname(&other.spec))
+                self.index.by_id(other).map_or(String::new(), |other| self.hostname(&other.spec))
             }
             _ if spec.hostname.is_empty() || spec.uts == UtsMode::Host => {
                 rustix::system::uname().nodename().to_string_lossy().into_owned()

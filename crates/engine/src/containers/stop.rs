@@ -45,7 +45,12 @@ impl Engine {
         if !in_time {
             self.kill_and_wait(record).await?;
         }
-        self.events.publish(Kind::Container, "stop", &record.id, record.attributes());
+        self.events.publish(
+            Some(&record.namespace),
+            Kind::Container,
+            "stop",
+            (&record.id, record.attributes()),
+        );
         Ok(true)
     }
 
@@ -58,7 +63,12 @@ impl Engine {
     ) -> Result<()> {
         self.stop(record, timeout_s, signal).await?;
         self.start(record, StartedBy::Client).await?;
-        self.events.publish(Kind::Container, "restart", &record.id, record.attributes());
+        self.events.publish(
+            Some(&record.namespace),
+            Kind::Container,
+            "restart",
+            (&record.id, record.attributes()),
+        );
         Ok(())
     }
 
@@ -148,7 +158,7 @@ impl Engine {
         if sent {
             let mut attributes = record.attributes();
             attributes.insert("signal".into(), signal.to_string());
-            self.events.publish(Kind::Container, "kill", &record.id, attributes);
+            self.events.publish(Some(&record.namespace), Kind::Container, "kill", (&record.id, attributes));
         }
         if is_paused {
             match self.unpause(record).await {
@@ -188,7 +198,12 @@ impl Engine {
                 live.state = state(run);
             }
         });
-        self.events.publish(Kind::Container, action, &record.id, record.attributes());
+        self.events.publish(
+            Some(&record.namespace),
+            Kind::Container,
+            action,
+            (&record.id, record.attributes()),
+        );
     }
 }
 

@@ -6,7 +6,6 @@ use oci::platform::Platform;
 use oci::reference::Reference;
 
 use super::Images;
-use crate::engine::NAMESPACE;
 use crate::error::{Error, Result};
 
 /// An image that was pulled.
@@ -35,9 +34,9 @@ impl Images {
         options: &PullOptions,
         progress: PullProgress,
     ) -> Result<Pulled> {
-        let pulled = self.engine.images.pull(NAMESPACE, name, options, progress).await?;
+        let pulled = self.engine.images.pull(self.namespace.as_str(), name, options, progress).await?;
         self.engine.sync_layers_later();
-        self.engine.publish_image("pull", &name.familiar(), Some(&name.familiar()));
+        self.engine.publish_image(&self.namespace, "pull", &name.familiar(), Some(&name.familiar()));
         Ok(Pulled {
             id: pulled.image.id.to_string(),
             digest: pulled.target.to_string(),
@@ -47,8 +46,8 @@ impl Images {
 
     /// Pushes an image to the registry that its name says. Dropping the future ends the push.
     pub async fn push(&self, name: &Reference, access: &Access, progress: PushProgress) -> Result<Pushed> {
-        let pushed = self.engine.images.push(NAMESPACE, name, access, progress).await?;
-        self.engine.publish_image("push", &name.familiar(), Some(&name.familiar()));
+        let pushed = self.engine.images.push(self.namespace.as_str(), name, access, progress).await?;
+        self.engine.publish_image(&self.namespace, "push", &name.familiar(), Some(&name.familiar()));
         Ok(pushed)
     }
 

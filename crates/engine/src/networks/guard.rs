@@ -60,7 +60,7 @@ impl Engine {
 
     fn tell(&self, connected: &Connected) {
         let id = &connected.guest.id;
-        let Ok(record) = self.index.find(id) else { return };
+        let Ok(record) = self.index.by_id(id) else { return };
         let run = || record.live.borrow().state.run();
         let Some(running) = run() else { return };
         if let Err(error) = self.fabric.tell_again(connected, running.pid) {

@@ -10,7 +10,7 @@ use std::time::Duration;
 use engine::containers::spec::LogSpec;
 use engine::containers::{AttachOptions, ContainerSpec, Exit, RemoveOptions, WaitCondition};
 use engine::images::ImportOptions;
-use engine::{Config, Engine, FabricConfig, LogDefaults};
+use engine::{Config, Engine, FabricConfig, LogDefaults, Namespace, Scope};
 use tokio::io::AsyncReadExt;
 
 /// How long anything that must happen may take before a test gives up.
@@ -61,7 +61,12 @@ impl Host {
         Arc::into_inner(engine).expect("nobody else has the engine any more");
     }
 
-    pub(crate) fn engine(&self) -> &Arc<Engine> {
+    /// The engine as the namespace `default` sees it.
+    pub(crate) fn engine(&self) -> Scope {
+        self.opened().within(Namespace::default())
+    }
+
+    pub(crate) fn opened(&self) -> &Arc<Engine> {
         self.engine.as_ref().unwrap()
     }
 
@@ -164,7 +169,7 @@ impl Host {
                     && names(&host.root().join("containers")).is_empty()
             })
             .await;
-            host.engine().close().await.unwrap();
+            host.opened().close().await.unwrap();
             host.until("no shim is left", async || names(&host.state().join("shims")).is_empty()).await;
         });
         assert_eq!(names(&self.state().join("intents")), Vec::<String>::new());

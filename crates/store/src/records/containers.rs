@@ -69,6 +69,15 @@ pub fn list(tx: &Tx<'_>, namespace: &str) -> Result<Vec<Container>> {
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 
+/// All containers of all namespaces, oldest first.
+pub fn list_all(tx: &Tx<'_>) -> Result<Vec<Container>> {
+    let mut statement = tx
+        .connection
+        .prepare_cached(&format!("SELECT {COLUMNS} FROM containers ORDER BY created_ns, uid"))?;
+    let rows = statement.query_map([], read)?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
 /// Replaces the state document.
 pub fn update_state(tx: &Tx<'_>, uid: &str, state: &str) -> Result<()> {
     update(tx, "UPDATE containers SET state = ?2 WHERE uid = ?1", uid, state)
