@@ -295,7 +295,7 @@ fn create_file(parent: impl AsFd, name: &[u8]) -> EntryResult<OwnedFd> {
     rustix::fs::openat(parent, name, flags, Mode::RUSR | Mode::WUSR).during("creating the file")
 }
 
-fn open_directory(parent: impl AsFd, name: &[u8]) -> rustix::io::Result<OwnedFd> {
+pub(crate) fn open_directory(parent: impl AsFd, name: &[u8]) -> rustix::io::Result<OwnedFd> {
     let flags = OFlags::DIRECTORY | OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     rustix::fs::openat(parent, name, flags, Mode::empty())
 }

@@ -20,6 +20,8 @@ mod error;
 mod image;
 mod images;
 mod import;
+#[cfg_attr(not(test), expect(dead_code, reason = "the worker's tasks that use it follow"))]
+mod pack;
 mod pull;
 mod push;
 pub mod registry;

@@ -1,4 +1,4 @@
-//! A streaming reader of tar archives from hostile hands: POSIX ustar and pax, GNU, and plain v7.
+//! A streaming reader of tar archives from hostile hands: POSIX ustar and pax, GNU, and plain v7. And a [`Writer`].
 //!
 //! The rule of this reader: **one archive, one meaning**. Where GNU tar, Go's `archive/tar` and libarchive would
 //! read the same bytes differently, an attacker can show one tree to a scanner and another to the machine
@@ -23,11 +23,13 @@ use std::io::{self, BufRead, ErrorKind};
 mod header;
 mod pax;
 mod sparse;
+mod write;
 
 use header::Header;
 use pax::Pax;
 pub use sparse::Extent;
 use sparse::PaxSparse;
+pub use write::Writer;
 
 /// The unit of a tar archive.
 const BLOCK_SIZE: usize = 512;
