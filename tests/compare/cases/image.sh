@@ -1,0 +1,114 @@
+# Images: listing, names, archives, and what refuses.
+
+docker images
+docker images --format '{{.Repository}}:{{.Tag}}' | sort
+docker images -q | sort | uniq | wc -l
+docker images server
+docker images server:1 --format '{{.Repository}} {{.Tag}}'
+docker images nosuch
+docker images 'Bad Name'
+docker images one two
+docker images --filter reference='serv*' --format '{{.Repository}}'
+docker images --filter label=role=server --format '{{.Repository}}' | sort
+docker images --filter dangling=true -q
+docker images --filter dangling=maybe
+docker images --filter before=nosuch
+docker images --filter nonsense=1
+docker images --format '{{.Nonsense}}'
+docker images --no-trunc --format '{{.ID}}' busybox
+docker images --digests busybox
+docker image ls nosuch -q
+docker image ls --tree
+
+docker tag busybox other:1
+docker tag busybox other
+docker tag nosuch other
+docker tag busybox 'Bad Name'
+docker tag busybox UPPER
+docker tag busybox other:bad:tag
+docker tag busybox sha256:0000000000000000000000000000000000000000000000000000000000000000
+docker tag busybox
+docker tag
+docker rmi other:1
+docker rmi other:1
+docker rmi other nosuch
+docker rmi 'Bad Name'
+docker rmi
+docker image rm ''
+docker images -q other
+
+docker create --name user server:1
+docker rmi server:1
+docker rmi localhost:5000/team/app:2
+docker rmi -f server:1
+docker tag localhost:5000/team/app:2 server:1
+docker rm user
+docker images --format '{{.Repository}}:{{.Tag}}' | sort
+
+docker image inspect busybox -f '{{.Id}} {{.Os}} {{.Architecture}} {{.Config.Cmd}} {{.RepoTags}} {{.RootFS.Type}}'
+docker image inspect server:1 -f '{{json .Config.ExposedPorts}} {{json .Config.Volumes}} {{.Config.WorkingDir}} {{.Config.StopSignal}}'
+docker image inspect server:1 -f '{{json .Config.Labels}} {{.Config.Env}} {{.Created}}'
+docker image inspect nosuch
+docker image inspect nosuch busybox -f '{{.Os}}'
+docker image inspect
+docker image inspect busybox -f '{{.Nonsense}}'
+docker inspect --type image busybox -f '{{.Config.Entrypoint}}'
+docker history busybox --format '{{.CreatedBy}} {{.Comment}}'
+docker history -q busybox
+docker history nosuch
+docker history
+
+docker save -o out.tar busybox; tar -xOf out.tar manifest.json | grep -c busybox:latest
+docker save nosuch -o x.tar
+docker save -o /nosuchdir/x busybox
+docker save
+docker save busybox server:1 | docker load
+docker save -o out.tar busybox; docker load -i out.tar
+docker load -q -i out.tar
+docker load -i nosuchfile
+echo nonsense | docker load
+docker load </dev/null
+docker load extra
+
+docker run --name base busybox true
+docker export base -o root.tar
+docker import root.tar made:1 | cut -c 1-7
+docker import -c 'CMD ["echo", "hi"]' -c 'ENV A=1' -m words root.tar made:2 | cut -c 1-7
+docker run --rm made:2
+docker run --rm made:1
+docker import nosuchfile
+docker import root.tar 'Bad Name'
+docker import -c 'NONSENSE x' root.tar
+docker import -c 'RUN x' root.tar
+docker import
+echo nonsense | docker import - made:3
+docker import --platform nonsense root.tar
+docker image prune -f
+docker image prune --filter nonsense=1 -f
+
+docker pull 'Bad Name'
+docker pull
+docker pull UPPER
+docker pull -a busybox:1
+docker pull localhost:1/nosuch
+docker pull --nonsense
+docker push nosuch
+docker push localhost:1/nosuch
+docker push 'Bad Name'
+docker push
+docker push -a busybox:latest
+docker search
+docker search --limit 1000 x
+docker search --filter nonsense=1 x
+docker login localhost:1 -u me -p secret
+docker login -u me
+docker login --password-stdin
+docker logout localhost:1
+docker logout
+
+docker build nosuchdir
+docker build
+docker builder prune -f
+docker manifest inspect nosuch/nosuch
+docker image nonsense
+docker trust inspect busybox

@@ -1,0 +1,104 @@
+# Networks.
+
+docker network ls --format '{{.Name}} {{.Driver}} {{.Scope}}'
+docker network ls --filter driver=host --format '{{.Name}}'
+docker network ls --filter type=custom -q
+docker network ls --filter type=nonsense
+docker network ls --filter nonsense=1
+docker network ls --filter name=brid --format '{{.Name}}'
+docker network ls --filter scope=swarm -q
+docker network ls --filter dangling=true -q
+docker network ls nonsense
+docker network ls --format '{{.Nonsense}}'
+docker network inspect bridge -f '{{.Name}} {{.Driver}} {{.Scope}} {{.Internal}} {{.EnableIPv6}}'
+docker network inspect host none -f '{{.Name}} {{.Driver}}'
+docker network inspect nosuch
+docker network inspect
+docker network rm bridge
+docker network rm host none
+docker network rm nosuch
+docker network rm -f nosuch
+docker network rm
+
+docker network create back
+docker network create back
+docker network create 'bad name'
+docker network create ''
+docker network create --driver nonsense other
+docker network create --subnet nonsense other
+docker network create --subnet 10.99.0.0/24 --gateway 10.98.0.1 other
+docker network create --subnet 10.99.0.0/24 --ip-range 10.98.0.0/25 other
+docker network create --subnet 10.99.0.0/24 sub
+docker network create --subnet 10.99.0.0/25 overlap
+docker network create --gateway 10.99.0.1 other
+docker network create -o nonsense=1 opts
+docker network create -o com.docker.network.driver.mtu=x mtu
+docker network create --label =x other
+docker network create --internal --label k=v inside
+docker network create host
+docker network create bridge
+docker network create --driver host other
+docker network create --attachable here
+docker network create --ingress other
+docker network create --config-from nosuch other
+docker network create --ipam-driver nonsense other
+docker network create --scope swarm other
+docker network create
+docker network create one two
+docker network inspect inside -f '{{.Internal}} {{.Labels}} {{.Driver}} {{.Attachable}}'
+docker network inspect sub -f '{{json .IPAM.Config}}'
+docker network ls --filter label=k --format '{{.Name}}'
+docker network ls --filter type=custom --format '{{.Name}}' | sort
+docker network rm back back
+docker network prune -f | sort
+docker network prune --filter nonsense=1 -f
+docker network ls --filter type=custom --format '{{.Name}}' | sort
+
+docker network create --subnet 10.97.0.0/24 net
+docker run -d --name one --net net --ip 10.97.0.9 --network-alias uno busybox sleep 1000
+docker run --rm --net net busybox ping -c 1 -q one | grep -c '1 packets received'
+docker run --rm --net net busybox ping -c 1 -q uno | grep -c '1 packets received'
+docker run --rm --net net busybox nslookup nosuch | grep -c NXDOMAIN
+docker run --net net --ip 10.97.0.9 --name two busybox true
+docker run --net net --ip 10.96.0.9 busybox true
+docker run --net net --ip nonsense busybox true
+docker inspect one -f '{{.NetworkSettings.Networks.net.IPAddress}} {{.NetworkSettings.Networks.net.Aliases}}'
+docker network rm net
+docker network connect net one
+docker network connect nosuch one
+docker network connect net nosuch
+docker network connect bridge one
+docker network connect host one
+docker network connect none one
+docker network connect --ip 1.2.3.4 bridge one
+docker network connect
+docker network connect net
+docker network disconnect bridge one
+docker network disconnect bridge one
+docker network disconnect nosuch one
+docker network disconnect net nosuch
+docker network disconnect -f net nosuch
+docker network disconnect net one
+docker network inspect net -f '{{len .Containers}}'
+docker exec one ip -o addr show dev lo | grep -c 127.0.0.1
+
+docker create --name one busybox sleep 1000
+docker network create net
+docker network connect --alias first --link nosuch:x net one
+docker network connect --alias first net one
+docker start one
+docker network connect net one
+docker network disconnect bridge one
+docker inspect one -f '{{range $name, $end := .NetworkSettings.Networks}}{{$name}} {{end}}'
+docker stop -t 0 one
+docker network disconnect net one
+docker network connect net one
+docker start one
+docker run --net container:one --rm busybox hostname -i | wc -l
+docker run --net container:one -p 80:80 busybox true
+docker run --net container:one --hostname x busybox true
+docker run --net container:one --dns 1.1.1.1 busybox true
+docker run --net container:one --add-host a:1.1.1.1 busybox true
+docker run --net host --network net busybox true
+docker run --network-alias x busybox true
+docker run --net host --network-alias x busybox true
