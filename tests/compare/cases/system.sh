@@ -3,12 +3,14 @@
 docker version --format '{{.Server.Os}} {{.Server.Arch}}'
 docker version --format '{{.Nonsense}}'
 docker version extra
+
 docker info --format '{{.OSType}} {{.Architecture}} {{.Driver}} {{.LoggingDriver}} {{.CgroupDriver}} {{.CgroupVersion}}'
 docker info --format '{{.Containers}} {{.ContainersRunning}} {{.Images}} {{.DefaultRuntime}} {{.SecurityOptions}}'
 docker info --format '{{.Swarm.LocalNodeState}} {{.LiveRestoreEnabled}} {{.ExperimentalBuild}} {{.NCPU}}'
 docker info --format '{{.Plugins.Network}} {{.Plugins.Volume}} {{.Plugins.Log}}'
 docker info extra
 docker info --format '{{.Nonsense}}'
+
 docker system df
 docker system df --format '{{.Type}} {{.TotalCount}} {{.Active}}'
 docker system prune -f
@@ -16,18 +18,19 @@ docker system prune -f --filter nonsense=1
 docker system nonsense
 docker system
 
-docker run --name one busybox true
-docker rm one
-docker events --since 10m --until 0s --filter container=one --format '{{.Type}} {{.Action}} {{.Actor.Attributes.name}} {{.Actor.Attributes.image}}'
-docker events --since 10m --until 0s --filter container=one --filter event=die --format '{{.Actor.Attributes.exitCode}}'
+date +%s >begin
+docker run --name seen busybox true
+docker rm seen
+docker events --since $(cat begin) --until 0s --filter container=seen --format '{{.Type}} {{.Action}} {{.Actor.Attributes.name}} {{.Actor.Attributes.image}}'
+docker events --since $(cat begin) --until 0s --filter container=seen --filter event=die --format '{{.Actor.Attributes.exitCode}}'
 docker events --since nonsense
-docker events --since 1m --until 0s --filter nonsense=1
-docker events --since 1m --until 0s --filter type=nonsense
+docker events --since $(cat begin) --until 0s --filter nonsense=1 --filter container=nosuch
+docker events --since $(cat begin) --until 0s --filter type=nonsense
 docker events extra
 docker volume create seen; docker volume rm seen
-docker events --since 10m --until 0s --filter volume=seen --format '{{.Type}} {{.Action}} {{.Actor.ID}}'
+docker events --since $(cat begin) --until 0s --filter volume=seen --format '{{.Type}} {{.Action}} {{.Actor.ID}}'
 docker network create seen >/dev/null; docker network rm seen
-docker events --since 10m --until 0s --filter network=seen --format '{{.Type}} {{.Action}} {{.Actor.Attributes.name}}'
+docker events --since $(cat begin) --until 0s --filter network=seen --format '{{.Type}} {{.Action}} {{.Actor.Attributes.name}}'
 
 docker swarm init
 docker swarm leave
