@@ -12,6 +12,8 @@ mod containers;
 mod images;
 #[path = "e2e/logs.rs"]
 mod logs;
+#[path = "e2e/namespaces.rs"]
+mod namespaces;
 #[path = "e2e/networks.rs"]
 mod networks;
 #[path = "e2e/recovery.rs"]

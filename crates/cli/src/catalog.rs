@@ -1,7 +1,7 @@
 //! The table of all commands: where each is found, and under which names.
 
 use crate::command::Command;
-use crate::{container, image, inspect, network, registry, system, volume};
+use crate::{container, image, inspect, namespace, network, registry, system, volume};
 
 /// A command and its names.
 #[derive(Debug)]
@@ -16,9 +16,10 @@ pub(crate) struct Entry {
 }
 
 /// The management groups, with what they are about.
-pub(crate) const NOUNS: [(&str, &str); 5] = [
+pub(crate) const NOUNS: [(&str, &str); 6] = [
     ("container", "Manage containers"),
     ("image", "Manage images"),
+    ("namespace", "Manage namespaces of containers and images"),
     ("network", "Manage networks"),
     ("system", "Manage Corten"),
     ("volume", "Manage volumes"),
@@ -67,7 +68,7 @@ const fn top(verbs: &'static [&'static str], command: &'static Command) -> Entry
 }
 
 /// Every command, in the order of the help.
-pub(crate) static ENTRIES: [Entry; 47] = [
+pub(crate) static ENTRIES: [Entry; 52] = [
     entry("container", &["attach"], Some("attach"), &container::attach::COMMAND),
     entry("container", &["create"], Some("create"), &container::create::COMMAND),
     entry("container", &["exec"], Some("exec"), &container::exec::COMMAND),
@@ -95,6 +96,11 @@ pub(crate) static ENTRIES: [Entry; 47] = [
     entry("image", &["push"], Some("push"), &image::push::COMMAND),
     entry("image", &["rm", "remove"], Some("rmi"), &image::rm::COMMAND),
     entry("image", &["tag"], Some("tag"), &image::tag::COMMAND),
+    entry("namespace", &["create"], None, &namespace::create::COMMAND),
+    entry("namespace", &["inspect"], None, &namespace::inspect::COMMAND),
+    entry("namespace", &["ls", "list"], None, &namespace::ls::COMMAND),
+    entry("namespace", &["rm", "remove"], None, &namespace::rm::COMMAND),
+    entry("namespace", &["update"], None, &namespace::update::COMMAND),
     entry("network", &["connect"], None, &network::connect::COMMAND),
     entry("network", &["create"], None, &network::create::COMMAND),
     entry("network", &["disconnect"], None, &network::disconnect::COMMAND),
@@ -119,6 +125,8 @@ pub(crate) static ENTRIES: [Entry; 47] = [
 
 /// The group of that name.
 pub(crate) fn noun(name: &str) -> Option<&'static str> {
+    // nerdctl's short word.
+    let name = if name == "ns" { "namespace" } else { name };
     NOUNS.iter().map(|(noun, _)| *noun).find(|noun| *noun == name)
 }
 

@@ -44,12 +44,14 @@ pub(crate) struct Client {
     address: Address,
     /// Who starts the daemon, at our own address.
     launcher: Option<Launcher>,
+    /// The value of the header that says which namespace is meant.
+    namespace: Option<String>,
     idle: RefCell<Option<SendRequest<Body>>>,
 }
 
 impl Client {
-    pub(crate) fn new(address: Address, launcher: Option<Launcher>) -> Client {
-        Client { address, launcher, idle: RefCell::new(None) }
+    pub(crate) fn new(address: Address, launcher: Option<Launcher>, namespace: Option<String>) -> Client {
+        Client { address, launcher, namespace, idle: RefCell::new(None) }
     }
 
     /// A request without a body; the answer as JSON.
@@ -127,7 +129,7 @@ impl Client {
         body: Body,
     ) -> Result<Incoming, Error> {
         let mut sender = self.connect().await?;
-        let mut request = request(method, path, body);
+        let mut request = self.request(method, path, body)?;
         for (name, value) in headers {
             let value = value.parse().expect("base64 is a header's value");
             request.headers_mut().insert(name, value);
@@ -139,7 +141,7 @@ impl Client {
     /// A request that turns its connection into two streams of bytes.
     pub(crate) async fn hijack(&self, path: Path, body: Body) -> Result<Hijacked, Error> {
         let mut sender = self.connect().await?;
-        let mut request = request(Method::POST, path, body);
+        let mut request = self.request(Method::POST, path, body)?;
         let headers = request.headers_mut();
         headers.insert(CONNECTION, "Upgrade".parse().expect("a literal header value"));
         headers.insert(UPGRADE, "tcp".parse().expect("a literal header value"));
@@ -155,10 +157,28 @@ impl Client {
             Some(sender) => sender,
             None => self.connect().await?,
         };
-        let response = sender.send_request(request(method, path, body)).await.map_err(Error::Transport)?;
+        let response =
+            sender.send_request(self.request(method, path, body)?).await.map_err(Error::Transport)?;
         let answer = collect(checked(response).await?.into_body(), MAX_ANSWER).await?;
         *self.idle.borrow_mut() = Some(sender);
         Ok(answer)
+    }
+
+    fn request(&self, method: Method, path: Path, body: Body) -> Result<Request<Body>, Error> {
+        let content_type = body.content_type();
+        let mut request = Request::new(body);
+        *request.method_mut() = method;
+        *request.uri_mut() = path.into_uri();
+        let headers = request.headers_mut();
+        headers.insert(HOST, "docker".parse().expect("a literal header value"));
+        if let Some(content_type) = content_type {
+            headers.insert(CONTENT_TYPE, content_type.parse().expect("a literal header value"));
+        }
+        if let Some(namespace) = &self.namespace {
+            let wrong = |_| Error::Value(format!("{namespace:?} is no name of a namespace"));
+            headers.insert("x-corten-namespace", namespace.parse().map_err(wrong)?);
+        }
+        Ok(request)
     }
 
     async fn connect(&self) -> Result<SendRequest<Body>, Error> {
@@ -198,18 +218,6 @@ where
     // Its failure reaches whoever waits for the answer.
     tokio::spawn(connection.with_upgrades());
     Ok(sender)
-}
-
-fn request(method: Method, path: Path, body: Body) -> Request<Body> {
-    let content_type = body.content_type();
-    let mut request = Request::new(body);
-    *request.method_mut() = method;
-    *request.uri_mut() = path.into_uri();
-    request.headers_mut().insert(HOST, "docker".parse().expect("a literal header value"));
-    if let Some(content_type) = content_type {
-        request.headers_mut().insert(CONTENT_TYPE, content_type.parse().expect("a literal header value"));
-    }
-    request
 }
 
 /// The answer, or the error that the daemon answered with.

@@ -41,6 +41,8 @@ pub(crate) struct Cli {
     address: Address,
     /// The state directory of the daemon that may be started; none when an address was given.
     state: Option<PathBuf>,
+    /// None: the daemon's default.
+    namespace: Option<String>,
 }
 
 impl Cli {
@@ -52,7 +54,7 @@ impl Cli {
         let runtime =
             tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Error::Runtime)?;
         let launcher = self.state.clone().map(|state| Launcher { state });
-        let client = Client::new(self.address.clone(), launcher);
+        let client = Client::new(self.address.clone(), launcher, self.namespace.clone());
         let result = runtime.block_on(work(&client));
         runtime.shutdown_background();
         result
@@ -77,9 +79,23 @@ impl Cli {
 pub(crate) fn global_flags() -> Vec<Arg> {
     vec![
         list_host(),
+        namespace_flag().short('n'),
         value("state", "string", "State directory of the daemon to use or start (default \"/run/corten\")"),
         switch("version", "Print version information and quit").short('v'),
     ]
+}
+
+/// nerdctl's flag: it may be given before the command and after it.
+fn namespace_flag() -> Arg {
+    value("namespace", "string", "Namespace of containers and images (default \"default\")")
+}
+
+/// A command's own flags, and the one that may be given anywhere; its letter is the command's where the command has it.
+fn with_namespace(mut flags: Vec<Arg>) -> Vec<Arg> {
+    let has_letter = flags.iter().any(|flag| flag.get_short() == Some('n'));
+    let flag = namespace_flag().hide(true);
+    flags.push(if has_letter { flag } else { flag.short('n') });
+    flags
 }
 
 fn list_host() -> Arg {
@@ -104,8 +120,12 @@ pub(crate) const SYNOPSIS: &str = "[OPTIONS] COMMAND [ARG...]";
 
 /// Runs the command line `words` (without the program's name); returns the exit code.
 pub(crate) fn run(program: &str, words: &[OsString]) -> u8 {
-    let mut cli =
-        Cli { program: program.to_owned(), address: Address::in_state(DEFAULT_STATE.as_ref()), state: None };
+    let mut cli = Cli {
+        program: program.to_owned(),
+        address: Address::in_state(DEFAULT_STATE.as_ref()),
+        state: None,
+        namespace: None,
+    };
     match dispatch(&mut cli, words) {
         Ok(code) => code,
         Err(error) => {
@@ -131,6 +151,7 @@ fn dispatch(cli: &mut Cli, words: &[OsString]) -> Result<u8, Error> {
         return output::print(&help::root(&program)).map(|()| 0);
     }
     locate(cli, &given)?;
+    cli.namespace = given.text("namespace").map(str::to_owned).or_else(|| variable("CONTAINERD_NAMESPACE"));
     let rest: Vec<OsString> = rest.iter().map(OsString::from).collect();
     match (catalog::noun(first), rest.split_first()) {
         (Some(noun), Some((verb, rest))) if !verb.to_string_lossy().starts_with('-') => {
@@ -161,9 +182,13 @@ fn unknown(path: &str, word: &str) -> Error {
     }
 }
 
+/// What the shell says; empty is nothing.
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
 /// Where the daemon is: `--host`, `DOCKER_HOST`, or a state directory of ours.
 fn locate(cli: &mut Cli, given: &Given) -> Result<(), Error> {
-    let variable = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
     let host = given.text("host").map(str::to_owned);
     if given.text("state").is_some() && host.is_some() {
         return Err(Error::Conflict("cannot specify both --host and --state"));
@@ -184,15 +209,14 @@ fn locate(cli: &mut Cli, given: &Given) -> Result<(), Error> {
     Ok(())
 }
 
-fn start(cli: &Cli, entry: &Entry, path: String, words: &[OsString]) -> Result<u8, Error> {
+fn start(cli: &mut Cli, entry: &Entry, path: String, words: &[OsString]) -> Result<u8, Error> {
     let command = entry.command;
     let usage = Usage { path, synopsis: command.synopsis };
-    let parser = flags::parser(entry.verbs[0], command.operands, (command.flags)());
-    let given = match Given::parse(usage.clone(), parser, command.refused, words) {
+    let parser = || flags::parser(entry.verbs[0], command.operands, with_namespace((command.flags)()));
+    let given = match Given::parse(usage.clone(), parser(), command.refused, words) {
         // Docker's old letter for the help, where the command does not use it itself.
         Err(Error::Flag { message, .. }) if message == "unknown shorthand flag: 'h' in -h" => {
-            let parser = flags::parser(entry.verbs[0], command.operands, (command.flags)());
-            Given::parse(usage, parser, command.refused, &["--help".into()])?
+            Given::parse(usage, parser(), command.refused, &["--help".into()])?
         }
         result => result?,
     };
@@ -200,6 +224,9 @@ fn start(cli: &Cli, entry: &Entry, path: String, words: &[OsString]) -> Result<u
         return output::print(&help::command(&cli.program, entry, &given)).map(|()| 0);
     }
     given.check(command.operands)?;
+    if let Some(namespace) = given.text("namespace") {
+        cli.namespace = Some(namespace.to_owned());
+    }
     (command.run)(cli, &given)
 }
 

@@ -47,6 +47,7 @@ pub(crate) const COMMAND: Command = Command {
 pub(crate) enum Kind {
     Container,
     Image,
+    Namespace,
     Network,
     Volume,
 }
@@ -94,6 +95,7 @@ async fn find(client: &Client, name: &str, kinds: &[Kind], with_size: bool) -> R
                 Path::of("containers", name, "/json").query_if("size", with_size.then_some("1"))
             }
             Kind::Image => Path::of("images", name, "/json"),
+            Kind::Namespace => Path::of("corten/namespaces", name, ""),
             Kind::Network => Path::of("networks", name, ""),
             Kind::Volume => Path::of("volumes", name, ""),
         };

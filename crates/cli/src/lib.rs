@@ -24,6 +24,7 @@ mod inspect;
 mod json;
 mod launch;
 mod lines;
+mod namespace;
 mod network;
 mod output;
 mod registry;
