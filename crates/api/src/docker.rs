@@ -30,6 +30,7 @@ pub mod event;
 pub mod exec;
 pub mod host_config;
 pub mod image;
+pub mod moment;
 pub mod namespace;
 pub mod network;
 pub mod system;

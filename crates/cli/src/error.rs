@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use crate::flags::Usage;
 use crate::frames::FrameError;
 use crate::template::FormatError;
-use crate::time::TimeError;
+use api::docker::moment::TimeError;
 
 /// Docker's exit code for "the tool itself failed, not the container".
 pub(crate) const TOOL_FAILED: u8 = 125;

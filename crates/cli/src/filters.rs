@@ -32,6 +32,16 @@ impl Filters {
         self.0.entry(key.to_owned()).or_default().insert(value.to_owned(), true);
     }
 
+    /// Whether that key has a value.
+    pub(crate) fn has(&self, key: &str) -> bool {
+        self.0.contains_key(key)
+    }
+
+    /// All of them, as they were typed.
+    pub(crate) fn texts(&self) -> impl Iterator<Item = String> {
+        self.0.iter().flat_map(|(key, values)| values.keys().map(move |value| format!("{key}={value}")))
+    }
+
     /// Puts them into a query.
     pub(crate) fn apply(&self, path: Path) -> Path {
         if self.0.is_empty() {

@@ -1,5 +1,6 @@
 //! The commands about images.
 
+pub(crate) mod history;
 pub(crate) mod import;
 pub(crate) mod inspect;
 pub(crate) mod load;

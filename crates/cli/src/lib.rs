@@ -27,6 +27,7 @@ mod lines;
 mod namespace;
 mod network;
 mod output;
+mod prune;
 mod registry;
 mod size;
 mod system;

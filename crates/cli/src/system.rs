@@ -1,6 +1,8 @@
 //! The commands about the daemon, and about this program.
 
 pub(crate) mod completion;
+pub(crate) mod df;
 pub(crate) mod events;
 pub(crate) mod info;
+pub(crate) mod prune;
 pub(crate) mod version;

@@ -101,6 +101,16 @@ impl Listing {
     }
 }
 
+/// Applies a template to several lists, each by its name.
+pub(crate) fn lists<const N: usize>(
+    source: &str,
+    lists: [(&str, Vec<Row>); N],
+) -> Result<String, FormatError> {
+    let template = functions(Template::new("")).parse(&prepare(source))?;
+    let lists = lists.map(|(name, rows)| (name.into(), Value::List(rows.into_iter().map(map).collect())));
+    Ok(template.execute_to_string(&map(lists.into()))?)
+}
+
 /// Applies a template to one JSON document.
 pub(crate) fn document(source: &str, document: &serde_json::Value) -> Result<String, FormatError> {
     let template = functions(Template::new("")).parse(&prepare(source))?;

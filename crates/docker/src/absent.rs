@@ -19,12 +19,9 @@ const ABSENT: &[(&str, &str)] = &[
     ("/images/get", "saving images"),
     ("/images/{name..}/attestations", "attestations of images"),
     ("/images/{name..}/get", "saving images"),
-    // The engine does not know the sizes of single layers, and a history with wrong ones is worse than none.
-    ("/images/{name..}/history", "the history of images"),
     ("/plugins", "plugins"),
     ("/plugins/{rest..}", "plugins"),
     ("/session", "building images"),
-    ("/system/df", "disk usage"),
     ("/swarm/{rest..}", "swarm mode"),
     ("/volumes/{name}", "changing volumes"),
 ];

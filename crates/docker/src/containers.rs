@@ -95,8 +95,7 @@ pub(crate) async fn remove(call: Call) -> Result<Reply> {
 
 pub(crate) async fn prune(call: Call) -> Result<Reply> {
     let filters = Filters::parse(&call.query, &["label", "label!", "until"])?;
-    filters.refuse(&["label!", "until"])?;
-    let (removed, reclaimed_bytes) = call.engine.containers().prune(&filters.labels()).await?;
+    let (removed, reclaimed_bytes) = call.engine.containers().prune(&filters.prune()?).await?;
     Ok(reply::ok(&ContainersPruneReport {
         containers_deleted: Some(removed).filter(|ids| !ids.is_empty()),
         space_reclaimed: i64::try_from(reclaimed_bytes).unwrap_or(i64::MAX),

@@ -2,6 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use api::docker::moment::parse_moment;
+use engine::prune::{LabelFilter, PruneFilter};
+use jiff::Zoned;
 use serde::Deserialize;
 
 use crate::error::{Error, Result};
@@ -47,8 +50,35 @@ impl Filters {
     }
 
     /// `label=key` and `label=key=value`.
-    pub(crate) fn labels(&self) -> Vec<(String, Option<String>)> {
-        let labels = self.values("label").iter();
+    pub(crate) fn labels(&self) -> LabelFilter {
+        self.labels_of("label")
+    }
+
+    /// The same of `label!`: what has them is not meant.
+    pub(crate) fn kept_labels(&self) -> LabelFilter {
+        self.labels_of("label!")
+    }
+
+    /// `until`: a moment, or how long ago it was.
+    pub(crate) fn until_ns(&self) -> Result<Option<i64>> {
+        match self.values("until") {
+            [] => Ok(None),
+            [text] => {
+                let moment =
+                    parse_moment(text, &Zoned::now()).map_err(|error| Error::invalid(error.to_string()))?;
+                Ok(Some(i64::try_from(moment.as_nanosecond()).unwrap_or(i64::MAX)))
+            }
+            _ => Err(Error::invalid("more than one until filter specified")),
+        }
+    }
+
+    /// What all prunes take.
+    pub(crate) fn prune(&self) -> Result<PruneFilter> {
+        Ok(PruneFilter { labels: self.labels(), kept_labels: self.kept_labels(), until_ns: self.until_ns()? })
+    }
+
+    fn labels_of(&self, name: &str) -> LabelFilter {
+        let labels = self.values(name).iter();
         labels
             .map(|label| match label.split_once('=') {
                 Some((key, value)) => (key.to_owned(), Some(value.to_owned())),

@@ -6,7 +6,8 @@ use std::os::fd::OwnedFd;
 
 use api::docker::container::Config;
 use api::docker::image::{
-    GraphDriver, ImageDeleteItem, ImageInspect, ImageMetadata, ImageSummary, ImagesPruneReport, RootFs,
+    GraphDriver, ImageDeleteItem, ImageHistoryItem, ImageInspect, ImageMetadata, ImageSummary,
+    ImagesPruneReport, RootFs,
 };
 use api::docker::{Command, ErrorDetail, Present, Progress, ProgressDetail};
 use bytes::Bytes;
@@ -33,15 +34,19 @@ const EMPTY_TAGS_SINCE: ApiVersion = ApiVersion::new(1, 43);
 const NO_VIRTUAL_SIZE_SINCE: ApiVersion = ApiVersion::new(1, 44);
 
 pub(crate) async fn list(call: Call) -> Result<Reply> {
-    let filters =
-        Filters::parse(&call.query, &["before", "dangling", "label", "reference", "since", "until"])?;
-    filters.refuse(&["until"])?;
+    let filters = Filters::parse(
+        &call.query,
+        &["before", "dangling", "label", "label!", "reference", "since", "until"],
+    )?;
     let filter = ImageFilter {
         references: filters.values("reference").to_vec(),
         labels: filters.labels(),
         dangling: filters.flag("dangling")?,
         before: filters.single("before")?,
         since: filters.single("since")?,
+        kept_labels: filters.kept_labels(),
+        until_ns: filters.until_ns()?,
+        with_shares: call.query.flag("shared-size"),
     };
     let images = call.engine.images().list(&filter).await?;
     let summaries: Vec<ImageSummary> = images.iter().map(|image| summarize(image, call.version)).collect();
@@ -51,6 +56,24 @@ pub(crate) async fn list(call: Call) -> Result<Reply> {
 pub(crate) async fn inspect(call: Call) -> Result<Reply> {
     let image = call.engine.images().inspect(&call.name).await?;
     Ok(reply::ok(&describe(&image, call.version)))
+}
+
+pub(crate) async fn history(call: Call) -> Result<Reply> {
+    call.query.refuse(&["platform"])?;
+    let images = call.engine.images();
+    let image = images.inspect(&call.name).await?;
+    let steps = images.history(&image.id).await?;
+    let last = |index: usize| index == 0;
+    let items = steps.into_iter().enumerate().map(|(index, step)| ImageHistoryItem {
+        // Docker's word for images that only a build on this machine would have.
+        id: if last(index) { image.id.clone() } else { "<missing>".into() },
+        created: step.created_ns.map_or(0, time::seconds),
+        created_by: step.created_by,
+        tags: Some(image.tags.clone()).filter(|tags| last(index) && !tags.is_empty()),
+        size: i64::try_from(step.size_bytes).unwrap_or(i64::MAX),
+        comment: step.comment,
+    });
+    Ok(reply::ok(&items.collect::<Vec<_>>()))
 }
 
 pub(crate) async fn tag(call: Call) -> Result<Reply> {
@@ -67,9 +90,8 @@ pub(crate) async fn remove(call: Call) -> Result<Reply> {
 
 pub(crate) async fn prune(call: Call) -> Result<Reply> {
     let filters = Filters::parse(&call.query, &["dangling", "label", "label!", "until"])?;
-    filters.refuse(&["label!", "until"])?;
     let all = filters.flag("dangling")? == Some(false);
-    let pruned = call.engine.images().prune(all, &filters.labels()).await?;
+    let pruned = call.engine.images().prune(all, &filters.prune()?).await?;
     let removed: Vec<_> = pruned.removed.into_iter().map(removal).collect();
     Ok(reply::ok(&ImagesPruneReport {
         images_deleted: Some(removed).filter(|removed| !removed.is_empty()),
@@ -212,7 +234,7 @@ fn removal(removed: Removed) -> ImageDeleteItem {
     }
 }
 
-fn summarize(image: &Image, version: ApiVersion) -> ImageSummary {
+pub(crate) fn summarize(image: &Image, version: ApiVersion) -> ImageSummary {
     let size = i64::try_from(image.size_bytes).unwrap_or(i64::MAX);
     let nameless = image.tags.is_empty() && version < EMPTY_TAGS_SINCE;
     let names = |names: &[String], none: &str| if nameless { vec![none.to_owned()] } else { names.to_vec() };
@@ -228,7 +250,7 @@ fn summarize(image: &Image, version: ApiVersion) -> ImageSummary {
             names(&image.digests, "<none>@<none>")
         },
         repo_tags: names(&image.tags, "<none>:<none>"),
-        shared_size: -1,
+        shared_size: image.shared_bytes.map_or(-1, |bytes| i64::try_from(bytes).unwrap_or(i64::MAX)),
         size,
         virtual_size: (version < NO_VIRTUAL_SIZE_SINCE).then_some(size),
     }

@@ -67,8 +67,7 @@ pub(crate) async fn remove(call: Call) -> Result<Reply> {
 
 pub(crate) async fn prune(call: Call) -> Result<Reply> {
     let filters = Filters::parse(&call.query, &["label", "label!", "until"])?;
-    filters.refuse(&["label!", "until"])?;
-    let removed = call.engine.networks().prune(&filters.labels()).await?;
+    let removed = call.engine.networks().prune(&filters.prune()?).await?;
     Ok(reply::ok(&NetworksPruneReport { networks_deleted: Some(removed).filter(|names| !names.is_empty()) }))
 }
 

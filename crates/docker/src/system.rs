@@ -1,5 +1,7 @@
 //! The daemon about itself: ping, version, info.
 
+pub(crate) mod disk;
+
 use std::collections::BTreeMap;
 
 use api::docker::system::{

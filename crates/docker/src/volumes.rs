@@ -54,16 +54,15 @@ pub(crate) async fn remove(call: Call) -> Result<Reply> {
 /// Since API 1.42 only anonymous volumes, unless `all` is asked for; before, all.
 pub(crate) async fn prune(call: Call) -> Result<Reply> {
     let filters = Filters::parse(&call.query, &["all", "label", "label!"])?;
-    filters.refuse(&["label!"])?;
     let all = filters.flag("all")?.unwrap_or(call.version < ApiVersion::new(1, 42));
-    let (removed, reclaimed_bytes) = call.engine.volumes().prune(all, &filters.labels()).await?;
+    let (removed, reclaimed_bytes) = call.engine.volumes().prune(all, &filters.prune()?).await?;
     Ok(reply::ok(&VolumesPruneReport {
         volumes_deleted: Some(removed).filter(|names| !names.is_empty()),
         space_reclaimed: i64::try_from(reclaimed_bytes).unwrap_or(i64::MAX),
     }))
 }
 
-fn describe(volume: engine::volumes::Volume) -> Volume {
+pub(crate) fn describe(volume: engine::volumes::Volume) -> Volume {
     Volume {
         created_at: time::rfc3339(Some(time::seconds(volume.created_ns) * 1_000_000_000)),
         driver: DRIVER.into(),
@@ -72,5 +71,6 @@ fn describe(volume: engine::volumes::Volume) -> Volume {
         name: volume.name,
         options: Some(volume.options).filter(|options| !options.is_empty()),
         scope: "local".into(),
+        usage_data: None,
     }
 }

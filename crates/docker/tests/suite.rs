@@ -11,6 +11,8 @@
 mod client;
 #[path = "suite/door.rs"]
 mod door;
+#[path = "suite/images.rs"]
+mod images;
 #[path = "suite/life.rs"]
 mod life;
 #[path = "suite/namespaces.rs"]

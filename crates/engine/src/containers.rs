@@ -38,6 +38,7 @@ use crate::events::Kind;
 use crate::logs;
 pub use crate::logs::{LogEntry, LogOptions, LogSource, LogStream};
 use crate::namespaces::Namespace;
+use crate::prune::PruneFilter;
 use record::{Live, Record};
 use spec::LogDriver;
 use start::StartedBy;
@@ -257,12 +258,14 @@ impl Containers {
         record.task()?.processes().await
     }
 
-    /// Removes every container that does not run (and matches the labels); returns ids and bytes.
-    pub async fn prune(&self, labels: &[(String, Option<String>)]) -> Result<(Vec<String>, u64)> {
-        let filter = ListFilter { all: true, labels: labels.to_vec(), ..ListFilter::default() };
+    /// Removes every container that does not run and matches; returns ids and bytes.
+    pub async fn prune(&self, filter: &PruneFilter) -> Result<(Vec<String>, u64)> {
+        let all = ListFilter { all: true, ..ListFilter::default() };
         let mut pruned = (Vec::new(), 0);
-        for container in self.engine.list(&self.namespace, &filter)? {
-            if !matches!(container.state.status, Status::Created | Status::Exited | Status::Dead) {
+        for container in self.engine.list(&self.namespace, &all)? {
+            let is_at_rest =
+                matches!(container.state.status, Status::Created | Status::Exited | Status::Dead);
+            if !is_at_rest || !filter.matches(&container.spec.labels, Some(container.created_ns)) {
                 continue;
             }
             let bytes = self.usage(&container.id).await.map_or(0, |usage| usage.writable_bytes);
@@ -276,6 +279,7 @@ impl Containers {
                 Err(error) => return Err(error),
             }
         }
+        self.engine.publish_pruned(Some(&self.namespace), Kind::Container, pruned.1);
         Ok(pruned)
     }
 }

@@ -1,10 +1,12 @@
 //! Images: the engine's part of them, over the `image` crate.
 
+mod history;
 mod remote;
 
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
+pub use history::HistoryStep;
 pub use remote::{
     Access, Credentials, Proxies, PullEvent, PullOptions, PullProgress, PullStep, Pulled, PushEvent,
     PushProgress, PushStep, Pushed, RegistryConfig, Remote, SearchResult,
@@ -20,6 +22,7 @@ use crate::engine::Engine;
 use crate::error::{Error, Result, chain};
 use crate::events::Kind;
 use crate::namespaces::{KUBERNETES, Namespace};
+use crate::prune::{LabelFilter, PruneFilter, has_labels};
 
 /// The images of a namespace. Wherever an image is named, its name, its id or a unique prefix of its id do.
 #[derive(Debug, Clone)]
@@ -68,6 +71,8 @@ pub struct Image {
     pub digests: Vec<String>,
     pub created_ns: Option<i64>,
     pub size_bytes: u64,
+    /// Bytes of those of its layers that other images have, too, if that was asked for.
+    pub shared_bytes: Option<u64>,
     pub architecture: String,
     pub variant: String,
     pub os: String,
@@ -84,10 +89,16 @@ pub struct Image {
 pub struct ImageFilter {
     /// Patterns of names (`busybox`, `busy*`, `busybox:latest`).
     pub references: Vec<String>,
-    pub labels: Vec<(String, Option<String>)>,
+    pub labels: LabelFilter,
+    pub kept_labels: LabelFilter,
     pub dangling: Option<bool>,
+    /// Made before, or since, that image.
     pub before: Option<String>,
     pub since: Option<String>,
+    /// Made before that moment.
+    pub until_ns: Option<i64>,
+    /// Not a filter: tell what they share.
+    pub with_shares: bool,
 }
 
 /// What a removal did, in order.
@@ -159,19 +170,24 @@ impl Images {
     pub async fn list(&self, filter: &ImageFilter) -> Result<Vec<Image>> {
         let (engine, namespace, filter) = (self.engine.clone(), self.namespace.clone(), filter.clone());
         blocking(move || {
-            let stored = |name: &Option<String>| match name {
-                Some(name) => {
-                    engine.images.resolve(namespace.as_str(), name).map(|image| Some(image.stored_ns))
-                }
+            let made = |name: &Option<String>| match name {
+                Some(name) => engine.images.resolve(namespace.as_str(), name).map(|image| created_ns(&image)),
                 None => Ok(None),
             };
-            let (before_ns, since_ns) = (stored(&filter.before)?, stored(&filter.since)?);
-            let images = engine.images.list(namespace.as_str())?.into_iter();
-            let images = images
-                .filter(|image| before_ns.is_none_or(|before_ns| image.stored_ns < before_ns))
-                .filter(|image| since_ns.is_none_or(|since_ns| image.stored_ns > since_ns))
-                .map(|image| engine.image_view(&namespace, image));
-            Ok(images.filter_map(|image| filter.select(image)).collect())
+            let before_ns = [made(&filter.before)?, filter.until_ns].into_iter().flatten().min();
+            let since_ns = made(&filter.since)?;
+            let mut images = match filter.with_shares {
+                true => engine.image_usage(&namespace)?.images,
+                false => {
+                    let images = engine.images.list(namespace.as_str())?.into_iter();
+                    images.map(|image| engine.image_view(&namespace, image)).collect()
+                }
+            };
+            images.sort_by_key(|image| std::cmp::Reverse(image.created_ns));
+            images
+                .retain(|image| before_ns.is_none_or(|before_ns| image.created_ns.unwrap_or(0) < before_ns));
+            images.retain(|image| since_ns.is_none_or(|since_ns| image.created_ns.unwrap_or(0) > since_ns));
+            Ok(images.into_iter().filter_map(|image| filter.select(image)).collect())
         })
         .await
     }
@@ -214,20 +230,24 @@ impl Images {
         Ok(self.engine.image_removed(&self.namespace, removed))
     }
 
-    /// Removes images without a name, or (`all`) without a container.
-    pub async fn prune(&self, all: bool, labels: &[(String, Option<String>)]) -> Result<Pruned> {
-        let (engine, namespace, labels) = (self.engine.clone(), self.namespace.clone(), labels.to_vec());
+    /// Removes images without a name, or (`all`) without a container, if they match. What is reclaimed are the files of
+    /// layers that no other image has.
+    pub async fn prune(&self, all: bool, filter: &PruneFilter) -> Result<Pruned> {
+        let (engine, namespace, filter) = (self.engine.clone(), self.namespace.clone(), filter.clone());
         let (removed, reclaimed_bytes) = blocking(move || {
             let is_garbage = |image: &image::Image| {
-                (all || image.names.is_empty()) && has_labels(&image.config.config.labels, &labels)
+                (all || image.names.is_empty())
+                    && filter.matches(&image.config.config.labels, created_ns(image))
             };
             let removed =
                 engine.images.prune(namespace.as_str(), &is_garbage, &engine.image_users(&namespace))?;
             let report = engine.store.gc()?;
-            Ok::<_, crate::Error>((removed, report.bytes))
+            Ok::<_, crate::Error>((removed, report.file_bytes))
         })
         .await?;
-        Ok(Pruned { removed: self.engine.image_removed(&self.namespace, removed), reclaimed_bytes })
+        let removed = self.engine.image_removed(&self.namespace, removed);
+        self.engine.publish_pruned(Some(&self.namespace), Kind::Image, reclaimed_bytes);
+        Ok(Pruned { removed, reclaimed_bytes })
     }
 }
 
@@ -279,7 +299,7 @@ impl Engine {
         Ok(self.images.list(namespace.as_str())?.len())
     }
 
-    fn image_view(&self, namespace: &Namespace, image: image::Image) -> Image {
+    pub(crate) fn image_view(&self, namespace: &Namespace, image: image::Image) -> Image {
         let id = image.id.to_string();
         let tagged = image.names.iter().filter(|name| name.tag().is_some());
         let digests =
@@ -291,8 +311,9 @@ impl Engine {
             manifest_digest: image.manifest.to_string(),
             tags: tagged.map(|name| name.familiar()).collect(),
             digests,
-            created_ns: image.config.created.as_deref().and_then(parse_time_ns),
+            created_ns: created_ns(&image),
             size_bytes: image.size_bytes,
+            shared_bytes: None,
             architecture: platform.architecture.clone(),
             variant: platform.variant.clone(),
             os: platform.os.clone(),
@@ -346,7 +367,10 @@ impl ImageFilter {
                 return None;
             }
         }
-        let is_wanted = has_labels(&image.config.config.labels, &self.labels)
+        let labels = &image.config.config.labels;
+        let is_kept = !self.kept_labels.is_empty() && has_labels(labels, &self.kept_labels);
+        let is_wanted = has_labels(labels, &self.labels)
+            && !is_kept
             && self.dangling.is_none_or(|dangling| image.tags.is_empty() == dangling);
         is_wanted.then_some(image)
     }
@@ -365,12 +389,6 @@ fn told(step: image::Progress) -> LoadProgress {
         current_bytes: step.current_bytes,
         total_bytes: step.total_bytes,
     }
-}
-
-fn has_labels(own: &std::collections::BTreeMap<String, String>, wanted: &[(String, Option<String>)]) -> bool {
-    wanted.iter().all(|(key, value)| {
-        own.get(key).is_some_and(|found| value.as_ref().is_none_or(|value| value == found))
-    })
 }
 
 /// `pattern` matches the whole tag, or its name without the tag.
@@ -401,6 +419,11 @@ fn familiar_repository(name: &oci::reference::Reference) -> String {
         Some((repository, tag)) if !tag.contains('/') => repository.to_owned(),
         _ => without_digest.to_owned(),
     }
+}
+
+/// When its maker says that it was made.
+fn created_ns(image: &image::Image) -> Option<i64> {
+    image.config.created.as_deref().and_then(parse_time_ns)
 }
 
 fn parse_time_ns(text: &str) -> Option<i64> {

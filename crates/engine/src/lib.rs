@@ -7,6 +7,7 @@
 mod blocking;
 mod clock;
 pub mod containers;
+mod disk;
 mod engine;
 mod error;
 pub mod events;
@@ -17,6 +18,7 @@ pub mod info;
 mod logs;
 pub mod namespaces;
 pub mod networks;
+pub mod prune;
 mod random;
 mod recovery;
 mod restart;

@@ -30,6 +30,7 @@ use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::events::Kind;
 use crate::namespaces::Namespace;
+use crate::prune::PruneFilter;
 use fabric::DEFAULT_NETWORK;
 
 pub(crate) use names::LOCAL_HOSTS;
@@ -204,16 +205,14 @@ impl Networks {
         Ok(())
     }
 
-    /// Removes every network that no container uses (and that matches the labels); returns their names.
-    pub async fn prune(&self, labels: &[(String, Option<String>)]) -> Result<Vec<String>> {
-        let filter = NetworkFilter {
-            labels: labels.to_vec(),
-            dangling: Some(true),
-            builtin: Some(false),
-            ..NetworkFilter::default()
-        };
+    /// Removes every network that matches and that no container uses; returns their names.
+    pub async fn prune(&self, filter: &PruneFilter) -> Result<Vec<String>> {
+        let unused = NetworkFilter { dangling: Some(true), builtin: Some(false), ..NetworkFilter::default() };
         let mut pruned = Vec::new();
-        for network in self.list(&filter).await? {
+        for network in self.list(&unused).await? {
+            if !filter.matches(&network.labels, network.created_ns) {
+                continue;
+            }
             match self.remove(&network.id).await {
                 Ok(()) => pruned.push(network.name),
                 // Used or removed since we looked.
@@ -221,6 +220,7 @@ impl Networks {
                 Err(error) => return Err(error),
             }
         }
+        self.engine.publish_pruned(None, Kind::Network, 0);
         Ok(pruned)
     }
 

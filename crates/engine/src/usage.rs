@@ -3,7 +3,8 @@
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-/// Bytes allocated below `path`, as du(1) counts: files with several names once. What goes away meanwhile is not counted.
+/// Bytes of the files below `path`, without their holes; files with several names count once. What goes away meanwhile is
+/// not counted.
 pub(crate) fn tree_bytes(path: &Path) -> u64 {
     let mut pending: Vec<PathBuf> = vec![path.to_owned()];
     let mut seen = std::collections::HashSet::new();
@@ -14,9 +15,10 @@ pub(crate) fn tree_bytes(path: &Path) -> u64 {
             let Ok(metadata) = entry.metadata() else { continue };
             if metadata.is_dir() {
                 pending.push(entry.path());
-            }
-            if metadata.nlink() < 2 || metadata.is_dir() || seen.insert((metadata.dev(), metadata.ino())) {
-                bytes += metadata.blocks() * 512;
+            } else if metadata.is_file()
+                && (metadata.nlink() < 2 || seen.insert((metadata.dev(), metadata.ino())))
+            {
+                bytes += metadata.len().min(metadata.blocks() * 512);
             }
         }
     }

@@ -21,6 +21,7 @@ use crate::containers::spec::{ContainerSpec, MountSpec, VolumeMount};
 use crate::engine::Engine;
 use crate::error::{Error, Result, chain};
 use crate::events::Kind;
+use crate::prune::{PruneFilter, has_labels};
 
 /// Volumes belong to the machine; in the database they are all in one namespace.
 const NAMESPACE: &str = "default";
@@ -161,18 +162,18 @@ impl Volumes {
         .await
     }
 
-    /// Removes anonymous volumes (`all`: any) that no container uses; returns names and bytes.
-    pub async fn prune(&self, all: bool, labels: &[(String, Option<String>)]) -> Result<(Vec<String>, u64)> {
-        let filter =
-            VolumeFilter { labels: labels.to_vec(), dangling: Some(true), ..VolumeFilter::default() };
+    /// Removes anonymous volumes (`all`: any) that match and that no container uses; returns names and bytes.
+    pub async fn prune(&self, all: bool, filter: &PruneFilter) -> Result<(Vec<String>, u64)> {
         let _turn = self.engine.volumes_turn.lock().await;
-        let engine = self.engine.clone();
+        let (engine, filter) = (self.engine.clone(), filter.clone());
         blocking(move || {
             let mut pruned = (Vec::new(), 0);
             for row in engine.store.read(|tx| rows::list(tx, NAMESPACE))? {
                 let volume = engine.volume(row);
                 let is_anonymous = volume.labels.contains_key(ANONYMOUS_LABEL);
-                if !filter.matches(&volume) || !(all || is_anonymous) {
+                let is_wanted =
+                    (all || is_anonymous) && filter.matches(&volume.labels, Some(volume.created_ns));
+                if !is_wanted || !volume.used_by.is_empty() {
                     continue;
                 }
                 let bytes = crate::usage::tree_bytes(volume.mountpoint.as_ref());
@@ -180,6 +181,7 @@ impl Volumes {
                 pruned.0.push(volume.name);
                 pruned.1 += bytes;
             }
+            engine.publish_pruned(None, Kind::Volume, pruned.1);
             Ok(pruned)
         })
         .await
@@ -188,11 +190,8 @@ impl Volumes {
 
 impl VolumeFilter {
     fn matches(&self, volume: &Volume) -> bool {
-        let has_label = |(key, value): &(String, Option<String>)| {
-            volume.labels.get(key).is_some_and(|found| value.as_ref().is_none_or(|value| value == found))
-        };
         (self.names.is_empty() || self.names.iter().any(|part| volume.name.contains(part.as_str())))
-            && self.labels.iter().all(has_label)
+            && has_labels(&volume.labels, &self.labels)
             && self.dangling.is_none_or(|dangling| volume.used_by.is_empty() == dangling)
     }
 }

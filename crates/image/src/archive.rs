@@ -181,7 +181,7 @@ impl Load<'_> {
             let (blob, total_bytes) = (Some(layer.digest.clone()), Some(layer.size));
             progress(Progress { step: Step::Unpacking, blob, current_bytes, total_bytes });
         })?;
-        Ok((self.images.size_of(&image, &unpacked)?, Some(unpacked)))
+        Ok((self.images.size_of(&image)?, Some(unpacked)))
     }
 
     /// Stores a manifest with all that it names. Its configuration and layers must be in the store already.

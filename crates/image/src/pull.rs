@@ -310,10 +310,7 @@ impl Images {
         self.store.write(Commit::Ordered, move |tx| {
             edges.iter().try_for_each(|(parent, child)| store::edges::add(tx, parent, Held::Blob(child)))
         })?;
-        let size_bytes = match &unpacked {
-            Some(unpacked) => self.size_of(image, unpacked)?,
-            None => image.layers.iter().map(|layer| layer.size).sum(),
-        };
+        let size_bytes = self.size_of(image)?;
         let name = &image.names[0];
         let before = self.record_of(namespace, name)?;
         let is_new = before.is_none_or(|record| record.target.digest != image.target.digest);

@@ -67,8 +67,6 @@ struct Draft<'a> {
 pub(crate) struct Unpacked {
     /// The name of the snapshot to make containers on.
     pub(crate) chain_id: Digest,
-    /// Bytes of the files of each layer that was unpacked just now.
-    fresh: HashMap<Digest, u64>,
     _lease: Lease,
 }
 
@@ -102,10 +100,9 @@ impl Images {
         }
         let chain = oci::chain_ids(&image.config.rootfs.diff_ids);
         let chain_id = chain.last().ok_or(Error::NoLayers)?.clone();
-        let mut fresh = HashMap::new();
         let lease = self.lease(&chain)?;
         for attempt in 1.. {
-            match self.unpack_chain(image, &chain, &mut fresh, (wait, progress)) {
+            match self.unpack_chain(image, &chain, (wait, progress)) {
                 Ok(()) => break,
                 Err(Error::Store(store::Error::NotFound { kind: "snapshot", .. }))
                     if attempt < MAX_ATTEMPTS => {}
@@ -113,20 +110,26 @@ impl Images {
             }
         }
         self.hold(&image.manifest, &chain_id)?;
-        Ok(Unpacked { chain_id, fresh, _lease: lease })
+        Ok(Unpacked { chain_id, _lease: lease })
     }
 
-    /// Bytes of all files of an unpacked image.
-    pub(crate) fn size_of(&self, image: &Image, unpacked: &Unpacked) -> Result<u64> {
+    /// Bytes of the files of each layer, lowest first; of an image that is not unpacked, of the layers as they are stored.
+    pub fn layer_sizes(&self, image: &Image) -> Result<Vec<(Digest, u64)>> {
         let snapshots = self.store.snapshots(SNAPSHOTTER)?;
-        let mut size_bytes = 0;
-        for name in oci::chain_ids(&image.config.rootfs.diff_ids) {
-            size_bytes += match unpacked.fresh.get(&name) {
-                Some(bytes) => *bytes,
-                None => snapshots.usage(name.as_str())?.bytes,
+        let chain = oci::chain_ids(&image.config.rootfs.diff_ids);
+        let sizes = chain.into_iter().zip(&image.layers).map(|(name, layer)| {
+            let size_bytes = match snapshots.size(name.as_str()) {
+                Err(store::Error::NotFound { .. }) => layer.size,
+                size => size?,
             };
-        }
-        Ok(size_bytes)
+            Ok((name, size_bytes))
+        });
+        sizes.collect()
+    }
+
+    /// Bytes of all files of an image that is unpacked.
+    pub(crate) fn size_of(&self, image: &Image) -> Result<u64> {
+        Ok(self.layer_sizes(image)?.iter().map(|(_, bytes)| bytes).sum())
     }
 
     /// Unpacks a layer of which only the blob is known, on top of nothing. Its snapshot is leased.
@@ -139,7 +142,7 @@ impl Images {
         let lock = self.unpacking.lock_of(&diff_id);
         let guard = lock.lock().expect("no holder panics");
         if !self.is_committed(&diff_id)? {
-            draft.finish(&diff_id)?;
+            draft.finish(&diff_id, outcome.size_bytes)?;
         }
         drop(guard);
         Ok((outcome, lease))
@@ -174,7 +177,6 @@ impl Images {
         &self,
         image: &Image,
         chain: &[Digest],
-        fresh: &mut HashMap<Digest, u64>,
         (wait, progress): (&mut dyn FnMut(usize) -> Result<()>, LayerProgress<'_>),
     ) -> Result<()> {
         for (position, (name, layer)) in chain.iter().zip(&image.layers).enumerate() {
@@ -192,8 +194,7 @@ impl Images {
                 .run_worker(&draft, &layer.digest, Limits::default(), &mut |bytes| progress(layer, bytes))?
                 .map_err(|source| Error::Layer { layer: name_of_layer(), source })?;
             check(&outcome, layer, &image.config.rootfs.diff_ids[position], &name_of_layer)?;
-            draft.finish(name)?;
-            fresh.insert(name.clone(), outcome.size_bytes);
+            draft.finish(name, outcome.size_bytes)?;
         }
         Ok(())
     }
@@ -291,10 +292,11 @@ impl Unpacking {
 }
 
 impl Draft<'_> {
-    fn finish(mut self, name: &Digest) -> Result<()> {
+    /// Gives it its name; `size_bytes` are those of its files.
+    fn finish(mut self, name: &Digest, size_bytes: u64) -> Result<()> {
         self.snapshots.commit(name.as_str(), &self.key)?;
         self.is_finished = true;
-        Ok(())
+        Ok(self.snapshots.note_size(name.as_str(), size_bytes)?)
     }
 }
 

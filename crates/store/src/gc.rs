@@ -22,8 +22,11 @@ use crate::{Store, snapshots};
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct GcReport {
     pub blobs: Vec<Digest>,
+    /// Of the blobs.
     pub bytes: u64,
     pub snapshots: Vec<String>,
+    /// Of the files of those snapshots whose size was noted: those that were unpacked.
+    pub file_bytes: u64,
 }
 
 #[derive(Debug, Default)]
@@ -36,34 +39,39 @@ impl Store {
     /// Removes every blob and committed snapshot that nothing holds. Their space is free when this returns.
     pub fn gc(&self) -> Result<GcReport> {
         let _one_at_a_time = self.collecting.lock().expect("no collection panics");
-        let snapshots = self.sweep_snapshots()?;
+        let (snapshots, file_bytes) = self.sweep_snapshots()?;
         let blobs = self.sweep_blobs()?;
         let cleaned = self.overlay.cleanup().and(self.native.cleanup());
         let bytes = blobs.iter().map(|blob| blob.size).sum();
-        let report =
-            GcReport { blobs: blobs.into_iter().map(|blob| blob.digest).collect(), bytes, snapshots };
+        let blobs = blobs.into_iter().map(|blob| blob.digest).collect();
+        let report = GcReport { blobs, bytes, snapshots, file_bytes };
         cleaned.map(|_| report)
     }
 
-    fn sweep_snapshots(&self) -> Result<Vec<String>> {
-        let mut removed = Vec::new();
+    fn sweep_snapshots(&self) -> Result<(Vec<String>, u64)> {
+        let (mut removed, mut file_bytes) = (Vec::new(), 0);
         for records in [self.overlay.records(), self.native.records()] {
             let name = records.name();
             // Mostly there is nothing to do, and then writers need not wait.
             if self.db.read(|tx| snapshots::garbage(tx, name, &mark(tx)?.snapshots))?.is_empty() {
                 continue;
             }
-            let swept = self.db.write(Commit::Ordered, move |tx| {
+            let (swept, bytes) = self.db.write(Commit::Ordered, move |tx| {
                 let garbage = snapshots::garbage(tx, name, &mark(tx)?.snapshots)?;
-                garbage.iter().try_for_each(|info| snapshots::delete(tx, name, info.number))?;
-                Ok(garbage)
+                let mut bytes = 0;
+                for info in &garbage {
+                    bytes += snapshots::noted_size(tx, name, &info.name)?.unwrap_or_default();
+                    snapshots::delete(tx, name, info.number)?;
+                }
+                Ok((garbage, bytes))
             })?;
+            file_bytes += bytes;
             for info in swept {
                 records.set_aside(info.number)?;
                 removed.push(info.name);
             }
         }
-        Ok(removed)
+        Ok((removed, file_bytes))
     }
 
     fn sweep_blobs(&self) -> Result<Vec<crate::Blob>> {

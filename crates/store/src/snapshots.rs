@@ -23,7 +23,7 @@ use std::path::PathBuf;
 
 use oci::mount::Mount;
 
-pub(crate) use records::{COLUMNS, delete, garbage, read};
+pub(crate) use records::{COLUMNS, delete, garbage, noted_size, read};
 pub use records::{Info, Kind};
 
 use crate::db::Commit;
@@ -47,6 +47,7 @@ impl Default for PrepareOptions {
 /// What a snapshot takes of the disk, without its parents.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Usage {
+    /// Of files, without their holes.
     pub bytes: u64,
     pub inodes: u64,
 }
@@ -80,8 +81,14 @@ pub trait Snapshotter: Send + Sync + Debug {
     /// All of them, by name.
     fn list(&self) -> Result<Vec<Info>>;
 
-    /// What it takes of the disk.
+    /// What it takes of the disk (slow: it walks the tree).
     fn usage(&self, name: &str) -> Result<Usage>;
+
+    /// Notes the bytes of a committed snapshot's files, for [`Snapshotter::size`]: they never change.
+    fn note_size(&self, name: &str, bytes: u64) -> Result<()>;
+
+    /// The bytes of its files, without its parents'; walks the tree only if it can still change, or if nobody noted them.
+    fn size(&self, name: &str) -> Result<u64>;
 
     /// The directory that a layer is unpacked into, and those below it, newest first.
     fn directories(&self, key: &str) -> Result<Directories>;

@@ -3,6 +3,9 @@
 use std::collections::BTreeMap;
 
 use super::StringMap;
+use super::container::ContainerSummary;
+use super::image::ImageSummary;
+use super::volume::Volume;
 
 wire! {
     /// `GET /version`.
@@ -34,6 +37,33 @@ wire! {
         pub name: String,
         pub version: String,
         pub details: StringMap,
+    }
+
+    /// `GET /system/df`. What was not asked for is `null`.
+    pub struct DiskUsage {
+        pub layers_size: i64,
+        pub images: Option<Vec<ImageSummary>>,
+        pub containers: Option<Vec<ContainerSummary>>,
+        pub volumes: Option<Vec<Volume>>,
+        pub build_cache: Option<Vec<BuildCacheRecord>>,
+        /// Answered to clients below API 1.42 only.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        pub builder_size: Option<i64>,
+    }
+
+    /// A result of a build step that is kept.
+    pub struct BuildCacheRecord {
+        #[serde(rename = "ID")]
+        pub id: String,
+        #[serde(rename = "Type")]
+        pub kind: String,
+        pub description: String,
+        pub in_use: bool,
+        pub shared: bool,
+        pub size: i64,
+        pub created_at: String,
+        pub last_used_at: Option<String>,
+        pub usage_count: i64,
     }
 
     /// `GET /info`.

@@ -13,6 +13,15 @@ wire! {
         pub name: String,
         pub options: Option<StringMap>,
         pub scope: String,
+        /// Told by `GET /system/df` only.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        pub usage_data: Option<VolumeUsage>,
+    }
+
+    /// What a volume takes of the disk, and how many containers use it.
+    pub struct VolumeUsage {
+        pub ref_count: i64,
+        pub size: i64,
     }
 
     /// `POST /volumes/create`.

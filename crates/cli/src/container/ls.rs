@@ -38,7 +38,7 @@ const COLUMNS: &str =
 const COLUMNS_WITH_SIZE: &str =
     "{{.ID}}\t{{.Image}}\t{{.Command}}\t{{.RunningFor}}\t{{.Status}}\t{{.Ports}}\t{{.Names}}\t{{.Size}}";
 
-const TITLES: &[(&str, &str)] = &[
+pub(crate) const TITLES: &[(&str, &str)] = &[
     ("Command", "COMMAND"),
     ("CreatedAt", "CREATED AT"),
     ("ID", "CONTAINER ID"),
@@ -87,7 +87,7 @@ fn run(cli: &Cli, given: &Given) -> Result<u8, Error> {
 }
 
 /// Docker's fields of one container.
-fn row(container: ContainerSummary, is_short: bool) -> Row {
+pub(crate) fn row(container: ContainerSummary, is_short: bool) -> Row {
     let names = container.names.iter().map(|name| name.trim_start_matches('/').to_owned());
     let cut = |whole: String, width| if is_short { ellipsis(&whole, width) } else { whole };
     let mounts = container.mounts.iter().map(|mount| {

@@ -1,13 +1,10 @@
 //! `container prune`: removes every container that does not run.
 
-use api::docker::container::ContainersPruneReport;
-
-use crate::client::Path;
 use crate::command::{Cli, Command, confirm};
 use crate::error::Error;
 use crate::filters::{self, Filters};
 use crate::flags::{Given, Operands, switch};
-use crate::{output, size};
+use crate::prune;
 
 pub(crate) const COMMAND: Command = Command {
     synopsis: "[OPTIONS]",
@@ -28,12 +25,5 @@ fn run(cli: &Cli, given: &Given) -> Result<u8, Error> {
     if !given.switch("force") && !confirm("WARNING! This will remove all stopped containers.")? {
         return Ok(1);
     }
-    let path = filters.apply(Path::new("/containers/prune"));
-    let report: ContainersPruneReport = cli.with_client(async |client| client.post_for(path).await)?;
-    let mut out = String::new();
-    if let Some(deleted) = report.containers_deleted.filter(|deleted| !deleted.is_empty()) {
-        out = format!("Deleted Containers:\n{}\n\n", deleted.join("\n"));
-    }
-    out += &format!("Total reclaimed space: {}\n", size::decimal(report.space_reclaimed));
-    output::print(&out).map(|()| 0)
+    cli.with_client(async |client| prune::containers(client, &filters).await)?.print().map(|()| 0)
 }

@@ -36,7 +36,7 @@ const COLUMNS: &str =
 
 const COLUMNS_WITH_DIGESTS: &str = "{{.Repository}}\t{{.Tag}}\t{{.Digest}}\t{{.ID}}\t{{if .CreatedSince}}{{.CreatedSince}}{{else}}N/A{{end}}\t{{.Size}}";
 
-const TITLES: &[(&str, &str)] = &[
+pub(crate) const TITLES: &[(&str, &str)] = &[
     ("Containers", "CONTAINERS"),
     ("CreatedAt", "CREATED AT"),
     ("CreatedSince", "CREATED"),
@@ -74,7 +74,7 @@ fn run(cli: &Cli, given: &Given) -> Result<u8, Error> {
 }
 
 /// Docker's fields of each name of an image.
-fn rows(image: &ImageSummary, is_short: bool) -> Vec<Row> {
+pub(crate) fn rows(image: &ImageSummary, is_short: bool) -> Vec<Row> {
     let digest_of = |repository: &str| {
         let digests = image.repo_digests.iter().filter_map(|name| name.split_once('@'));
         digests.clone().find(|(name, _)| *name == repository).map_or(NONE, |(_, digest)| digest)

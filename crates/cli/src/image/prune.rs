@@ -1,14 +1,10 @@
 //! `image prune`: removes images that nothing uses.
 
-use api::docker::image::ImagesPruneReport;
-
-use super::rm::lines;
-use crate::client::Path;
 use crate::command::{Cli, Command, confirm};
 use crate::error::Error;
 use crate::filters::{self, Filters};
 use crate::flags::{Given, Operands, switch};
-use crate::{output, size};
+use crate::prune;
 
 pub(crate) const COMMAND: Command = Command {
     synopsis: "[OPTIONS]",
@@ -26,21 +22,14 @@ pub(crate) const COMMAND: Command = Command {
 };
 
 fn run(cli: &Cli, given: &Given) -> Result<u8, Error> {
-    let mut filters = Filters::read(given)?;
-    filters.add("dangling", if given.switch("all") { "false" } else { "true" });
-    let warning = match given.switch("all") {
+    let filters = Filters::read(given)?;
+    let all = given.switch("all");
+    let warning = match all {
         true => "WARNING! This will remove all images without at least one container associated to them.",
         false => "WARNING! This will remove all dangling images.",
     };
     if !given.switch("force") && !confirm(warning)? {
         return Ok(1);
     }
-    let path = filters.apply(Path::new("/images/prune"));
-    let report: ImagesPruneReport = cli.with_client(async |client| client.post_for(path).await)?;
-    let mut out = String::new();
-    if let Some(deleted) = report.images_deleted.filter(|deleted| !deleted.is_empty()) {
-        out = format!("Deleted Images:\n{}\n", lines(&deleted));
-    }
-    out += &format!("Total reclaimed space: {}\n", size::decimal(report.space_reclaimed));
-    output::print(&out).map(|()| 0)
+    cli.with_client(async |client| prune::images(client, &filters, all).await)?.print().map(|()| 0)
 }

@@ -50,7 +50,7 @@ fn run(cli: &Cli, given: &Given) -> Result<u8, Error> {
 }
 
 /// A line for each step.
-pub(crate) fn lines(items: &[ImageDeleteItem]) -> String {
+fn lines(items: &[ImageDeleteItem]) -> String {
     let line = |item: &ImageDeleteItem| match item.deleted.as_str() {
         "" => format!("Untagged: {}\n", item.untagged),
         deleted => format!("Deleted: {deleted}\n"),

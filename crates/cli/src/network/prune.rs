@@ -1,13 +1,10 @@
 //! `network prune`: removes networks that no container uses.
 
-use api::docker::network::NetworksPruneReport;
-
-use crate::client::Path;
 use crate::command::{Cli, Command, confirm};
 use crate::error::Error;
 use crate::filters::{self, Filters};
 use crate::flags::{Given, Operands, switch};
-use crate::output;
+use crate::{output, prune};
 
 pub(crate) const COMMAND: Command = Command {
     synopsis: "[OPTIONS]",
@@ -30,10 +27,9 @@ fn run(cli: &Cli, given: &Given) -> Result<u8, Error> {
     if !given.switch("force") && !confirm(WARNING)? {
         return Ok(1);
     }
-    let path = filters.apply(Path::new("/networks/prune"));
-    let report: NetworksPruneReport = cli.with_client(async |client| client.post_for(path).await)?;
-    match report.networks_deleted.filter(|names| !names.is_empty()) {
-        Some(names) => output::print(&format!("Deleted Networks:\n{}\n\n", names.join("\n"))).map(|()| 0),
-        None => Ok(0),
+    let pruned = cli.with_client(async |client| prune::networks(client, &filters).await)?;
+    match pruned.text.as_str() {
+        "" => Ok(0),
+        text => output::print_line(text).map(|()| 0),
     }
 }

@@ -2,15 +2,15 @@
 
 use std::sync::Arc;
 
-use api::docker::volume::{Volume, VolumeList};
+use api::docker::volume::{Volume, VolumeList, VolumeUsage};
 
 use crate::client::Path;
 use crate::command::{Cli, Command};
 use crate::error::Error;
 use crate::filters::{self, Filters};
 use crate::flags::{Given, Operands, switch};
-use crate::output;
 use crate::template::{Format, Listing, Row, label, text};
+use crate::{output, size};
 
 pub(crate) const COMMAND: Command = Command {
     synopsis: "[OPTIONS]",
@@ -29,7 +29,7 @@ pub(crate) const COMMAND: Command = Command {
 
 const COLUMNS: &str = "{{.Driver}}\t{{.Name}}";
 
-const TITLES: &[(&str, &str)] = &[
+pub(crate) const TITLES: &[(&str, &str)] = &[
     ("Driver", "DRIVER"),
     ("Labels", "LABELS"),
     ("Links", "LINKS"),
@@ -56,18 +56,23 @@ fn run(cli: &Cli, given: &Given) -> Result<u8, Error> {
     Ok(0)
 }
 
-/// Docker's fields of one volume; a list does not know sizes and links.
-fn row(volume: Volume) -> Row {
+/// Docker's fields of one volume; a plain list does not know sizes and links.
+pub(crate) fn row(volume: Volume) -> Row {
+    let known = |number: fn(&VolumeUsage) -> String| {
+        volume.usage_data.as_ref().map_or_else(|| "N/A".to_owned(), number)
+    };
+    let (links, size) =
+        (known(|usage| usage.ref_count.to_string()), known(|usage| size::decimal(usage.size)));
     let labels = volume.labels.unwrap_or_default();
     let pairs: Vec<String> = labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
     let fields = [
         ("Driver", volume.driver),
         ("Labels", pairs.join(",")),
-        ("Links", "N/A".into()),
+        ("Links", links),
         ("Mountpoint", volume.mountpoint),
         ("Name", volume.name),
         ("Scope", volume.scope),
-        ("Size", "N/A".into()),
+        ("Size", size),
     ];
     let fields = fields.into_iter().map(|(name, field)| (Arc::from(name), text(field)));
     fields.chain([("Label".into(), label(labels))]).collect()

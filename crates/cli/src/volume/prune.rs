@@ -1,13 +1,10 @@
 //! `volume prune`: removes volumes that no container uses.
 
-use api::docker::volume::VolumesPruneReport;
-
-use crate::client::Path;
 use crate::command::{Cli, Command, confirm};
 use crate::error::Error;
 use crate::filters::{self, Filters};
 use crate::flags::{Given, Operands, switch};
-use crate::{output, size};
+use crate::prune;
 
 pub(crate) const COMMAND: Command = Command {
     synopsis: "[OPTIONS]",
@@ -27,6 +24,11 @@ pub(crate) const COMMAND: Command = Command {
 fn run(cli: &Cli, given: &Given) -> Result<u8, Error> {
     let mut filters = Filters::read(given)?;
     if given.switch("all") {
+        if filters.has("all") {
+            return Err(Error::Value(
+                "conflicting options: cannot specify both --all and --filter all=1".into(),
+            ));
+        }
         filters.add("all", "true");
     }
     let kind = if given.switch("all") { "local" } else { "anonymous local" };
@@ -34,12 +36,5 @@ fn run(cli: &Cli, given: &Given) -> Result<u8, Error> {
     if !given.switch("force") && !confirm(&warning)? {
         return Ok(1);
     }
-    let path = filters.apply(Path::new("/volumes/prune"));
-    let report: VolumesPruneReport = cli.with_client(async |client| client.post_for(path).await)?;
-    let mut out = String::new();
-    if let Some(deleted) = report.volumes_deleted.filter(|deleted| !deleted.is_empty()) {
-        out = format!("Deleted Volumes:\n{}\n\n", deleted.join("\n"));
-    }
-    out += &format!("Total reclaimed space: {}\n", size::decimal(report.space_reclaimed));
-    output::print(&out).map(|()| 0)
+    cli.with_client(async |client| prune::volumes(client, &filters).await)?.print().map(|()| 0)
 }

@@ -142,7 +142,7 @@ fn status(word: &str) -> Option<Status> {
     ALL.into_iter().find(|status| inspect::word(*status) == word)
 }
 
-fn summarize(container: &Container, now_ns: i64, version: ApiVersion) -> ContainerSummary {
+pub(crate) fn summarize(container: &Container, now_ns: i64, version: ApiVersion) -> ContainerSummary {
     let spec = &container.spec;
     ContainerSummary {
         id: container.id.clone(),

@@ -72,12 +72,6 @@ fn networks_are_made_listed_and_removed() {
             ("DELETE", "/networks/nothing", 404, "network nothing not found"),
             ("GET", "/networks/one?scope=swarm", 404, "network one not found"),
             ("GET", "/networks?filters={%22type%22:[%22odd%22]}", 400, "invalid filter 'type=odd'"),
-            (
-                "POST",
-                "/networks/prune?filters={%22until%22:[%221h%22]}",
-                501,
-                "the filter 'until' is not there yet",
-            ),
         ] {
             let answer = door.send(&crate::client::request(method, path, None));
             assert_eq!((answer.status, answer.message().as_str()), (status, message), "{method} {path}");

@@ -124,14 +124,14 @@ impl Engine {
         }
     }
 
-    /// Walks the container's own layer; those of the image were measured when they were unpacked.
+    /// Walks the container's own layer; those of the image were counted when they were unpacked.
     pub(crate) fn disk_usage(&self, id: &str) -> Result<Usage> {
         let snapshots = self.snapshots();
         let writable_bytes = snapshots.usage(id)?.bytes;
         let mut total_bytes = writable_bytes;
         let mut parent = snapshots.stat(id)?.parent;
         while let Some(layer) = parent {
-            total_bytes += snapshots.usage(&layer)?.bytes;
+            total_bytes += snapshots.size(&layer)?;
             parent = snapshots.stat(&layer)?.parent;
         }
         Ok(Usage { writable_bytes, total_bytes })

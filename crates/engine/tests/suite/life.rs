@@ -463,7 +463,7 @@ fn volumes_begin_with_the_images_files_and_outlive_their_containers() {
         volumes.remove("data", false).await.unwrap();
         assert!(matches!(volumes.remove("data", false).await, Err(Error::NoSuchVolume(_))));
         volumes.remove("data", true).await.unwrap();
-        assert_eq!(volumes.prune(true, &[]).await.unwrap().0, ["bare"]);
+        assert_eq!(volumes.prune(true, &Default::default()).await.unwrap().0, ["bare"]);
     });
 }
 

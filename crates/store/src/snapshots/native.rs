@@ -116,6 +116,14 @@ impl Snapshotter for Native {
         tree_usage(&self.tree(self.records.stat(name)?.number))
     }
 
+    fn note_size(&self, name: &str, bytes: u64) -> Result<()> {
+        self.records.note_size(name, bytes)
+    }
+
+    fn size(&self, name: &str) -> Result<u64> {
+        self.records.size(name)
+    }
+
     fn directories(&self, key: &str) -> Result<Directories> {
         Ok(Directories { upper: self.tree(self.records.stat(key)?.number), lower: Vec::new() })
     }

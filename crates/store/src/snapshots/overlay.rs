@@ -128,6 +128,14 @@ impl Snapshotter for Overlay {
         tree_usage(&self.upper(self.records.stat(name)?.number))
     }
 
+    fn note_size(&self, name: &str, bytes: u64) -> Result<()> {
+        self.records.note_size(name, bytes)
+    }
+
+    fn size(&self, name: &str) -> Result<u64> {
+        self.records.size(name)
+    }
+
     fn directories(&self, key: &str) -> Result<Directories> {
         let info = self.records.stat(key)?;
         Ok(Directories { upper: self.upper(info.number), lower: self.lower(info.parent.as_deref())? })

@@ -70,6 +70,9 @@ const LOST: &str = "lost-";
 /// to its backup: a row of then must not meet a directory of now.
 const NUMBERS: i64 = 1024;
 
+/// Where a row's labels have the bytes of a committed snapshot's files.
+const SIZE_PATH: &str = "$.\"corten.size\"";
+
 /// Longer chains cannot be mounted; only a damaged database has them.
 const CHAIN_MAX: usize = 512;
 
@@ -233,6 +236,37 @@ impl Records {
         })
     }
 
+    /// Notes the bytes of a snapshot's files.
+    pub(super) fn note_size(&self, name: &str, bytes: u64) -> Result<()> {
+        let (snapshotter, name, bytes) =
+            (self.name, name.to_owned(), i64::try_from(bytes).unwrap_or(i64::MAX));
+        self.db.write(Commit::Ordered, move |tx| {
+            let mut statement = tx.connection.prepare_cached(
+                "UPDATE snapshots SET labels = json_set(labels, ?3, ?4) WHERE snapshotter = ?1 AND name = ?2",
+            )?;
+            statement.execute(params![snapshotter, name, SIZE_PATH, bytes])?;
+            Ok(())
+        })
+    }
+
+    /// What was noted.
+    pub(super) fn noted_size(&self, name: &str) -> Result<Option<u64>> {
+        self.db.read(|tx| noted_size(tx, self.name, name))
+    }
+
+    /// The bytes of a snapshot's files: noted, or counted and noted now if they cannot change any more.
+    pub(super) fn size(&self, name: &str) -> Result<u64> {
+        if let Some(bytes) = self.noted_size(name)? {
+            return Ok(bytes);
+        }
+        let info = self.stat(name)?;
+        let bytes = tree_usage(&self.directory(info.number).join(FILES))?.bytes;
+        if info.kind == Kind::Committed {
+            self.note_size(name, bytes)?;
+        }
+        Ok(bytes)
+    }
+
     /// Removes the row, then sets the directory aside.
     pub(super) fn remove(&self, name: &str) -> Result<()> {
         let (snapshotter, name) = (self.name, name.to_owned());
@@ -333,7 +367,7 @@ impl Drop for Made {
     }
 }
 
-/// Bytes and inodes of a directory tree.
+/// The bytes of the files of a directory tree, and its inodes.
 pub(super) fn tree_usage(path: &Path) -> Result<Usage> {
     use std::os::unix::fs::MetadataExt as _;
     let mut usage = Usage::default();
@@ -354,7 +388,10 @@ pub(super) fn tree_usage(path: &Path) -> Result<Usage> {
             } else if data.nlink() > 1 && !linked.insert(data.ino()) {
                 continue;
             }
-            usage.bytes += data.blocks() * 512;
+            if data.is_file() {
+                // Neither holes nor the rest of a last block are anybody's bytes.
+                usage.bytes += data.len().min(data.blocks() * 512);
+            }
             usage.inodes += 1;
         }
     }
@@ -376,6 +413,15 @@ pub(crate) fn garbage(tx: &Tx<'_>, snapshotter: &str, marked: &BTreeSet<String>)
         }
     }
     Ok(all.iter().filter(|info| !kept.contains(info.name.as_str())).cloned().collect())
+}
+
+/// The bytes that were noted of a snapshot's files.
+pub(crate) fn noted_size(tx: &Tx<'_>, snapshotter: &str, name: &str) -> Result<Option<u64>> {
+    let sql = "SELECT json_extract(labels, ?3) FROM snapshots WHERE snapshotter = ?1 AND name = ?2";
+    let mut statement = tx.connection.prepare_cached(sql)?;
+    let bytes: Option<Option<i64>> =
+        statement.query_row(params![snapshotter, name, SIZE_PATH], |row| row.get(0)).optional()?;
+    Ok(bytes.flatten().and_then(|bytes| u64::try_from(bytes).ok()))
 }
 
 /// Removes a row.
