@@ -4,6 +4,7 @@ pub(crate) mod attach;
 pub(crate) mod create;
 pub(crate) mod environment;
 pub(crate) mod exec;
+mod health;
 pub(crate) mod inspect;
 pub(crate) mod kill;
 mod limits;

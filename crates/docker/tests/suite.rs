@@ -13,6 +13,8 @@ mod client;
 mod door;
 #[path = "suite/images.rs"]
 mod images;
+#[path = "suite/health.rs"]
+mod health;
 #[path = "suite/life.rs"]
 mod life;
 #[path = "suite/namespaces.rs"]

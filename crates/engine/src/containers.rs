@@ -9,6 +9,7 @@ mod check;
 mod create;
 mod devices;
 mod exit;
+pub(crate) mod health;
 mod list;
 pub(crate) mod merge;
 mod name;
@@ -27,6 +28,7 @@ use std::sync::{Arc, PoisonError};
 use tokio::sync::watch;
 
 pub use attach::{AttachOptions, AttachStream};
+pub use health::{Health, HealthStatus, Probe};
 pub use list::ListFilter;
 pub use spec::ContainerSpec;
 pub use view::{Container, MountPoint, StateView, Status, Usage};

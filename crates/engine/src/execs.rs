@@ -7,11 +7,15 @@
 //! Execs are not stored: they end with the container's run, and what is known of them is dropped some minutes after the
 //! end, when clients have asked for the exit code.
 
+mod check;
+
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use api::shim::ExecOptions;
 use api::task::WaitResponse;
+pub(crate) use check::CheckEnd;
 use oci::runtime_spec::{ConsoleSize, Process};
 
 use crate::clock;
@@ -91,6 +95,8 @@ struct Entry {
     container: Arc<Record>,
     spec: Arc<ExecSpec>,
     created_ns: i64,
+    /// How long it may run.
+    timeout: Option<Duration>,
     state: Mutex<ExecState>,
 }
 
@@ -137,6 +143,7 @@ impl Execs {
             container: record,
             spec: Arc::new(spec),
             created_ns: clock::now_ns(),
+            timeout: None,
             state: Mutex::new(ExecState::Created),
         });
         self.engine.execs.insert(entry.clone())?;
@@ -262,6 +269,9 @@ impl Engine {
             height: height.into(),
             wait_attach: false,
             privileged: is_privileged,
+            timeout_ms: entry
+                .timeout
+                .map_or(0, |timeout| u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX).max(1)),
         })
     }
 
@@ -331,6 +341,10 @@ impl Table {
         }
         inner.entries.insert(entry.id.clone(), entry);
         Ok(())
+    }
+
+    fn remove(&self, id: &str) {
+        self.lock().entries.remove(id);
     }
 
     /// The running execs of a container.

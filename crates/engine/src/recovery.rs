@@ -23,6 +23,7 @@ use store::snapshots::Kind as SnapshotKind;
 
 use crate::blocking::blocking;
 use crate::clock;
+use crate::containers::health;
 use crate::containers::record::Record;
 use crate::containers::start::SHIM_LINK;
 use crate::containers::state::{Run, State};
@@ -134,14 +135,18 @@ async fn take_up(engine: &Arc<Engine>, record: &Arc<Record>, task: &Arc<Task>) -
     let exit = task.wait("").await?;
     let (own, network_of) = (engine.clone(), record.clone());
     let network = blocking(move || own.take_up_network(&network_of)).await;
+    // A run that the database does not know begins with nothing known.
+    let health = if record.ran { record.live.borrow().health.clone() } else { health::at_start(record) };
     record.log_open.send_replace(true);
     record.live.send_modify(|live| {
         live.state = now;
         live.last.started_ns = Some(run.started_ns);
         live.task = Some(task.clone());
         live.network = network;
+        live.health = health;
     });
     engine.supervise(record.clone(), task.clone(), exit);
+    engine.watch_health(record, run);
     Ok(())
 }
 

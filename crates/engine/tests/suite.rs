@@ -7,6 +7,8 @@
     reason = "helpers of tests may do what tests may; a table of cases is as long as it is"
 )]
 
+#[path = "suite/health.rs"]
+mod health;
 #[path = "suite/host.rs"]
 mod host;
 #[path = "suite/life.rs"]

@@ -1,4 +1,4 @@
-//! What a process says about itself: prctl(2), and its start time in proc(5).
+//! What a process says about itself: prctl(2), and its start time and kin in proc(5).
 #![allow(unsafe_code)]
 
 use std::fs;
@@ -33,10 +33,36 @@ pub fn start_time_ticks(pid: u32) -> Option<u64> {
     start_time_in_stat(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
 }
 
-/// Field 22 of `/proc/PID/stat`. The command's name, in parentheses, may itself hold spaces and parentheses.
+/// Field 22 of `/proc/PID/stat`.
 fn start_time_in_stat(stat: &str) -> Option<u64> {
+    after_name(stat)?.nth(19)?.parse().ok()
+}
+
+/// Whose child a process is, and of which session, by their numbers in our pid namespace.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Kin {
+    pub parent: u32,
+    pub session: u32,
+}
+
+/// `None` when there is no such process.
+pub fn kin(pid: u32) -> Option<Kin> {
+    kin_in_stat(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
+}
+
+/// Fields 4 and 6 of `/proc/PID/stat`.
+fn kin_in_stat(stat: &str) -> Option<Kin> {
+    let mut fields = after_name(stat)?;
+    let parent = fields.nth(1)?.parse().ok()?;
+    let session = fields.nth(1)?.parse().ok()?;
+    Some(Kin { parent, session })
+}
+
+/// The fields of `/proc/PID/stat` from the third on. The command's name, in parentheses, may itself hold spaces and
+/// parentheses.
+fn after_name(stat: &str) -> Option<std::str::SplitAsciiWhitespace<'_>> {
     let (_, after_name) = stat.rsplit_once(')')?;
-    after_name.split_ascii_whitespace().nth(19)?.parse().ok()
+    Some(after_name.split_ascii_whitespace())
 }
 
 #[cfg(test)]
@@ -44,14 +70,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn start_time_is_read_behind_a_hostile_name() {
-        let stat = "7 (a) b (c) S 1 7 7 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 4242 1 2";
+    fn fields_are_read_behind_a_hostile_name() {
+        let stat = "7 (a) b (c) S 1 7 8 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 4242 1 2";
         assert_eq!(start_time_in_stat(stat), Some(4242));
+        assert_eq!(kin_in_stat(stat), Some(Kin { parent: 1, session: 8 }));
         assert_eq!(start_time_in_stat("7 nonsense"), None);
     }
 
     #[test]
-    fn own_start_time_is_known() {
+    fn own_start_time_and_kin_are_known() {
+        assert_eq!(kin(std::process::id()).map(|kin| kin.parent), Some(std::os::unix::process::parent_id()));
         assert!(start_time_ticks(std::process::id()).is_some());
         assert_eq!(start_time_ticks(u32::MAX), None);
     }

@@ -1,15 +1,17 @@
 //! `exec`: another process in a running container, confined exactly like the first one.
 
+use std::collections::BTreeSet;
 use std::os::fd::{AsFd, OwnedFd};
 
 use linux::pidfd::{self, Exit};
+use linux::process::{self, Kin};
 use oci::runtime_spec;
 use rustix::io::Errno;
 
 use crate::container::Container;
 use crate::create;
 use crate::error::{Error, Result, Warning};
-use crate::launch;
+use crate::launch::{self, SIGKILL};
 use crate::open::{self, Given, cannot};
 use crate::plan::{self, Manner, Open, StdioPlan};
 use crate::stdio::Stdio;
@@ -50,7 +52,37 @@ impl Process {
     }
 }
 
+/// How often is looked for what a process started before it was killed: it may go on starting others meanwhile.
+const KILL_ROUNDS: usize = 8;
+
 impl Container {
+    /// Kills a process of [`Container::exec`] with all that it started: its session, and its descendants in the container.
+    ///
+    /// Who left its session and its parents before that is on its own.
+    pub fn kill_family(&self, exec: &Process) -> Result<()> {
+        let mut killed = BTreeSet::new();
+        for _ in 0..KILL_ROUNDS {
+            let members = self.processes()?.into_iter().filter_map(|pid| {
+                let pidfd = pidfd::open(pid).ok()?;
+                // After the opening: if the number has gone to another process by now, the descriptor has not.
+                Some((pid, pidfd, process::kin(pid)?))
+            });
+            let members: Vec<_> = members.collect();
+            let family = family(exec.pid, members.iter().map(|(pid, _, kin)| (*pid, *kin)));
+            if family.iter().all(|pid| killed.contains(pid)) {
+                return Ok(());
+            }
+            for (_, pidfd, _) in members.iter().filter(|(pid, ..)| family.contains(pid)) {
+                match pidfd::send_signal(pidfd.as_fd(), SIGKILL) {
+                    Err(Errno::SRCH) => {}
+                    other => other.map_err(cannot("kill a process"))?,
+                }
+            }
+            killed.extend(family);
+        }
+        Ok(())
+    }
+
     /// Starts another process; returns when its program runs, or with the same errors as [`crate::create`].
     pub fn exec(&self, request: Exec<'_>) -> Result<Process> {
         self.must_run()?;
@@ -77,5 +109,35 @@ impl Container {
         let terminal =
             terminal.filter(|(open, _)| **open == Open::MasterInside).map(|(_, master)| master).next();
         Ok(Process { pid: child.pid, pidfd: child.pidfd, terminal, warnings })
+    }
+}
+
+/// Those of `members` that are of the session of `leader`, or descend from it.
+fn family(leader: u32, members: impl Iterator<Item = (u32, Kin)> + Clone) -> BTreeSet<u32> {
+    let mut family = BTreeSet::from([leader]);
+    loop {
+        let before = family.len();
+        for (pid, kin) in members.clone() {
+            if kin.session == leader || family.contains(&kin.parent) {
+                family.insert(pid);
+            }
+        }
+        if family.len() == before {
+            return family;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_family_is_a_session_and_its_descendants() {
+        let kin = |parent, session| Kin { parent, session };
+        // The leader 10 has the child 20, which left its session and has the child 15; 30 is an orphan of the session.
+        let members =
+            [(10, kin(2, 10)), (15, kin(20, 20)), (20, kin(10, 20)), (30, kin(1, 10)), (40, kin(1, 1))];
+        assert_eq!(family(10, members.into_iter()), BTreeSet::from([10, 15, 20, 30]));
     }
 }

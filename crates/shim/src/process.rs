@@ -22,6 +22,9 @@ use crate::streams::Streams;
 /// How long output is waited for after its process has ended, if others hold it open.
 const DRAIN: Duration = Duration::from_millis(100);
 
+/// How long a process that had a time is remembered after it, for whoever wants to delete it.
+pub(crate) const REMEMBER: Duration = Duration::from_secs(60);
+
 /// Where a process is in its life.
 #[derive(Debug)]
 pub(crate) enum State {
@@ -49,6 +52,8 @@ pub(crate) struct ExecPlan {
     pub(crate) who: Option<Who>,
     pub(crate) stdin: bool,
     pub(crate) privileged: bool,
+    /// How long it may run.
+    pub(crate) timeout: Option<Duration>,
 }
 
 /// Whom a process runs as, where that depends on the container's own files.
@@ -105,6 +110,8 @@ pub(crate) struct Process {
     pub(crate) paths: StdioPaths,
     pub(crate) kept: Option<Kept>,
     pub(crate) waiters: Vec<Waiter>,
+    /// When it must be over: then it is killed, or forgotten if it has ended and nobody deleted it.
+    pub(crate) due: Option<Instant>,
 }
 
 impl Process {
@@ -143,7 +150,7 @@ impl Process {
             State::Ending { until, .. } => Some(*until),
             _ => None,
         };
-        ending.into_iter().chain(self.kept.as_ref().map(Kept::deadline)).min()
+        ending.into_iter().chain(self.kept.as_ref().map(Kept::deadline)).chain(self.due).min()
     }
 }
 

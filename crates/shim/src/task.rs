@@ -2,6 +2,7 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use api::events::{
     TaskCreate, TaskDelete, TaskExecAdded, TaskExecStarted, TaskIo, TaskPaused, TaskResumed, TaskStart,
@@ -96,6 +97,7 @@ impl Shim {
             paths,
             kept: options.wait_attach.then(Kept::new),
             waiters: Vec::new(),
+            due: None,
         };
         self.add_process(FIRST, process, attachers);
         self.publish("/tasks/create", &TaskCreate { pid, ..event });
@@ -133,6 +135,7 @@ impl Shim {
             who: is_ours.then(|| who(options.user, options.group_add, options.set_home)),
             stdin: wanted.stdin,
             privileged: options.privileged,
+            timeout: Some(Duration::from_millis(options.timeout_ms)).filter(|timeout| !timeout.is_zero()),
         };
         let process = Process {
             state: State::Created(Birth::Exec(Box::new(plan))),
@@ -142,6 +145,7 @@ impl Shim {
             paths,
             kept: options.wait_attach.then(Kept::new),
             waiters: Vec::new(),
+            due: None,
         };
         self.add_process(&exec, process, attachers);
         self.publish("/tasks/exec-added", &TaskExecAdded { container_id: self.id(), exec_id: exec });
@@ -187,7 +191,7 @@ impl Shim {
         let container = self.container.as_ref().ok_or(Error::NoTask)?;
         let process = self.processes.get_mut(exec).ok_or_else(|| Error::NoExec { exec: exec.to_owned() })?;
         let State::Created(Birth::Exec(plan)) = &mut process.state else { return Err(Error::AlreadyStarted) };
-        let stdin = plan.stdin;
+        let (stdin, timeout) = (plan.stdin, plan.timeout);
         let started = execute(container, plan).and_then(|(child, terminal)| {
             if let Some(master) = terminal {
                 process.streams.set_terminal(master, stdin).map_err(no_streams)?;
@@ -198,6 +202,7 @@ impl Shim {
             Ok(child) => {
                 let pid = child.pid;
                 process.state = State::Running(Child::Exec(child));
+                process.due = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
                 Ok(pid)
             }
             Err(error) => {
@@ -210,7 +215,7 @@ impl Shim {
     }
 
     /// A process that is no more, and was perhaps never: nobody may wait for it in vain.
-    fn forget(&mut self, name: &str, process: Process) {
+    pub(crate) fn forget(&mut self, name: &str, process: Process) {
         for waiter in process.waiters {
             self.answer(waiter.client, waiter.stream, &failure(&Error::Deleted));
         }

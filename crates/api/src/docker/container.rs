@@ -132,6 +132,23 @@ wire! {
         pub error: String,
         pub started_at: String,
         pub finished_at: String,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        pub health: Option<Health>,
+    }
+
+    /// What health checks have shown. `Status`: starting, healthy, unhealthy.
+    pub struct Health {
+        pub status: String,
+        pub failing_streak: i64,
+        pub log: Vec<HealthProbe>,
+    }
+
+    /// One health check.
+    pub struct HealthProbe {
+        pub start: String,
+        pub end: String,
+        pub exit_code: i64,
+        pub output: String,
     }
 
     /// A mount as it is in a container.

@@ -193,6 +193,10 @@ pub struct ExecOptions {
     /// No system call filter, whatever the container has.
     #[prost(bool, tag = "10")]
     pub privileged: bool,
+    /// Milliseconds after its start when it is killed with all that it started, also when nobody is there to ask for it,
+    /// and forgotten some time later; 0: never.
+    #[prost(uint64, tag = "11")]
+    pub timeout_ms: u64,
 }
 impl ::prost::Name for ExecOptions {
     const NAME: &'static str = "ExecOptions";

@@ -9,7 +9,7 @@ use api::docker::{Command as Words, Present};
 use clap::Arg;
 
 use super::mounts::Volume;
-use super::{environment, limits, mounts, network, security};
+use super::{environment, health, limits, mounts, network, security};
 use crate::error::Error;
 use crate::flags::{Given, Refused, list, switch, value};
 use crate::{size, terminal};
@@ -96,6 +96,7 @@ pub(crate) fn flags() -> Vec<Arg> {
         value("workdir", "string", "Working directory inside the container").short('w'),
     ];
     flags.extend(network::flags());
+    flags.extend(health::flags());
     flags
 }
 
@@ -123,12 +124,6 @@ pub(crate) const REFUSED: Refused = &[
     ("disable-content-trust", None),
     ("domainname", None),
     ("gpus", None),
-    ("health-cmd", None),
-    ("health-interval", None),
-    ("health-retries", None),
-    ("health-start-interval", None),
-    ("health-start-period", None),
-    ("health-timeout", None),
     ("init", None),
     ("io-maxbandwidth", None),
     ("io-maxiops", None),
@@ -142,7 +137,6 @@ pub(crate) const REFUSED: Refused = &[
     ("memory-reservation", None),
     ("memory-swap", None),
     ("memory-swappiness", None),
-    ("no-healthcheck", None),
     ("oom-kill-disable", None),
     ("oom-score-adj", None),
     ("runtime", None),
@@ -209,6 +203,7 @@ fn config(given: &Given) -> Result<Config, Error> {
         labels: Some(environment::map(given, "label")?).filter(|labels| !labels.is_empty()),
         stop_signal: text("stop-signal"),
         stop_timeout: given.integer("stop-timeout")?,
+        healthcheck: health::read(given)?,
         ..Config::default()
     })
 }
@@ -306,7 +301,12 @@ mod tests {
         let node = "/dev/null";
         let device = json!([{"PathOnHost": node, "PathInContainer": node, "CgroupPermissions": "rwm"}]);
         let log = json!({"Type": "", "Config": {"max-size": "1m"}});
-        let cases: [(&[&str], serde_json::Value); 16] = [
+        let cases: [(&[&str], serde_json::Value); 18] = [
+            (
+                &["--health-cmd", "a b", "--health-interval", "1m", "--health-retries", "2"],
+                json!({"Healthcheck": {"Test": ["CMD-SHELL", "a b"], "Interval": 60_000_000_000_i64, "Retries": 2}}),
+            ),
+            (&["--no-healthcheck"], json!({"Healthcheck": {"Test": ["NONE"]}})),
             (&["-it", "--rm"], json!({"Tty": true, "OpenStdin": true, "AutoRemove": true})),
             (&["-e", "A=b", "-l", "x=y"], json!({"Env": ["A=b"], "Labels": {"x": "y"}})),
             (
@@ -358,7 +358,16 @@ mod tests {
 
     #[test]
     fn what_contradicts_itself_is_refused() {
-        let cases: [(&[&str], &str); 9] = [
+        let cases: [(&[&str], &str); 12] = [
+            (
+                &["--no-healthcheck", "--health-retries=1", "x"],
+                "--no-healthcheck conflicts with --health-* options",
+            ),
+            (&["--health-timeout=-1s", "x"], "--health-timeout cannot be negative"),
+            (
+                &["--health-timeout=1", "x"],
+                "invalid argument \"1\" for \"--health-timeout\" flag: time: missing unit in duration \"1\"",
+            ),
             (
                 &["--rm", "--restart=always", "x"],
                 "conflicting options: cannot specify both --restart and --rm",

@@ -12,7 +12,7 @@ use hyper::StatusCode;
 use oci::platform::Platform;
 
 use super::network::{self, Request};
-use super::{host, mounts};
+use super::{health, host, mounts};
 use crate::call::{ApiVersion, Call};
 use crate::error::{Error, Result};
 use crate::execs::console_size;
@@ -68,6 +68,8 @@ fn specify(body: ContainerCreateBody, version: ApiVersion) -> Result<(ContainerS
         domainname: config.domainname,
         stop_signal: config.stop_signal,
         stop_timeout_s: config.stop_timeout,
+        health_check: config.healthcheck.map(|check| health::read(check, version)),
+        shell: config.shell.map(|shell| shell.0).unwrap_or_default(),
         terminal: config.tty,
         open_stdin: config.open_stdin,
         stdin_once: config.stdin_once,
@@ -97,17 +99,10 @@ fn refuse(table: &[Unsupported]) -> Result<()> {
 }
 
 fn of_config(config: &Config) -> Vec<Unsupported> {
-    let check = config.healthcheck.as_ref().and_then(|check| check.test.as_deref()).unwrap_or_default();
     vec![
-        (!matches!(check.first().map(String::as_str), None | Some("NONE")), "`--health-cmd`", "Healthcheck"),
         (!config.mac_address.is_empty(), "`--mac-address`", "MacAddress"),
         (config.args_escaped, "escaping for Windows", "ArgsEscaped"),
         (has(&config.on_build), "build triggers", "OnBuild"),
-        (
-            config.shell.as_ref().is_some_and(|shell| !shell.0.is_empty()),
-            "a shell for health checks",
-            "Shell",
-        ),
     ]
 }
 
@@ -193,11 +188,7 @@ mod tests {
     #[test]
     fn what_is_not_there_yet_is_refused_by_name() {
         for (change, want) in [
-            (
-                json!({"Healthcheck": {"Test": ["CMD", "x"]}}),
-                "`--health-cmd` (field Healthcheck) is not there yet",
-            ),
-            (json!({"MacAddress": "x"}), "`--mac-address`"),
+            (json!({"MacAddress": "x"}), "`--mac-address` (field MacAddress) is not there yet"),
             (json!({"HostConfig": {"Links": ["a:b"]}}), "`--link`"),
             (json!({"HostConfig": {"Init": true}}), "`--init`"),
             (json!({"HostConfig": {"Runtime": "kata"}}), "`--runtime`"),
@@ -225,7 +216,7 @@ mod tests {
     #[test]
     fn what_a_client_sends_by_itself_is_accepted() {
         let spec = merged(&json!({
-            "Hostname": "", "Cmd": [], "Entrypoint": null, "OnBuild": null, "Healthcheck": {"Test": ["NONE"]},
+            "Hostname": "", "Cmd": [], "Entrypoint": null, "OnBuild": null, "Healthcheck": null,
             "HostConfig": {
                 "Binds": null, "ContainerIDFile": "/tmp/x", "LogConfig": {"Type": "", "Config": {}},
                 "NetworkMode": "default", "PortBindings": {}, "RestartPolicy": {"Name": "no"}, "Dns": [], "MemorySwappiness": -1,
@@ -249,6 +240,7 @@ mod tests {
     fn fields_arrive() {
         let spec = merged(&json!({
             "Entrypoint": [], "Cmd": ["a", "b"], "Tty": true, "StopTimeout": 3, "Env": ["A=1", "B"],
+            "Healthcheck": {"Test": ["CMD", "x"], "Interval": 5, "Retries": 2}, "Shell": ["/bin/bash", "-c"],
             "HostConfig": {
                 "NetworkMode": "container:abc", "PidMode": "host", "IpcMode": "shareable", "Memory": 1 << 30, "NanoCpus": 5,
                 "RestartPolicy": {"Name": "on-failure", "MaximumRetryCount": 3}, "ConsoleSize": [24, 80],
@@ -260,6 +252,12 @@ mod tests {
         .unwrap();
         assert_eq!(spec.entrypoint, Some(vec![]));
         assert_eq!(spec.command.unwrap(), ["a", "b"]);
+        let check = spec.health_check.unwrap();
+        assert_eq!(
+            (check.test, check.interval_ns, check.retries),
+            (vec!["CMD".to_owned(), "x".to_owned()], 5, 2)
+        );
+        assert_eq!(spec.shell, ["/bin/bash", "-c"]);
         assert_eq!(spec.network, NetworkMode::Container("abc".into()));
         assert_eq!((spec.pid, spec.ipc), (PidMode::Host, IpcMode::Shareable));
         assert_eq!(spec.restart, RestartPolicy::OnFailure { max_retries: 3 });

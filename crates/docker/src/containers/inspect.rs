@@ -5,7 +5,7 @@ use api::docker::container::{Config, ContainerInspect, MountPoint, State};
 use api::docker::image::GraphDriver;
 use engine::containers::{Container, ContainerSpec, Status};
 
-use super::{endpoints, host, mounts, ports};
+use super::{endpoints, health, host, mounts, ports};
 use crate::call::{ApiVersion, Call};
 use crate::error::Result;
 use crate::reply::{self, Reply};
@@ -81,6 +81,7 @@ fn describe_state(container: &Container) -> State {
         error: state.error.clone(),
         started_at: time::rfc3339(state.started_ns),
         finished_at: time::rfc3339(state.finished_ns),
+        health: health::describe(state),
     }
 }
 
@@ -125,6 +126,8 @@ fn describe_config(spec: &ContainerSpec, id: &str) -> Config {
         labels: Some(spec.labels.clone()),
         stop_signal: spec.stop_signal.clone(),
         stop_timeout: spec.stop_timeout_s,
+        healthcheck: spec.health_check.as_ref().map(health::describe_check),
+        shell: Some(spec.shell.clone()).filter(|shell| !shell.is_empty()).map(Command),
         ..Config::default()
     }
 }

@@ -7,7 +7,7 @@ use engine::networks::NetworkFilter;
 use regex_lite::Regex;
 
 use super::ports::{self, PortFilter};
-use super::{endpoints, inspect, network};
+use super::{endpoints, health, inspect, network};
 use crate::call::{ApiVersion, Call};
 use crate::error::Result;
 use crate::filters::{Filters, wrong};
@@ -91,25 +91,23 @@ struct DoorFilter {
     names: Vec<Regex>,
     networks: Vec<String>,
     ports: PortFilter,
-    /// Nothing has a health yet.
-    shows_healthless: bool,
+    /// Docker's words for healths.
+    healths: Vec<String>,
     /// Nothing belongs to a swarm.
     shows_taskless: bool,
 }
 
 impl DoorFilter {
     fn read(filters: &Filters, networks: Vec<String>) -> Result<DoorFilter> {
-        let health = filters.values("health");
-        if let Some(other) =
-            health.iter().find(|word| !["none", "starting", "healthy", "unhealthy"].contains(&word.as_str()))
-        {
+        let healths = filters.values("health");
+        if let Some(other) = healths.iter().find(|word| !health::WORDS.contains(&word.as_str())) {
             return Err(wrong("health", other));
         }
         Ok(DoorFilter {
             names: filters.parsed("name", |pattern| Regex::new(pattern).ok())?,
             networks,
             ports: PortFilter::read(filters.values("publish"), filters.values("expose"))?,
-            shows_healthless: health.is_empty() || health.iter().any(|word| word == "none"),
+            healths: healths.to_vec(),
             shows_taskless: filters.flag("is-task")? != Some(true),
         })
     }
@@ -124,7 +122,8 @@ impl DoorFilter {
         (self.names.is_empty() || self.names.iter().any(has_name))
             && (self.networks.is_empty() || self.networks.iter().any(is_in))
             && self.ports.matches(&ports::list(container))
-            && self.shows_healthless
+            && (self.healths.is_empty()
+                || self.healths.iter().any(|word| word == health::word(&container.state)))
             && self.shows_taskless
     }
 }
@@ -177,7 +176,11 @@ fn status_line(state: &StateView, now_ns: i64) -> String {
     let since = |moment: Option<i64>| time::in_words(now_ns.saturating_sub(moment.unwrap_or(now_ns)));
     match state.status {
         Status::Created => "Created".into(),
-        Status::Running => format!("Up {}", since(state.started_ns)),
+        Status::Running => match health::word(state) {
+            "none" => format!("Up {}", since(state.started_ns)),
+            "starting" => format!("Up {} (health: starting)", since(state.started_ns)),
+            health => format!("Up {} ({health})", since(state.started_ns)),
+        },
         Status::Paused => format!("Up {} (Paused)", since(state.started_ns)),
         Status::Restarting => format!("Restarting ({}) {} ago", state.exit_code, since(state.finished_ns)),
         Status::Removing => "Removal In Progress".into(),
@@ -188,32 +191,37 @@ fn status_line(state: &StateView, now_ns: i64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use engine::containers::{StateView, Status};
+    use std::sync::Arc;
+
+    use engine::containers::{Health, HealthStatus, StateView, Status};
 
     use super::{command, status_line};
 
     #[test]
     fn the_status_is_a_sentence() {
         let minute = 60_000_000_000;
-        for (status, want) in [
-            (Status::Created, "Created"),
-            (Status::Running, "Up 3 minutes"),
-            (Status::Paused, "Up 3 minutes (Paused)"),
-            (Status::Restarting, "Restarting (7) 2 minutes ago"),
-            (Status::Exited, "Exited (7) 2 minutes ago"),
-            (Status::Removing, "Removal In Progress"),
-            (Status::Dead, "Dead"),
+        let state = |status, health: Option<HealthStatus>| StateView {
+            status,
+            pid: 0,
+            exit_code: 7,
+            error: String::new(),
+            oom_killed: false,
+            started_ns: Some(0),
+            finished_ns: Some(minute),
+            health: health.map(|status| Arc::new(Health { status, ..Health::default() })),
+        };
+        for (status, health, want) in [
+            (Status::Created, None, "Created"),
+            (Status::Running, None, "Up 3 minutes"),
+            (Status::Running, Some(HealthStatus::Starting), "Up 3 minutes (health: starting)"),
+            (Status::Running, Some(HealthStatus::Unhealthy), "Up 3 minutes (unhealthy)"),
+            (Status::Paused, Some(HealthStatus::Healthy), "Up 3 minutes (Paused)"),
+            (Status::Restarting, None, "Restarting (7) 2 minutes ago"),
+            (Status::Exited, Some(HealthStatus::Unhealthy), "Exited (7) 2 minutes ago"),
+            (Status::Removing, None, "Removal In Progress"),
+            (Status::Dead, None, "Dead"),
         ] {
-            let state = StateView {
-                status,
-                pid: 0,
-                exit_code: 7,
-                error: String::new(),
-                oom_killed: false,
-                started_ns: Some(0),
-                finished_ns: Some(minute),
-            };
-            assert_eq!(status_line(&state, 3 * minute), want);
+            assert_eq!(status_line(&state(status, health), 3 * minute), want);
         }
     }
 

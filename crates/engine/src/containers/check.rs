@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use super::health;
 use super::merge::clean_path;
 use super::spec::{
     ContainerSpec, IpcMode, MountSpec, NetworkMode, ResourceSpec, RestartPolicy, SeccompMode, UtsMode,
@@ -79,6 +80,7 @@ pub(crate) fn check(spec: &ContainerSpec) -> Result<Vec<String>> {
     if spec.shm_size_bytes == Some(0) {
         return invalid("SHM size can not be less than 0".into());
     }
+    spec.health_check.as_ref().map_or(Ok(()), health::check)?;
     check_texts(spec)?;
     check_mounts(spec)?;
     check_sysctls(spec)?;

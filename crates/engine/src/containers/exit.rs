@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use api::task::WaitResponse;
 
+use super::health::Health;
 use super::record::{Phase, Record};
 use super::start::{SHIM_LINK, StartedBy};
 use super::state::State;
@@ -86,6 +87,8 @@ impl Engine {
         stored.last.code = ended.code;
         stored.last.finished_ns = Some(ended.finished_ns);
         stored.last.error = error;
+        stored.health = stored.health.map(Health::stopped);
+        let health = stored.health.clone().map(Arc::new);
         let (engine, own) = (self.clone(), record.clone());
         let last = blocking(move || {
             // The protocol's answer to a wait cannot say it, the shim's record does.
@@ -123,6 +126,7 @@ impl Engine {
                 (false, false) => State::Exited,
             };
             live.last = last;
+            live.health = health;
             live.network = Arc::default();
             live.exits += 1;
             live.task = None;

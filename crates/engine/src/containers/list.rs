@@ -124,6 +124,7 @@ mod tests {
                 oom_killed: false,
                 started_ns: None,
                 finished_ns: None,
+                health: None,
             },
             restart_count: 0,
             mounts: vec![MountPoint {

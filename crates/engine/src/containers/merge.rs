@@ -28,6 +28,12 @@ pub(crate) fn merge(mut spec: ContainerSpec, image: &RuntimeConfig) -> Result<Co
         spec.stop_signal = image.stop_signal.clone();
     }
     spec.stop_timeout_s = spec.stop_timeout_s.or(image.stop_timeout);
+    if let Some(check) = &image.healthcheck {
+        spec.health_check.get_or_insert_default().merge(check);
+    }
+    if spec.shell.is_empty() {
+        spec.shell = image.shell.clone().unwrap_or_default();
+    }
     for (key, value) in &image.labels {
         spec.labels.entry(key.clone()).or_insert_with(|| value.clone());
     }
@@ -83,6 +89,9 @@ pub(crate) fn clean_path(path: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use oci::image_config::Healthcheck;
+
+    use super::super::spec::HealthCheckSpec;
     use super::*;
 
     fn words(text: Option<&str>) -> Option<Vec<String>> {
@@ -122,6 +131,31 @@ mod tests {
             ..ContainerSpec::default()
         };
         assert_eq!(args(&cleared), ["x"]);
+    }
+
+    #[test]
+    fn what_a_client_leaves_open_of_a_health_check_is_the_image_s() {
+        let image = RuntimeConfig {
+            cmd: words(Some("sh")),
+            healthcheck: Some(Healthcheck {
+                test: vec!["CMD-SHELL".into(), "true".into()],
+                interval: Some(7),
+                retries: Some(2),
+                ..Healthcheck::default()
+            }),
+            shell: words(Some("bash -c")),
+            ..RuntimeConfig::default()
+        };
+        let merged = |check: Option<HealthCheckSpec>| {
+            merge(ContainerSpec { health_check: check, ..ContainerSpec::default() }, &image).unwrap()
+        };
+        let images = merged(None);
+        assert_eq!(images.shell, ["bash", "-c"]);
+        let images = images.health_check.unwrap();
+        assert_eq!((images.test[1].as_str(), images.interval_ns, images.retries), ("true", 7, 2));
+        let none = HealthCheckSpec { test: vec!["NONE".into()], retries: 9, ..HealthCheckSpec::default() };
+        let none = merged(Some(none)).health_check.unwrap();
+        assert_eq!((none.test, none.interval_ns, none.retries), (vec!["NONE".to_owned()], 7, 9));
     }
 
     #[test]

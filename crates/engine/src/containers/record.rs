@@ -14,6 +14,7 @@ use tokio::sync::{MutexGuard, watch};
 use tokio::task::JoinHandle;
 
 use super::attach::PendingAttach;
+use super::health::Health;
 use super::spec::{ContainerSpec, EndpointSpec};
 use super::state::{LastExit, State};
 use crate::error::{Error, Result};
@@ -70,6 +71,8 @@ pub(crate) struct Live {
     /// Somebody asked it to end; its policy has no say until somebody starts it.
     pub(crate) was_stopped: bool,
     pub(crate) task: Option<Arc<Task>>,
+    /// None: it has no health check, or was never started.
+    pub(crate) health: Option<Arc<Health>>,
     /// The networks that it is to be connected to.
     pub(crate) endpoints: Vec<EndpointSpec>,
     /// Its network while it runs; empty otherwise.
@@ -88,6 +91,7 @@ pub(crate) struct StoredState {
     pub(crate) was_stopped: bool,
     /// None: those of the specification; nobody has connected or disconnected it.
     pub(crate) endpoints: Option<Vec<EndpointSpec>>,
+    pub(crate) health: Option<Health>,
 }
 
 /// The state, as far as it outlives the task.
@@ -126,6 +130,7 @@ impl Record {
             restart_count: state.restart_count,
             was_stopped: state.was_stopped,
             task: None,
+            health: state.health.map(Arc::new),
             endpoints: state.endpoints.unwrap_or_else(|| stored.spec.networking.endpoints.clone()),
             network: Arc::default(),
             is_gone: false,
@@ -189,6 +194,7 @@ impl Record {
             endpoints: Some(&live.endpoints)
                 .filter(|endpoints| **endpoints != self.spec.networking.endpoints)
                 .cloned(),
+            health: live.health.as_deref().cloned(),
         }
     }
 

@@ -4,10 +4,12 @@
 //! truth about the container and the image's configuration is not looked at again. It is stored as JSON in the
 //! container's row, so every field has a default and unknown fields are ignored: an older daemon reads a newer row.
 
+mod health;
 mod network;
 
 use std::collections::BTreeMap;
 
+pub use health::HealthCheckSpec;
 pub use network::{EndpointSpec, ExtraHost, NetworkMode, NetworkSpec, Port, PortSpec, Protocol};
 use serde::{Deserialize, Serialize};
 
@@ -36,6 +38,11 @@ pub struct ContainerSpec {
     pub stop_signal: String,
     /// None: the daemon's default. Negative: wait without end.
     pub stop_timeout_s: Option<i64>,
+
+    /// None: the image's.
+    pub health_check: Option<HealthCheckSpec>,
+    /// What runs the lines of health checks. Empty: the image's, else `/bin/sh -c`.
+    pub shell: Vec<String>,
 
     pub terminal: bool,
     pub open_stdin: bool,

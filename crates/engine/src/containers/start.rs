@@ -12,11 +12,11 @@ use api::shim::{CreateOptions, LogOptions};
 use rustix::mount::MountFlags;
 use tokio::task::JoinHandle;
 
-use super::devices;
 use super::plan::{self, EtcFiles, Surroundings};
 use super::record::{Live, Record};
 use super::spec::{ContainerSpec, IpcMode, LogDriver, MountSpec, NetworkMode, PidMode, UtsMode};
 use super::state::{Run, StartVerdict, State, may_start};
+use super::{devices, health};
 use crate::blocking::blocking;
 use crate::clock;
 use crate::engine::Engine;
@@ -129,9 +129,11 @@ impl Engine {
         let Launched { task, pid, exit } = launched;
         let task = Arc::new(task);
         let run = Run { pid, started_ns };
+        let health = health::at_start(record);
         record.log_open.send_replace(true);
         record.live.send_modify(|live| {
             live.state = State::Running(run);
+            live.health = health;
             live.last.error.clear();
             live.last.started_ns = Some(run.started_ns);
             live.task = Some(task.clone());
@@ -151,6 +153,7 @@ impl Engine {
             pending.connect(stream);
         }
         self.supervise(record.clone(), task, exit);
+        self.watch_health(record, run);
         self.pool.refill();
         storing
     }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::health::Health;
 use super::merge::{args, clean_path};
 use super::plan::propagation;
 use super::record::Record;
@@ -36,6 +37,8 @@ pub struct StateView {
     pub oom_killed: bool,
     pub started_ns: Option<i64>,
     pub finished_ns: Option<i64>,
+    /// None: it has no health check, or was never started.
+    pub health: Option<Arc<Health>>,
 }
 
 /// Everything about a container at one moment.
@@ -109,6 +112,7 @@ impl Engine {
                 oom_killed: live.last.oom_killed,
                 started_ns: live.last.started_ns,
                 finished_ns: live.last.finished_ns,
+                health: live.health,
             },
             restart_count: live.restart_count,
             mounts: spec.mounts.iter().map(|mount| self.mount_point(mount)).collect(),

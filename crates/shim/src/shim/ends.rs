@@ -10,7 +10,7 @@ use rustix::process::{Pid, WaitOptions, waitpid};
 use super::{FIRST, Shim};
 use crate::attach::Attacher;
 use crate::error::chain;
-use crate::process::{Birth, Child, Process, State};
+use crate::process::{Birth, Child, Process, REMEMBER, State};
 use crate::record::ExitRecord;
 use crate::service;
 use crate::streams::Sinks;
@@ -70,6 +70,29 @@ impl Shim {
             {
                 self.conclude(&name);
             }
+            self.enforce_due(&name, now);
+        }
+    }
+
+    /// Ends what has run for its time, with all that it started; forgets it if nobody has deleted it some time after.
+    fn enforce_due(&mut self, name: &str, now: Instant) {
+        let Some(process) = self.processes.get_mut(name) else { return };
+        if process.due.is_none_or(|due| due > now) {
+            return;
+        }
+        process.due = Some(now + REMEMBER);
+        match (&process.state, &self.container) {
+            (State::Running(Child::Exec(exec)), Some(container)) => {
+                if let Err(error) = container.kill_family(exec) {
+                    eprintln!("`{name}` was not ended in its time: {}", chain(&error));
+                }
+            }
+            (State::Stopped(_), _) => {
+                if let Some(process) = self.processes.remove(name) {
+                    self.forget(name, process);
+                }
+            }
+            _ => {}
         }
     }
 
