@@ -69,7 +69,12 @@ impl Engine {
         });
         let Some(status) = change else { return };
         let action = format!("health_status: {}", status.as_str());
-        self.events.publish(Kind::Container, &action, &record.id, record.attributes());
+        self.events.publish(
+            Some(&record.namespace),
+            Kind::Container,
+            &action,
+            (&record.id, record.attributes()),
+        );
         let (engine, own) = (self.clone(), record.clone());
         blocking(move || engine.store_state(&own, store::Commit::Ordered)).await;
     }
