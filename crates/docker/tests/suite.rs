@@ -11,10 +11,10 @@
 mod client;
 #[path = "suite/door.rs"]
 mod door;
-#[path = "suite/images.rs"]
-mod images;
 #[path = "suite/health.rs"]
 mod health;
+#[path = "suite/images.rs"]
+mod images;
 #[path = "suite/life.rs"]
 mod life;
 #[path = "suite/namespaces.rs"]
