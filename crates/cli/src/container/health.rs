@@ -1,11 +1,11 @@
 //! `--health-…` and `--no-healthcheck`: how the daemon sees whether a container is well.
 
 use api::docker::container::Healthcheck;
+use api::docker::moment;
 use clap::Arg;
 
 use crate::error::Error;
 use crate::flags::{Given, switch, value};
-use crate::time;
 
 pub(crate) fn flags() -> Vec<Arg> {
     vec![
@@ -53,7 +53,7 @@ pub(crate) fn read(given: &Given) -> Result<Option<Healthcheck>, Error> {
 /// In nanoseconds; zero: not given.
 fn duration(given: &Given, flag: &str) -> Result<i64, Error> {
     let parse = |text: &str| {
-        let nanoseconds = time::parse_duration(text).and_then(|duration| i64::try_from(duration).ok());
+        let nanoseconds = moment::parse_duration(text).and_then(|duration| i64::try_from(duration).ok());
         let has_no_unit =
             || !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
         nanoseconds.ok_or_else(|| match has_no_unit() {
