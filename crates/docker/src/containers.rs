@@ -2,6 +2,7 @@
 
 pub(crate) mod create;
 pub(crate) mod endpoints;
+pub(crate) mod files;
 pub(crate) mod health;
 pub(crate) mod host;
 pub(crate) mod inspect;

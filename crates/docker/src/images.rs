@@ -156,7 +156,7 @@ pub(crate) async fn load(call: Call) -> Result<Reply> {
 }
 
 /// A pipe that a request's body is written to, at the reader's pace.
-fn feed(mut body: Incoming) -> Result<(OwnedFd, JoinHandle<std::io::Result<()>>)> {
+pub(crate) fn feed(mut body: Incoming) -> Result<(OwnedFd, JoinHandle<std::io::Result<()>>)> {
     let failed = |source| Error::System { what: "no pipe for the request's body", source };
     let (reader, writer) = std::io::pipe().map_err(failed)?;
     let mut writer = pipe::Sender::from_owned_fd(writer.into()).map_err(failed)?;
@@ -172,7 +172,10 @@ fn feed(mut body: Incoming) -> Result<(OwnedFd, JoinHandle<std::io::Result<()>>)
 }
 
 /// What was made of a body, if that came whole.
-async fn arrived<T>(feeder: JoinHandle<std::io::Result<()>>, made: engine::Result<T>) -> Result<T> {
+pub(crate) async fn arrived<T>(
+    feeder: JoinHandle<std::io::Result<()>>,
+    made: engine::Result<T>,
+) -> Result<T> {
     let made = made?;
     match feeder.await {
         Ok(Ok(())) => Ok(made),

@@ -1,6 +1,7 @@
 //! Answers: their bodies and headers.
 
 use std::convert::Infallible;
+use std::io;
 
 use api::docker::ErrorBody;
 use bytes::Bytes;
@@ -15,14 +16,15 @@ use serde::Serialize;
 
 use crate::error::Error;
 
-pub(crate) type Body = UnsyncBoxBody<Bytes, Infallible>;
+/// Its error breaks the connection: the body has no end then.
+pub(crate) type Body = UnsyncBoxBody<Bytes, io::Error>;
 pub(crate) type Reply = Response<Body>;
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 /// One JSON value, ended by a newline as Go's encoder does.
 pub(crate) fn json<T: Serialize>(status: StatusCode, value: &T) -> Reply {
-    with_type(status, JSON, Full::new(line(value)).boxed_unsync())
+    with_type(status, JSON, whole(line(value)))
 }
 
 /// `200 OK` and one JSON value.
@@ -32,7 +34,7 @@ pub(crate) fn ok<T: Serialize>(value: &T) -> Reply {
 
 /// A status alone.
 pub(crate) fn empty(status: StatusCode) -> Reply {
-    let mut reply = Response::new(Empty::new().boxed_unsync());
+    let mut reply = Response::new(Empty::new().map_err(never).boxed_unsync());
     *reply.status_mut() = status;
     reply
 }
@@ -40,12 +42,20 @@ pub(crate) fn empty(status: StatusCode) -> Reply {
 /// Plain text.
 pub(crate) fn text(body: &'static str) -> Reply {
     let kind = HeaderValue::from_static("text/plain; charset=utf-8");
-    with_type(StatusCode::OK, kind, Full::new(Bytes::from_static(body.as_bytes())).boxed_unsync())
+    with_type(StatusCode::OK, kind, whole(Bytes::from_static(body.as_bytes())))
 }
 
 /// A body that is made while it is read: the reader's pace is the maker's. The status and headers go out at once.
 pub(crate) fn stream(kind: HeaderValue, chunks: impl Stream<Item = Bytes> + Send + 'static) -> Reply {
-    let frames = chunks.map(|chunk| Ok(Frame::data(chunk)));
+    fallible_stream(kind, chunks.map(Ok))
+}
+
+/// The same of a body that may break off.
+pub(crate) fn fallible_stream(
+    kind: HeaderValue,
+    chunks: impl Stream<Item = io::Result<Bytes>> + Send + 'static,
+) -> Reply {
+    let frames = chunks.map(|chunk| chunk.map(Frame::data));
     with_type(StatusCode::OK, kind, StreamBody::new(frames).boxed_unsync())
 }
 
@@ -65,6 +75,14 @@ pub(crate) fn line<T: Serialize>(value: &T) -> Bytes {
 /// The error body.
 pub(crate) fn error(error: &Error) -> Reply {
     json(error.status(), &ErrorBody { message: error.to_string() })
+}
+
+fn whole(bytes: Bytes) -> Body {
+    Full::new(bytes).map_err(never).boxed_unsync()
+}
+
+fn never(error: Infallible) -> io::Error {
+    match error {}
 }
 
 fn with_type(status: StatusCode, kind: HeaderValue, body: Body) -> Reply {

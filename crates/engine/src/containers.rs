@@ -5,10 +5,12 @@
 //! the database, `state` its states.
 
 pub(crate) mod attach;
+mod changes;
 mod check;
 mod create;
 mod devices;
 mod exit;
+pub(crate) mod files;
 pub(crate) mod health;
 mod list;
 pub(crate) mod merge;
@@ -28,6 +30,8 @@ use std::sync::{Arc, PoisonError};
 use tokio::sync::watch;
 
 pub use attach::{AttachOptions, AttachStream};
+pub use changes::{Change, ChangeKind};
+pub use files::{Archive, ArchiveEnd, ExtractOptions, FileStat};
 pub use health::{Health, HealthStatus, Probe};
 pub use list::ListFilter;
 pub use spec::ContainerSpec;

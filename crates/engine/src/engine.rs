@@ -12,6 +12,7 @@ use store::snapshots::Snapshotter;
 use tokio::sync::{RwLock, watch};
 
 use crate::blocking::blocking;
+use crate::containers::files::COPIES_MAX;
 use crate::containers::plan::EtcFiles;
 use crate::containers::record::Index;
 use crate::error::{Error, Result, chain};
@@ -75,6 +76,8 @@ pub struct Engine {
     pub(crate) watcher: Watcher,
     /// Held while volumes are made or removed, so that a container never gets one that is going.
     pub(crate) volumes_turn: tokio::sync::Mutex<()>,
+    /// Taken by each worker that copies files of a container.
+    pub(crate) copies: tokio::sync::Semaphore,
     pub(crate) background: Background,
     /// Recovery is through: from now on policies may start containers.
     pub(crate) is_open: watch::Sender<bool>,
@@ -114,6 +117,7 @@ impl Engine {
             pool,
             watcher: Watcher::new()?,
             volumes_turn: tokio::sync::Mutex::default(),
+            copies: tokio::sync::Semaphore::new(COPIES_MAX),
             background: Background::default(),
             is_open: watch::Sender::new(false),
             is_closing: AtomicBool::new(false),

@@ -19,6 +19,11 @@ pub enum Error {
     NoSuchContainer(String),
     #[error("multiple containers found with provided prefix: {0}")]
     AmbiguousContainer(String),
+    #[error("Could not find the file {path} in container {container}")]
+    NoSuchFile { path: String, container: String },
+    /// What the worker says of a container's files.
+    #[error(transparent)]
+    Files(image::WorkerError),
     #[error("No such exec instance: {0}")]
     NoSuchExec(String),
     #[error(transparent)]
@@ -80,7 +85,9 @@ impl Error {
     /// What kind of failure it is.
     pub fn code(&self) -> Code {
         match self {
+            Error::Files(error) => error.code(),
             Error::NoSuchContainer(_)
+            | Error::NoSuchFile { .. }
             | Error::InOtherNamespace { .. }
             | Error::NoSuchExec(_)
             | Error::NoSuchVolume(_)

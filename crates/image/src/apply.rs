@@ -30,6 +30,18 @@ mod attributes;
 mod name;
 mod tree;
 
+/// How files are put into a tree that is somebody's already, in place of how a layer is applied: names have no second
+/// meaning, and whoever has the tree may change it meanwhile. So nothing that was made is found again by its name,
+/// unless whatever it leads to may be treated the same.
+pub(crate) struct Placement {
+    /// The directory that the archive's names start from, below the tree's root.
+    pub(crate) prefix: Vec<Vec<u8>>,
+    /// A directory is not replaced by anything else, nor anything else by a directory.
+    pub(crate) keeps_kinds: bool,
+    /// Whose the files are to be, in place of whom the archive names.
+    pub(crate) owner: Option<(u32, u32)>,
+}
+
 /// Where a layer goes.
 pub(crate) struct Target {
     pub(crate) upper: OwnedFd,
@@ -67,6 +79,10 @@ pub(crate) enum ApplyError {
 pub(crate) enum EntryProblem {
     #[error("its name is empty")]
     EmptyName,
+    #[error("cannot overwrite directory {} with non-directory {}", Quoted(.0), Quoted(.1))]
+    KeepsDirectory(Vec<u8>, Vec<u8>),
+    #[error("cannot overwrite non-directory {} with directory {}", Quoted(.0), Quoted(.1))]
+    KeepsNonDirectory(Vec<u8>, Vec<u8>),
     #[error("its path leaves the root")]
     LeavesRoot,
     #[error("its hard link target {} leaves the root", Quoted(.0))]
@@ -114,20 +130,37 @@ impl<T> During<T> for rustix::io::Result<T> {
     }
 }
 
-/// Applies all entries of an archive. `progress` is told the entries and bytes so far, now and then.
+/// Applies all entries of a layer's archive. `progress` is told the entries and bytes so far, now and then.
 pub(crate) fn apply<R: BufRead>(
     reader: &mut Reader<R>,
     target: Target,
     progress: &mut dyn FnMut(&Applied),
 ) -> Result<Applied, ApplyError> {
+    let tree = Tree::new(target).map_err(ApplyError::Target)?;
+    apply_to(reader, Layer::new(tree, None), progress)
+}
+
+/// Puts all files of an archive into the tree below `root`.
+pub(crate) fn place<R: BufRead>(
+    reader: &mut Reader<R>,
+    root: OwnedFd,
+    placement: Placement,
+) -> Result<Applied, ApplyError> {
+    let tree = Tree::new(Target { upper: root, lowers: Vec::new() }).map_err(ApplyError::Target)?;
+    apply_to(reader, Layer::new(tree, Some(placement)), &mut |_| {})
+}
+
+fn apply_to<R: BufRead>(
+    reader: &mut Reader<R>,
+    mut layer: Layer,
+    progress: &mut dyn FnMut(&Applied),
+) -> Result<Applied, ApplyError> {
     /// A progress report for every so many entries: cheap, and several a second on a slow disk.
     const PROGRESS_ENTRIES: u64 = 256;
-    let mut layer = Layer {
-        tree: Tree::new(target).map_err(ApplyError::Target)?,
-        applied: Applied::default(),
-        directory_times: Vec::new(),
-    };
-    while let Some(entry) = reader.next_entry().map_err(ApplyError::Tar)? {
+    while let Some(mut entry) = reader.next_entry().map_err(ApplyError::Tar)? {
+        if let Some(placement) = &layer.placement {
+            placement.adapt(&mut entry);
+        }
         if let Err(problem) = layer.add(&entry, reader) {
             return Err(ApplyError::Entry { path: entry.path, problem });
         }
@@ -141,14 +174,62 @@ pub(crate) fn apply<R: BufRead>(
 
 struct Layer {
     tree: Tree,
+    /// `None` for a layer.
+    placement: Option<Placement>,
     applied: Applied,
     /// Real paths below the upper directory, and what their times shall be.
     directory_times: Vec<(Vec<u8>, Time)>,
 }
 
+impl Placement {
+    /// Changes an entry to what is made of it.
+    fn adapt(&self, entry: &mut Entry) {
+        if let Some((uid, gid)) = self.owner {
+            (entry.uid, entry.gid) = (uid, gid);
+        }
+        if !matches!(entry.kind, Kind::File | Kind::Directory) {
+            // They could be set by name only, and the name may be another file's by then.
+            entry.xattrs.clear();
+        }
+    }
+
+    /// Refuses to replace a directory by something else, and the other way round. In Docker's words.
+    fn check_kind(&self, parent: &Directory, name: &[u8], entry: &Entry) -> EntryResult<()> {
+        let Some(stat) = look(&parent.upper, name).during("looking it up")? else { return Ok(()) };
+        let is_directory = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
+        let path = || [b"/", &parent.child_path(name)[..]].concat();
+        let place = || [b"/", &self.prefix.join(&b'/')[..]].concat();
+        match (is_directory, entry.kind == Kind::Directory) {
+            (true, false) => Err(EntryProblem::KeepsDirectory(path(), place())),
+            (false, true) => Err(EntryProblem::KeepsNonDirectory(path(), place())),
+            _ => Ok(()),
+        }
+    }
+
+    /// The real components of a name of the archive.
+    fn path<'a>(&'a self, name: &Name<'a>) -> Vec<&'a [u8]> {
+        self.prefix.iter().map(Vec::as_slice).chain(name.components().iter().copied()).collect()
+    }
+}
+
 impl Layer {
+    fn new(tree: Tree, placement: Option<Placement>) -> Layer {
+        Layer { tree, placement, applied: Applied::default(), directory_times: Vec::new() }
+    }
+
     fn add<R: BufRead>(&mut self, entry: &Entry, reader: &mut Reader<R>) -> EntryResult<()> {
         let name = Name::parse(&entry.path)?;
+        if let Some(placement) = &self.placement {
+            if name.components().is_empty() {
+                // What the archive says of the directory that it is put into is not meant for it.
+                let is_directory = entry.kind == Kind::Directory;
+                return if is_directory { Ok(()) } else { Err(EntryProblem::RootReplaced(entry.kind)) };
+            }
+            let path: Vec<Vec<u8>> = placement.path(&name).into_iter().map(<[u8]>::to_vec).collect();
+            let path: Vec<&[u8]> = path.iter().map(Vec::as_slice).collect();
+            let (last, parents) = path.split_last().expect("a name that is not the root has components");
+            return self.add_entry(parents, last, entry, reader);
+        }
         let (parents, last) = match name.role()? {
             Role::Root if entry.kind == Kind::Directory => return self.set_root(entry),
             Role::Root => return Err(EntryProblem::RootReplaced(entry.kind)),
@@ -168,10 +249,23 @@ impl Layer {
             }
             Role::Entry(parents, last) => (parents, last),
         };
+        self.add_entry(parents, last, entry, reader)
+    }
+
+    fn add_entry<R: BufRead>(
+        &mut self,
+        parents: &[&[u8]],
+        last: &[u8],
+        entry: &Entry,
+        reader: &mut Reader<R>,
+    ) -> EntryResult<()> {
         if entry.kind == Kind::CharDevice && entry.device == (0, 0) {
             return Err(EntryProblem::WhiteoutDevice);
         }
         let parent = self.parent(parents)?;
+        if let Some(placement) = self.placement.as_ref().filter(|placement| placement.keeps_kinds) {
+            placement.check_kind(&parent, last, entry)?;
+        }
         match entry.kind {
             Kind::Directory => self.add_directory(&parent, last, entry),
             Kind::HardLink => self.add_hard_link(&parent, last, entry),
@@ -240,7 +334,12 @@ impl Layer {
     fn add_hard_link(&mut self, parent: &Directory, name: &[u8], entry: &Entry) -> EntryResult<()> {
         let quoted = || entry.link.clone();
         let target = Name::parse(&entry.link).map_err(|_| EntryProblem::LinkLeavesRoot(quoted()))?;
-        let Some((target_name, target_parents)) = target.components().split_last() else {
+        let path = match &self.placement {
+            Some(placement) => placement.path(&target).into_iter().map(<[u8]>::to_vec).collect(),
+            None => target.components().iter().map(|part| part.to_vec()).collect::<Vec<_>>(),
+        };
+        let path: Vec<&[u8]> = path.iter().map(Vec::as_slice).collect();
+        let Some((target_name, target_parents)) = path.split_last() else {
             return Err(EntryProblem::LinkToDirectory(quoted()));
         };
         let target_parent = self.parent(target_parents)?;
@@ -264,7 +363,9 @@ impl Layer {
         let upper = parent.upper.as_fd();
         let make_node = |kind| {
             let (major, minor) = entry.device;
-            rustix::fs::mknodat(upper, name, kind, Mode::empty(), rustix::fs::makedev(major, minor))
+            // The mode at once: later the name may lead elsewhere, and chmod(2) follows links.
+            let mode = Mode::from_raw_mode(entry.mode);
+            rustix::fs::mknodat(upper, name, kind, mode, rustix::fs::makedev(major, minor))
         };
         match entry.kind {
             Kind::CharDevice => make_node(FileType::CharacterDevice),
@@ -273,7 +374,7 @@ impl Layer {
             _ => rustix::fs::symlinkat(entry.link.as_slice(), upper, name),
         }
         .during("making it")?;
-        self.applied.skipped_xattrs += attributes.set_at(upper, name, entry.kind == Kind::Symlink)?;
+        self.applied.skipped_xattrs += attributes.set_at(upper, name)?;
         attributes::set_time_at(upper, name, entry.mtime).during("setting its time")
     }
 

@@ -33,9 +33,10 @@ impl Default for ExpansionLimits {
 }
 
 /// How a stream is compressed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Compression {
+    #[default]
     None,
     Gzip,
     Zstd,

@@ -17,10 +17,10 @@ mod apply;
 mod archive;
 mod compression;
 mod error;
+pub mod files;
 mod image;
 mod images;
 mod import;
-#[cfg_attr(not(test), expect(dead_code, reason = "the worker's tasks that use it follow"))]
 mod pack;
 mod pull;
 mod push;

@@ -37,6 +37,7 @@ pub(crate) struct Found<'a> {
 }
 
 /// What becomes of what was found.
+#[allow(dead_code, reason = "files are packed as they are; layers have marks")]
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Form {
     /// Neither it nor anything below it is written.
@@ -48,6 +49,11 @@ pub(crate) enum Form {
 
 /// Decides what is written of a file, knowing what would be without it.
 pub(crate) type Translation<'a> = &'a mut dyn FnMut(Entry, &Found<'_>) -> rustix::io::Result<Form>;
+
+/// The translation that changes nothing.
+pub(crate) fn as_it_is(entry: Entry, _found: &Found<'_>) -> rustix::io::Result<Form> {
+    Ok(Form::Entry(entry))
+}
 
 /// Why a tree was not packed.
 #[derive(Debug, thiserror::Error)]
@@ -392,10 +398,6 @@ mod tests {
             entries.push(entry);
         }
         entries
-    }
-
-    fn as_it_is(entry: Entry, _found: &Found<'_>) -> rustix::io::Result<Form> {
-        Ok(Form::Entry(entry))
     }
 
     fn names(entries: &[Entry]) -> Vec<String> {

@@ -14,6 +14,8 @@
 //! start programs at any time, so none can leak into a container. A worker that ends without an outcome has
 //! failed, whatever its status says. It dies with the daemon's thread that waits for it.
 //!
+//! A container's files need more than descriptors: a mount namespace of the worker's own (see [`view`]).
+//!
 //! Before it reads a byte of input the worker gives up what it does not need (see [`confine`]). What it says is
 //! used as a claim: digests of blobs are computed again by the daemon; digests of unpacked layers must equal
 //! those in the image's configuration.
@@ -27,14 +29,18 @@ use protocol::{Message, Request};
 mod client;
 mod confine;
 mod extract;
+mod files;
 mod protocol;
 mod unpack;
+mod view;
 
 pub(crate) use client::Job;
 pub use client::{WorkerCommand, WorkerError};
 pub(crate) use extract::{MEMBERS_FILE, Member, MemberContent};
+pub(crate) use files::{Action, FilesRequest};
 pub use protocol::Refusal;
 pub(crate) use protocol::{Limits, Outcome, Progress, Task};
+pub(crate) use view::{MountRequest, ViewRequest};
 
 /// The applet `worker`: does one task for the daemon, and ends.
 ///
@@ -58,7 +64,7 @@ pub fn main(arguments: &[String]) -> ExitCode {
     let lowers = descriptors.split_off(2);
     let (directory, input) = (descriptors.pop(), descriptors.pop());
     let outcome = match input.zip(directory) {
-        Some((input, upper)) => perform(&request, input, Target { upper, lowers }, socket.as_fd()),
+        Some((input, upper)) => perform(request, input, Target { upper, lowers }, socket.as_fd()),
         None => return ExitCode::from(EXIT_USAGE),
     };
     let message = match outcome {
@@ -72,12 +78,19 @@ pub fn main(arguments: &[String]) -> ExitCode {
 }
 
 fn perform(
-    request: &Request,
+    request: Request,
     input: OwnedFd,
     target: Target,
     socket: rustix::fd::BorrowedFd<'_>,
 ) -> Result<Outcome, Refusal> {
-    confine::confine(request.task, &target).map_err(Refusal::confinement)?;
+    if let Some(files) = request.files {
+        let Target { upper: root, lowers: mounts } = target;
+        let mut found = |stat| {
+            let _ = protocol::send_message(socket, &Message::Found(stat));
+        };
+        return files::perform(files, input, root, mounts, &mut found);
+    }
+    confine::confine(&confine::Rights::of(request.task, &target)).map_err(Refusal::confinement)?;
     let mut progress = |progress: Progress| {
         // A daemon that went away is noticed by the signal of its death.
         let _ = protocol::send_message(socket, &Message::Progress(progress));
@@ -85,5 +98,7 @@ fn perform(
     match request.task {
         Task::Unpack => unpack::unpack(input, target, &request.limits, &mut progress),
         Task::Extract => extract::extract(input, &target.upper, &request.limits, &mut progress),
+        // Without a request for them there is nothing to do.
+        Task::Files => Ok(Outcome::default()),
     }
 }

@@ -11,3 +11,9 @@ pub fn network() -> Result<()> {
     // SAFETY: the call is only unsafe with `FILES`, which would part the threads' descriptor tables.
     unsafe { rustix::thread::unshare_unsafe(UnshareFlags::NEWNET) }
 }
+
+/// Gives the calling thread a copy of its mount namespace, and a root and working directory of its own.
+pub fn mounts() -> Result<()> {
+    // SAFETY: the call is only unsafe with `FILES`, which would part the threads' descriptor tables.
+    unsafe { rustix::thread::unshare_unsafe(UnshareFlags::NEWNS) }
+}

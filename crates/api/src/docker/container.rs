@@ -256,6 +256,28 @@ wire! {
         pub message: String,
     }
 
+    /// `GET /containers/{id}/archive`: what a path leads to, in a header.
+    pub struct PathStat {
+        #[serde(rename = "name")]
+        pub name: String,
+        #[serde(rename = "size")]
+        pub size: i64,
+        /// Go's `os.FileMode`.
+        #[serde(rename = "mode")]
+        pub mode: u32,
+        #[serde(rename = "mtime")]
+        pub mtime: String,
+        #[serde(rename = "linkTarget")]
+        pub link_target: String,
+    }
+
+    /// `GET /containers/{id}/changes`: one of them.
+    pub struct ContainerChange {
+        pub path: String,
+        /// 0 changed, 1 added, 2 deleted.
+        pub kind: u8,
+    }
+
     /// `GET /containers/{id}/top`.
     pub struct Top {
         pub titles: Vec<String>,

@@ -52,15 +52,11 @@ impl<'a> Attributes<'a> {
     }
 
     /// Sets all on what cannot be opened without side effects: links, devices, fifos.
-    pub(super) fn set_at(&self, parent: BorrowedFd<'_>, name: &[u8], is_symlink: bool) -> EntryResult<u64> {
+    /// The mode they were made with.
+    pub(super) fn set_at(&self, parent: BorrowedFd<'_>, name: &[u8]) -> EntryResult<u64> {
         let (owner, group) = (Uid::from_raw(self.uid), Gid::from_raw(self.gid));
         rustix::fs::chownat(parent, name, Some(owner), Some(group), no_follow())
             .during("changing its owner")?;
-        if !is_symlink {
-            // The name was made by us just now and is no link, so there is nothing to follow.
-            rustix::fs::chmodat(parent, name, Mode::from_raw_mode(self.mode), AtFlags::empty())
-                .during("changing its mode")?;
-        }
         let mut skipped = 0;
         for xattr in self.xattrs {
             // There is no fsetxattrat; the magic link pins the parent, and the last component is not followed.

@@ -12,6 +12,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, Stat};
+use rustix::io::Errno;
 
 use super::attributes::{self, time_of};
 use super::{During, EntryProblem, EntryResult, Target, create_file, look, open_directory};
@@ -20,6 +21,8 @@ use crate::tar::Time;
 /// Longest real path below the upper directory. Links lead deeper than any name could, up to trees that nobody could
 /// name, list or remove.
 const MAX_DEPTH_BYTES: usize = crate::tar::MAX_PATH_LENGTH - 1;
+/// Levels of directories that are removed.
+const MAX_DEPTH: usize = MAX_DEPTH_BYTES / 2;
 /// As many as the kernel follows in one path (`MAXSYMLINKS`).
 const MAX_LINKS: u32 = 40;
 
@@ -218,7 +221,7 @@ impl Tree {
 
     fn remove(&mut self, parent: &Directory, name: &[u8], stat: &Stat) -> EntryResult<()> {
         self.trail.clear();
-        remove(parent.upper.as_fd(), name, stat).during("removing what it replaces")
+        remove(parent.upper.as_fd(), name, stat, MAX_DEPTH).during("removing what it replaces")
     }
 
     /// Hides what lower layers have under a name; what this layer has stays.
@@ -377,15 +380,17 @@ fn copy_file(lower: BorrowedFd<'_>, upper: BorrowedFd<'_>, name: &[u8], stat: &S
     attributes::copy_at(stat, upper, name).during(WHAT)
 }
 
-/// Removes a name with everything below it.
-fn remove(parent: BorrowedFd<'_>, name: &[u8], stat: &Stat) -> rustix::io::Result<()> {
+/// Removes a name with everything below it; no deeper than `depth`, because a container can nest directories deeper than
+/// any path is long.
+fn remove(parent: BorrowedFd<'_>, name: &[u8], stat: &Stat, depth: usize) -> rustix::io::Result<()> {
     if file_type(stat) != FileType::Directory {
         return rustix::fs::unlinkat(parent, name, AtFlags::empty());
     }
+    let depth = depth.checked_sub(1).ok_or(Errno::NAMETOOLONG)?;
     let directory = open_directory(parent, name)?;
     for child in names(directory.as_fd())? {
         if let Some(stat) = look(&directory, &child)? {
-            remove(directory.as_fd(), &child, &stat)?;
+            remove(directory.as_fd(), &child, &stat, depth)?;
         }
     }
     rustix::fs::unlinkat(parent, name, AtFlags::REMOVEDIR)

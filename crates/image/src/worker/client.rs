@@ -9,7 +9,10 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use api::code::Code;
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 
+use super::files::FilesRequest;
 use super::protocol::{self, Limits, MAX_LOWERS, Message, Outcome, Progress, Refusal, Request, Task};
+
+use crate::files::FileStat;
 
 /// How to start a worker.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,6 +46,8 @@ pub enum WorkerError {
     Died(ExitStatus),
     #[error("the image has more than {MAX_LOWERS} layers")]
     TooManyLayers,
+    #[error("the container has more than {MAX_LOWERS} mounts")]
+    TooManyMounts,
     #[error("{0}")]
     Refused(Refusal),
     #[error("the worker cannot be started")]
@@ -52,10 +57,11 @@ pub enum WorkerError {
 }
 
 impl WorkerError {
-    pub(crate) fn code(&self) -> Code {
+    /// What kind of failure it is.
+    pub fn code(&self) -> Code {
         match self {
             WorkerError::Refused(refusal) => refusal.code(),
-            WorkerError::TooManyLayers => Code::InvalidArgument,
+            WorkerError::TooManyLayers | WorkerError::TooManyMounts => Code::InvalidArgument,
             WorkerError::Died(_) | WorkerError::Start(_) | WorkerError::Talk(_) => Code::Internal,
         }
     }
@@ -77,19 +83,60 @@ impl WorkerCommand {
         if job.lowers.len() > MAX_LOWERS {
             return Err(WorkerError::TooManyLayers);
         }
-        let mut worker = self.start(job.task).map_err(WorkerError::Start)?;
-        let request = Request { task: job.task, limits: job.limits, lower_count: job.lowers.len() };
-        let descriptors = [job.input, job.directory];
-        match protocol::send_request(worker.socket.as_fd(), &request, descriptors, &job.lowers) {
+        let request =
+            Request { task: job.task, limits: job.limits, lower_count: job.lowers.len(), files: None };
+        let mut told = |message| {
+            if let Message::Progress(step) = message {
+                progress(step);
+            }
+        };
+        self.ask(&request, [job.input, job.directory], &job.lowers, &mut told)
+    }
+
+    /// Has something done with a container's files: `stream` is what comes out, or goes in. Blocks until it is done.
+    pub(crate) fn run_files(
+        &self,
+        files: FilesRequest,
+        [stream, root]: [BorrowedFd<'_>; 2],
+        mounts: &[BorrowedFd<'_>],
+        found: &mut dyn FnMut(FileStat),
+    ) -> Result<Outcome, WorkerError> {
+        if mounts.len() > MAX_LOWERS {
+            return Err(WorkerError::TooManyMounts);
+        }
+        let request = Request {
+            task: Task::Files,
+            limits: Limits::default(),
+            lower_count: mounts.len(),
+            files: Some(files),
+        };
+        let mut told = |message| {
+            if let Message::Found(stat) = message {
+                found(stat);
+            }
+        };
+        self.ask(&request, [stream, root], mounts, &mut told)
+    }
+
+    /// Starts a worker, and tells what it says until its last word.
+    fn ask(
+        &self,
+        request: &Request,
+        descriptors: [BorrowedFd<'_>; 2],
+        lowers: &[BorrowedFd<'_>],
+        told: &mut dyn FnMut(Message),
+    ) -> Result<Outcome, WorkerError> {
+        let mut worker = self.start(request.task).map_err(WorkerError::Start)?;
+        match protocol::send_request(worker.socket.as_fd(), request, descriptors, lowers) {
             // It died before it read everything: its status says more.
             Ok(()) | Err(rustix::io::Errno::PIPE | rustix::io::Errno::CONNRESET) => {}
             Err(errno) => return Err(WorkerError::Talk(errno.into())),
         }
         loop {
             match protocol::receive_message(worker.socket.as_fd()).map_err(WorkerError::Talk)? {
-                Some(Message::Progress(step)) => progress(step),
                 Some(Message::Done(outcome)) => return Ok(outcome),
                 Some(Message::Refused(refusal)) => return Err(WorkerError::Refused(refusal)),
+                Some(message) => told(message),
                 None => return Err(WorkerError::Died(worker.child.wait().map_err(WorkerError::Talk)?)),
             }
         }

@@ -3,16 +3,19 @@
 //! | what | how |
 //! |---|---|
 //! | files of the host | landlock(7): only the target directory (write) and the lower directories (read) |
+//! | | a container's files: nothing else is mounted (see [`super::view`]) |
 //! | network, abstract sockets | an empty network namespace; landlock's TCP rights and scopes |
 //! | programs | landlock grants no execution anywhere; no_new_privs |
 //! | mounts | landlock forbids every change of the mount tree |
-//! | capabilities | unpacking keeps seven, extracting none; the bounding set follows |
+//! | capabilities | unpacking keeps seven, placing files six, reading files one, extracting none; the bounding set follows |
 //! | the rest of the kernel | seccomp: only the system calls that reading, hashing and writing files take |
 //! | core dumps, ptrace | not dumpable, `RLIMIT_CORE` 0 |
 //! | memory | `RLIMIT_AS` |
 //!
 //! Unpacking needs `CAP_SYS_ADMIN` for one thing: `trusted.` attributes, by which an overlay knows opaque
 //! directories.
+
+use std::os::fd::{AsFd, BorrowedFd};
 
 use landlock::{
     ABI, Access, AccessFs, AccessNet, PathBeneath, Ruleset, RulesetAttr, RulesetCreatedAttr, RulesetError,
@@ -35,6 +38,12 @@ const UNPACK_CAPABILITIES: CapabilitySet = CapabilitySet::CHOWN
     .union(CapabilitySet::MKNOD)
     .union(CapabilitySet::SETFCAP)
     .union(CapabilitySet::SYS_ADMIN);
+
+/// The same without the attributes of an overlay.
+pub(super) const PLACE_CAPABILITIES: CapabilitySet = UNPACK_CAPABILITIES.difference(CapabilitySet::SYS_ADMIN);
+
+/// What reading any file takes.
+pub(super) const PACK_CAPABILITIES: CapabilitySet = CapabilitySet::DAC_READ_SEARCH;
 
 /// Address space: a zstd window of 128 MiB and our buffers need far less, but allocators reserve generously.
 const MAX_ADDRESS_SPACE: u64 = 4 << 30;
@@ -125,25 +134,44 @@ const SYSTEM_CALLS: [&str; 73] = [
     "utimensat",
 ];
 
-pub(super) fn confine(task: Task, target: &Target) -> Result<(), confinement::Error> {
+/// What a worker keeps.
+pub(super) struct Rights<'a> {
+    pub(super) capabilities: CapabilitySet,
+    /// The directory that it may do everything in but execute.
+    pub(super) writable: Option<BorrowedFd<'a>>,
+    pub(super) readable: Vec<BorrowedFd<'a>>,
+}
+
+impl<'a> Rights<'a> {
+    /// What applying or extracting an archive takes.
+    pub(super) fn of(task: Task, target: &'a Target) -> Rights<'a> {
+        Rights {
+            capabilities: match task {
+                Task::Unpack => UNPACK_CAPABILITIES,
+                Task::Extract | Task::Files => CapabilitySet::empty(),
+            },
+            writable: Some(target.upper.as_fd()),
+            readable: target.lowers.iter().map(AsFd::as_fd).collect(),
+        }
+    }
+}
+
+pub(super) fn confine(rights: &Rights<'_>) -> Result<(), confinement::Error> {
     limit(Resource::Core, 0)?;
     limit(Resource::As, MAX_ADDRESS_SPACE)?;
     limit(Resource::Nofile, MAX_DESCRIPTORS)?;
     linux::process::forbid_dumps()?;
     rustix::process::umask(rustix::fs::Mode::empty());
-    confine_thread(task, target)?;
+    confine_thread(rights)?;
     filter_calls()
 }
 
 /// What concerns the calling thread, and those that it makes.
-fn confine_thread(task: Task, target: &Target) -> Result<(), confinement::Error> {
+fn confine_thread(rights: &Rights<'_>) -> Result<(), confinement::Error> {
     linux::unshare::network()?;
     rustix::thread::set_no_new_privs(true)?;
-    restrict_files(target)?;
-    let kept = match task {
-        Task::Unpack => UNPACK_CAPABILITIES.bits(),
-        Task::Extract => 0,
-    };
+    restrict_files(rights)?;
+    let kept = rights.capabilities.bits();
     capability::bound(kept)?;
     capability::set(capability::Sets { effective: kept, permitted: kept, inheritable: 0, ambient: 0 })?;
     Ok(())
@@ -172,17 +200,19 @@ fn limit(resource: Resource, value: u64) -> rustix::io::Result<()> {
     rustix::process::setrlimit(resource, Rlimit { current: Some(hard), maximum: Some(hard) })
 }
 
-fn restrict_files(target: &Target) -> Result<(), RulesetError> {
+fn restrict_files(rights: &Rights<'_>) -> Result<(), RulesetError> {
     let write = AccessFs::from_all(LANDLOCK) & !(AccessFs::Execute | AccessFs::IoctlDev);
     let read = AccessFs::ReadFile | AccessFs::ReadDir;
     let mut rules = Ruleset::default()
         .handle_access(AccessFs::from_all(LANDLOCK))?
         .handle_access(AccessNet::from_all(LANDLOCK))?
         .scope(Scope::from_all(LANDLOCK))?
-        .create()?
-        .add_rule(PathBeneath::new(&target.upper, write))?;
-    for lower in &target.lowers {
-        rules = rules.add_rule(PathBeneath::new(lower, read))?;
+        .create()?;
+    if let Some(directory) = rights.writable {
+        rules = rules.add_rule(PathBeneath::new(directory, write))?;
+    }
+    for directory in &rights.readable {
+        rules = rules.add_rule(PathBeneath::new(directory, read))?;
     }
     rules.restrict_self().map(drop)
 }
@@ -213,7 +243,7 @@ mod tests {
             scope.spawn(|| {
                 let upper = open(&folder.path().join("upper"));
                 let target = Target { upper, lowers: vec![open(&folder.path().join("lower"))] };
-                confine_thread(task, &target).unwrap();
+                confine_thread(&Rights::of(task, &target)).unwrap();
                 claims(&target, folder.path());
             });
         });
@@ -273,6 +303,24 @@ mod tests {
                         .map_err(Into::into),
                 );
                 not_there(std::thread::Builder::new().spawn(|| ()).map(drop));
+            });
+        });
+    }
+
+    #[test]
+    fn reading_files_of_a_container_writes_nothing_and_writing_them_marks_no_overlay() {
+        assert!(!PLACE_CAPABILITIES.contains(CapabilitySet::SYS_ADMIN));
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("file"), "x").unwrap();
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let root = open(folder.path());
+                let readable = vec![root.as_fd()];
+                let rights = Rights { capabilities: PACK_CAPABILITIES, writable: None, readable };
+                confine_thread(&rights).unwrap();
+                assert_eq!(kind(File::open(folder.path().join("file"))), None);
+                assert_eq!(kind(File::create(folder.path().join("new"))), Some(ErrorKind::PermissionDenied));
+                assert_eq!(rustix::thread::capabilities(None).unwrap().effective, PACK_CAPABILITIES);
             });
         });
     }

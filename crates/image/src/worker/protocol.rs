@@ -9,12 +9,15 @@ use oci::digest::Digest;
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
+use super::files::FilesRequest;
 use crate::apply::{ApplyError, EntryProblem};
 use crate::compression::{Compression, ExpansionLimits};
+use crate::files::FileStat;
 use crate::tar::{Problem, TarError};
 
-/// Largest packet; requests and outcomes are far smaller, and texts of errors are cut to fit.
-const MAX_PACKET: usize = 32 << 10;
+/// Largest packet: a request names the mounts of a container, and texts of errors are cut to fit. The kernel's default
+/// buffer of a socket has room for it.
+const MAX_PACKET: usize = 128 << 10;
 /// Longest text of a refusal.
 const MAX_TEXT: usize = 4 << 10;
 /// Most layers beneath one: overlayfs takes 500.
@@ -26,6 +29,8 @@ pub(super) const MAX_LOWERS: usize = 500;
 pub(crate) enum Task {
     /// Take the plausible members of an image archive apart into a directory.
     Extract,
+    /// Read or write files of a container.
+    Files,
     /// Apply a layer below a directory.
     Unpack,
 }
@@ -34,6 +39,7 @@ impl Task {
     pub(super) fn name(self) -> &'static str {
         match self {
             Task::Extract => "extract",
+            Task::Files => "files",
             Task::Unpack => "unpack",
         }
     }
@@ -52,12 +58,17 @@ pub(super) struct Request {
     pub(super) task: Task,
     pub(super) limits: Limits,
     pub(super) lower_count: usize,
+    /// What to do, if the task is [`Task::Files`].
+    #[serde(default)]
+    pub(super) files: Option<FilesRequest>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Message {
     Progress(Progress),
+    /// Comes before a container's files are read.
+    Found(FileStat),
     Done(Outcome),
     Refused(Refusal),
 }
@@ -70,7 +81,7 @@ pub(crate) struct Progress {
 }
 
 /// What a finished task found out.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Outcome {
     pub(crate) compression: Compression,
     /// Of the input as it came. `None` where nobody needs it.
@@ -104,7 +115,12 @@ impl Refusal {
         Code::from_grpc(self.code)
     }
 
-    fn new(code: Code, error: &(dyn std::error::Error + 'static)) -> Refusal {
+    /// Whether what was named is not there.
+    pub fn is_not_found(&self) -> bool {
+        self.code() == Code::NotFound
+    }
+
+    pub(super) fn new(code: Code, error: &(dyn std::error::Error + 'static)) -> Refusal {
         let mut text = error.to_string();
         let mut cause = error.source();
         while let Some(source) = cause {
@@ -191,11 +207,11 @@ fn tar_code(error: &TarError) -> Code {
 }
 
 /// Errors of a decompressor have no number of the kernel: they are the input's fault.
-fn io_code(error: &io::Error) -> Code {
+pub(super) fn io_code(error: &io::Error) -> Code {
     Errno::from_io_error(error).map_or(Code::InvalidArgument, errno_code)
 }
 
-fn errno_code(errno: Errno) -> Code {
+pub(super) fn errno_code(errno: Errno) -> Code {
     match errno {
         Errno::NOSPC | Errno::DQUOT | Errno::MFILE | Errno::NFILE | Errno::NOMEM => Code::ResourceExhausted,
         // What the kernel says to names and values that only an archive can have.
@@ -212,6 +228,9 @@ pub(super) fn send_request(
     lowers: &[BorrowedFd<'_>],
 ) -> rustix::io::Result<()> {
     let json = serde_json::to_vec(request).expect("a request has only text keys");
+    if json.len() > MAX_PACKET {
+        return Err(Errno::MSGSIZE);
+    }
     linux::socket::send(socket, &json, &descriptors)?;
     for lowers in lowers.chunks(MAX_DESCRIPTORS) {
         linux::socket::send(socket, b"l", lowers)?;
