@@ -71,6 +71,8 @@ pub(crate) enum Error {
     Runtime(#[source] io::Error),
     #[error("requested load from terminal, give a file with -i or redirect standard input")]
     TerminalInput,
+    #[error("cowardly refusing to {0} to a terminal. Use the -o flag or redirect")]
+    TerminalOutput(String),
     #[error(transparent)]
     Time(#[from] TimeError),
     #[error("the connection to the daemon broke")]

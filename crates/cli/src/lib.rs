@@ -13,6 +13,7 @@ mod catalog;
 mod client;
 mod command;
 mod container;
+mod download;
 mod each;
 mod error;
 mod filters;

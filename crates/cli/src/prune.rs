@@ -29,7 +29,7 @@ impl Pruned {
 
     /// Prints it as the prune of one kind does.
     pub(crate) fn print(&self) -> Result<(), Error> {
-        let total = format!("Total reclaimed space: {}\n", size::decimal(self.reclaimed_bytes));
+        let total = format!("Total reclaimed space: {}\n", size::precise(self.reclaimed_bytes));
         output::print(&match self.text.as_str() {
             "" => total,
             text => format!("{text}\n{total}"),

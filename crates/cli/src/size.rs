@@ -53,6 +53,11 @@ pub(crate) fn decimal(bytes: i64) -> String {
     scaled(bytes, 1000.0, 3, &["B", "kB", "MB", "GB", "TB", "PB", "EB"])
 }
 
+/// Four digits in powers of 1000, as Docker tells of disks: `13.12MB`.
+pub(crate) fn precise(bytes: i64) -> String {
+    scaled(bytes, 1000.0, 4, &["B", "kB", "MB", "GB", "TB", "PB", "EB"])
+}
+
 /// Four digits in powers of 1024: `1.945GiB`.
 pub(crate) fn binary(bytes: i64) -> String {
     scaled(bytes, 1024.0, 4, &["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"])
@@ -86,7 +91,7 @@ fn significant(value: f64, digits: usize) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{SizeError, binary, decimal, parse};
+    use super::{SizeError, binary, decimal, parse, precise};
     use proptest::prelude::*;
 
     #[test]
@@ -147,6 +152,7 @@ mod tests {
         for (bytes, tens, twos) in cases {
             assert_eq!((decimal(bytes).as_str(), binary(bytes).as_str()), (tens, twos), "{bytes}");
         }
+        assert_eq!((precise(13_123_456), precise(1_982_000)), ("13.12MB".into(), "1.982MB".into()));
     }
 
     proptest! {

@@ -13,9 +13,7 @@ const ABSENT: &[(&str, &str)] = &[
     ("/containers/{id}/top", "listing a container's processes"),
     ("/containers/{id}/update", "changing a container's limits"),
     ("/grpc", "building images"),
-    ("/images/get", "saving images"),
     ("/images/{name..}/attestations", "attestations of images"),
-    ("/images/{name..}/get", "saving images"),
     ("/plugins", "plugins"),
     ("/plugins/{rest..}", "plugins"),
     ("/session", "building images"),
@@ -55,7 +53,7 @@ mod tests {
         for (method, path, status, text) in [
             ("POST", "/build", 501, "building images is not there yet"),
             ("POST", "/build/prune", 501, "building images is not there yet"),
-            ("GET", "/images/a/b/get", 501, "saving images is not there yet"),
+            ("GET", "/images/a/b/attestations", 501, "attestations of images is not there yet"),
             ("POST", "/swarm/init", 501, "swarm mode is not there yet"),
             (
                 "GET",

@@ -1,8 +1,8 @@
 //! Images.
 
+mod import;
+pub(crate) mod save;
 pub(crate) mod transfer;
-
-use std::os::fd::OwnedFd;
 
 use api::docker::container::Config;
 use api::docker::image::{
@@ -11,17 +11,13 @@ use api::docker::image::{
 };
 use api::docker::{Command, ErrorDetail, Present, Progress, ProgressDetail};
 use bytes::Bytes;
-use engine::images::{Image, ImageFilter, ImportOptions, LoadProgress, Loaded, Removed};
+use engine::images::{Image, ImageFilter, LoadProgress, Loaded, Removed};
 use futures_util::stream;
-use http_body_util::BodyExt;
 use hyper::StatusCode;
-use hyper::body::Incoming;
 use oci::image_config::{Healthcheck, ImageConfig};
-use tokio::io::AsyncWriteExt;
-use tokio::net::unix::pipe;
 use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
 
+use crate::archive::{arrived, feed};
 use crate::call::{ApiVersion, Call};
 use crate::error::{Error, Result};
 use crate::filters::Filters;
@@ -99,28 +95,13 @@ pub(crate) async fn prune(call: Call) -> Result<Reply> {
     }))
 }
 
-/// `docker import` (`fromSrc=-`). A pull (`fromImage=`) comes here too.
+/// A pull (`fromImage=`) or an import (`fromSrc=`).
 pub(crate) async fn create(call: Call) -> Result<Reply> {
-    let query = &call.query;
-    if let Some(image) = query.text("fromImage") {
+    if let Some(image) = call.query.text("fromImage") {
         let image = image.to_owned();
         return transfer::pull(call, &image).await;
     }
-    match query.text("fromSrc") {
-        Some("-") => {}
-        Some(_) => return Err(Error::not_there_yet("importing from a URL")),
-        None => return Err(Error::invalid("one of `fromImage` and `fromSrc` is needed")),
-    }
-    let options = ImportOptions {
-        reference: reference(&call)?,
-        changes: query.all("changes").map(str::to_owned).collect(),
-        message: query.text("message").unwrap_or_default().to_owned(),
-        platform: query.text("platform").map(str::to_owned),
-    };
-    let (input, feeder) = feed(call.request.into_body())?;
-    let imported = call.engine.images().import(input, options).await;
-    let id = arrived(feeder, imported).await?;
-    Ok(reply::ok(&Progress { status: id, ..Progress::default() }))
+    import::import(call).await
 }
 
 /// The answer begins with the first thing to say; an error before it has its own status.
@@ -155,35 +136,6 @@ pub(crate) async fn load(call: Call) -> Result<Reply> {
     Ok(reply::json_stream(steps))
 }
 
-/// A pipe that a request's body is written to, at the reader's pace.
-pub(crate) fn feed(mut body: Incoming) -> Result<(OwnedFd, JoinHandle<std::io::Result<()>>)> {
-    let failed = |source| Error::System { what: "no pipe for the request's body", source };
-    let (reader, writer) = std::io::pipe().map_err(failed)?;
-    let mut writer = pipe::Sender::from_owned_fd(writer.into()).map_err(failed)?;
-    let feeder = tokio::spawn(async move {
-        while let Some(frame) = body.frame().await {
-            let Ok(data) = frame.map_err(std::io::Error::other)?.into_data() else { continue };
-            // The reader has what it needs, or has failed: the rest is read, so that the client hears why.
-            let _closed = writer.write_all(&data).await;
-        }
-        Ok(())
-    });
-    Ok((reader.into(), feeder))
-}
-
-/// What was made of a body, if that came whole.
-pub(crate) async fn arrived<T>(
-    feeder: JoinHandle<std::io::Result<()>>,
-    made: engine::Result<T>,
-) -> Result<T> {
-    let made = made?;
-    match feeder.await {
-        Ok(Ok(())) => Ok(made),
-        Ok(Err(source)) => Err(Error::System { what: "the request's body did not arrive", source }),
-        Err(_) => Err(Error::Panicked),
-    }
-}
-
 type Finished = std::result::Result<Result<Vec<Loaded>>, tokio::task::JoinError>;
 
 fn finished(loaded: Finished) -> Result<Vec<Bytes>> {
@@ -209,6 +161,7 @@ fn describe_step(step: LoadProgress) -> Progress {
     Progress {
         status: step.status,
         id: step.id,
+        progress: step.total_bytes.map_or_else(String::new, |total| transfer::bar(step.current_bytes, total)),
         progress_detail: Some(ProgressDetail {
             current: bytes(step.current_bytes),
             total: step.total_bytes.map_or(0, bytes),

@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 mod absent;
+mod archive;
 mod call;
 mod containers;
 mod detach;

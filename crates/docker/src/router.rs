@@ -43,10 +43,12 @@ const ROUTES: &[Route] = routes! {
     GET "/system/df" => system::disk::usage,
 
     GET "/images/json" => images::list,
+    GET "/images/get" => images::save::several,
     POST "/images/load" => images::load,
     POST "/images/create" => images::create,
     POST "/images/prune" => images::prune,
     GET "/images/{name..}/json" => images::inspect,
+    GET "/images/{name..}/get" => images::save::one,
     GET "/images/{name..}/history" => images::history,
     GET "/images/search" => images::transfer::search,
     POST "/images/{name..}/tag" => images::tag,

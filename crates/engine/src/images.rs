@@ -2,6 +2,8 @@
 
 mod history;
 mod remote;
+mod save;
+mod web;
 
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -11,6 +13,8 @@ pub use remote::{
     Access, Credentials, Proxies, PullEvent, PullOptions, PullProgress, PullStep, Pulled, PushEvent,
     PushProgress, PushStep, Pushed, RegistryConfig, Remote, SearchResult,
 };
+pub use save::SavedImages;
+pub use web::Download;
 
 use oci::digest::Digest;
 use oci::image_config::ImageConfig;

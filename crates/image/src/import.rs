@@ -18,8 +18,10 @@ use crate::archive::{MAX_LAYER_SIZE, copy, layer_type};
 use crate::error::{Error, Result};
 use crate::images::{Images, parse_tag};
 pub use changes::ChangeError;
+pub use download::Download;
 
 mod changes;
+mod download;
 
 /// How an import is recorded.
 #[derive(Debug, Clone, Default)]

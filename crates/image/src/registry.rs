@@ -14,6 +14,7 @@ mod auth;
 mod client;
 mod connect;
 mod failure;
+mod fetch;
 mod hosts;
 mod proxy;
 mod search;
@@ -30,6 +31,7 @@ pub use proxy::Proxies;
 pub use search::SearchResult;
 
 pub(crate) use client::{Ask, Body, Registry, Round, Source, collect, nothing, place_of, retried};
+pub(crate) use fetch::SILENCE_MAX;
 pub(crate) use hosts::{Endpoint, Right};
 
 /// Who asks a registry.

@@ -4,12 +4,12 @@
 //! [{"Config": "<hex>.json", "RepoTags": ["busybox:latest"], "Layers": ["<hex>/layer.tar"]}]
 //! ```
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::manifest::{MAX_DOCUMENT_SIZE, MAX_ENTRIES, null_as_default};
 
 /// One image of an archive. Members are named relative to the archive; the names are not checked here.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct SavedImage {
     pub config: String,

@@ -129,3 +129,119 @@ fn files(path: &Path) -> usize {
     let Ok(entries) = std::fs::read_dir(path) else { return 0 };
     entries.flatten().map(|entry| if entry.path().is_dir() { files(&entry.path()) } else { 1 }).sum()
 }
+
+#[test]
+fn a_saved_image_goes_through_other_tools_and_comes_back_the_same() {
+    let host = Host::empty();
+    let folder = tempfile::Builder::new().prefix("corten-images-").tempdir().expect("a folder");
+    let path = folder.path();
+    layout(path);
+    program(
+        "skopeo",
+        &["copy", "--insecure-policy", "oci:oci:v1", "oci-archive:first.tar:example/app:v1"],
+        path,
+    );
+    host.ok(&["load", "-i", path_text(&path.join("first.tar"))]);
+    host.ok(&["tag", "example/app:v1", "example/app:v2"]);
+    let of =
+        |name: &str| host.ok(&["inspect", "-f", "{{.Id}} {{json .RepoDigests}} {{json .RepoTags}}", name]);
+    let before = of("example/app:v1");
+    let saved = path.join("saved.tar");
+    host.ok(&["save", "-o", path_text(&saved), "example/app"]);
+    let hidden = |name: std::ffi::OsString| name.to_string_lossy().starts_with('.');
+    let mut left = std::fs::read_dir(path).expect("the folder").flatten();
+    assert!(!left.any(|entry| hidden(entry.file_name())), "no draft is left");
+
+    // Each reads the half of the archive that it knows.
+    program(
+        "skopeo",
+        &["copy", "--insecure-policy", "docker-archive:saved.tar:example/app:v2", "dir:d"],
+        path,
+    );
+    program("skopeo", &["copy", "--insecure-policy", "oci-archive:saved.tar:v1", "oci:again:v1"], path);
+    let store = ["--root", "store", "--runroot", "run", "--storage-driver", "vfs"];
+    program("podman", &[&store[..], &["load", "-q", "-i", "saved.tar"]].concat(), path);
+    let names = ["save", "-q", "-o", "podman.tar", "localhost/example/app:v1"];
+    program("podman", &[&store[..], &names].concat(), path);
+
+    host.ok(&["rmi", "-f", "example/app:v1", "example/app:v2"]);
+    // podman says of everything that it loads from a file that it is the machine's own.
+    for (archive, name) in [("podman.tar", "localhost/example/app:v1"), ("saved.tar", "example/app:v1")] {
+        host.ok(&["load", "-q", "-i", path_text(&path.join(archive))]);
+        assert_eq!(host.ok(&["run", "--rm", "--network", "none", name]), "second layer", "{archive}");
+        if archive == "podman.tar" {
+            host.ok(&["rmi", name]);
+        }
+    }
+    assert_eq!(of("example/app:v1"), before, "id, digest and names");
+    let bytes = std::fs::read(&saved).expect("the archive");
+    host.ok(&["save", "-o", path_text(&saved), "example/app:v1", "example/app:v2"]);
+    assert_eq!(std::fs::read(&saved).expect("the archive"), bytes, "the same images are the same bytes");
+}
+
+#[test]
+fn a_save_that_is_cut_off_fails_and_leaves_no_file() {
+    let mut host = Host::empty();
+    let folder = tempfile::Builder::new().prefix("corten-images-").tempdir().expect("a folder");
+    let path = folder.path();
+    std::fs::create_dir(path.join("root")).expect("a folder");
+    std::fs::write(path.join("root/big"), vec![7; 32 << 20]).expect("it is written");
+    program("tar", &["-C", "root", "-cf", "root.tar", "."], path);
+    host.ok(&["import", path_text(&path.join("root.tar")), "big"]);
+    // Nobody reads it, so it cannot come to its end before the daemon does.
+    let mut command = host.command(&["save", "big"]);
+    let mut child = command
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .expect("corten runs");
+    let mut output = child.stdout.take().expect("a pipe");
+    let mut first = [0; 512];
+    std::io::Read::read_exact(&mut output, &mut first).expect("the archive begins");
+    let target = path.join("out.tar");
+    host.fails(&["save", "-o", path_text(&target), "big", "nothing"], 1, "No such image");
+    assert!(!target.exists());
+    host.kill_daemon();
+    std::io::copy(&mut output, &mut std::io::sink()).expect("it ends");
+    assert!(!child.wait().expect("it ends").success(), "half an archive is no success");
+    host.start_daemon();
+    host.ok(&["save", "-o", path_text(&target), "big"]);
+    assert!(target.exists());
+}
+
+#[test]
+fn what_nothing_uses_is_told_and_removed() {
+    let host = Host::start();
+    host.ok(&[
+        "run",
+        "--name",
+        "old",
+        "--network",
+        "none",
+        "-v",
+        "/data",
+        "busybox",
+        "sh",
+        "-c",
+        "head -c 9000 /dev/zero > /f",
+    ]);
+    host.ok(&["network", "create", "unused"]);
+    let usage = host.ok(&["system", "df", "--format", "{{.Type}} {{.TotalCount}} {{.Active}} {{.Size}}"]);
+    let lines: Vec<&str> = usage.lines().collect();
+    assert!(lines[0].starts_with("Images 1 1 "), "{usage}");
+    assert_eq!(lines[1..], ["Containers 1 0 9kB", "Local Volumes 1 1 0B", "Build Cache 0 0 0B"]);
+    let details = host.ok(&["system", "df", "-v"]);
+    assert!(details.contains("busybox") && details.contains("old"), "{details}");
+    let steps = host.ok(&["history", "--format", "{{.Comment}} {{.Size}}", "busybox"]);
+    assert!(steps.starts_with("imported from a tar archive "), "{steps}");
+    let refused = host.run_with_input(&["system", "prune"], b"n\n");
+    assert!(refused.stdout.contains("all stopped containers") && refused.code == 1, "{refused:?}");
+    let pruned = host.ok(&["system", "prune", "-af", "--volumes"]);
+    for title in
+        ["Deleted Containers:", "Deleted Networks:\nunused", "Deleted Volumes:", "untagged: busybox:latest"]
+    {
+        assert!(pruned.contains(title), "{title}: {pruned}");
+    }
+    let empty = host.ok(&["system", "df", "--format", "{{.TotalCount}} {{.Reclaimable}}"]);
+    assert_eq!(empty, "0 0B\n0 0B\n0 0B\n0 0B");
+}

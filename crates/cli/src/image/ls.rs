@@ -98,7 +98,7 @@ fn row(image: &ImageSummary, name: (&str, &str, &str), is_short: bool) -> Row {
     let (repository, tag, digest) = name;
     let is_dated = image.created > 0;
     let known = |number: i64| if number < 0 { "N/A".to_owned() } else { number.to_string() };
-    let known_size = |bytes: i64| if bytes < 0 { "N/A".to_owned() } else { size::decimal(bytes) };
+    let known_size = |bytes: i64| if bytes < 0 { "N/A".to_owned() } else { size::precise(bytes) };
     let is_shared_known = image.shared_size >= 0;
     let fields = [
         ("Containers", known(image.containers)),

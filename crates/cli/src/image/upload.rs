@@ -13,7 +13,7 @@ use crate::client::{Body, Client, Path};
 use crate::error::Error;
 use crate::lines::Lines;
 use crate::output::{self, StatusLine};
-use crate::size;
+use crate::{registry, size};
 
 /// How often the count of bytes is shown, and how long nothing is.
 const TICK: Duration = Duration::from_millis(500);
@@ -21,7 +21,12 @@ const TICK: Duration = Duration::from_millis(500);
 /// What is sent.
 pub(crate) enum Archive {
     Stdin,
-    File { file: File, length: u64 },
+    /// The daemon has it, or gets it.
+    Nothing,
+    File {
+        file: File,
+        length: u64,
+    },
 }
 
 impl Archive {
@@ -48,12 +53,17 @@ pub(crate) async fn upload(
     let sent = Arc::new(AtomicU64::new(0));
     let count = sent.clone();
     let seen = move |total| count.store(total, Ordering::Relaxed);
+    let headers = match &archive {
+        Archive::Nothing => registry::proxy_headers(),
+        Archive::Stdin | Archive::File { .. } => Vec::new(),
+    };
     let (input, length): (Box<dyn Read + Send>, Option<u64>) = match archive {
         Archive::Stdin => (Box::new(io::stdin()), None),
+        Archive::Nothing => (Box::new(io::empty()), Some(0)),
         Archive::File { file, length } => (Box::new(file), Some(length)),
     };
     let mut status = StatusLine::new();
-    let answer = client.stream(Method::POST, path, Body::reading(input, seen));
+    let answer = client.stream_with(Method::POST, path, headers, Body::reading(input, seen));
     let mut answer = Lines::new(ticking(answer, || status.show(&progress(&sent, length))).await?);
     loop {
         let line = ticking(answer.next(), || status.show(&progress(&sent, length))).await?;

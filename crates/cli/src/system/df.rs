@@ -136,7 +136,7 @@ fn build_cache(records: &[BuildCacheRecord]) -> Total {
 
 impl Total {
     fn row(self) -> Row {
-        let reclaimable = size::decimal(self.reclaimable_bytes);
+        let reclaimable = size::precise(self.reclaimable_bytes);
         let share = match self.has_share && self.bytes > 0 {
             true => format!(" ({}%)", self.reclaimable_bytes * 100 / self.bytes),
             false => String::new(),
@@ -144,7 +144,7 @@ impl Total {
         let fields = [
             ("Active", self.active.to_string()),
             ("Reclaimable", reclaimable + &share),
-            ("Size", size::decimal(self.bytes)),
+            ("Size", size::precise(self.bytes)),
             ("TotalCount", self.count.to_string()),
             ("Type", self.kind.to_owned()),
         ];

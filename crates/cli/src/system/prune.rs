@@ -66,7 +66,7 @@ fn report(pruned: &[Pruned]) -> String {
     let texts = pruned.iter().filter(|pruned| !pruned.text.is_empty());
     let mut text: String = texts.map(|pruned| format!("{}\n", pruned.text)).collect();
     let bytes = pruned.iter().map(|pruned| pruned.reclaimed_bytes).sum();
-    text += &format!("Total reclaimed space: {}\n", size::decimal(bytes));
+    text += &format!("Total reclaimed space: {}\n", size::precise(bytes));
     text
 }
 

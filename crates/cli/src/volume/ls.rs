@@ -62,7 +62,7 @@ pub(crate) fn row(volume: Volume) -> Row {
         volume.usage_data.as_ref().map_or_else(|| "N/A".to_owned(), number)
     };
     let (links, size) =
-        (known(|usage| usage.ref_count.to_string()), known(|usage| size::decimal(usage.size)));
+        (known(|usage| usage.ref_count.to_string()), known(|usage| size::precise(usage.size)));
     let labels = volume.labels.unwrap_or_default();
     let pairs: Vec<String> = labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
     let fields = [

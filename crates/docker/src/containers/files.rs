@@ -6,25 +6,18 @@
 use api::docker::container::{ContainerChange, PathStat};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use bytes::BytesMut;
 use engine::containers::{Archive, Change, ChangeKind, ExtractOptions, FileStat};
-use futures_util::stream;
 use hyper::StatusCode;
 use hyper::header::{HeaderName, HeaderValue};
-use tokio::io::AsyncReadExt;
-use tokio::net::unix::pipe;
 
+use crate::archive::{TAR, arrived, drain, feed};
 use crate::call::Call;
 use crate::error::{Error, Result};
-use crate::images::{arrived, feed};
 use crate::reply::{self, Reply};
 use crate::time;
 
 const STAT_HEADER: HeaderName = HeaderName::from_static("x-docker-container-path-stat");
-const TAR: HeaderValue = HeaderValue::from_static("application/x-tar");
 const BINARY: HeaderValue = HeaderValue::from_static("application/octet-stream");
-/// What a pipe holds.
-const CHUNK: usize = 64 << 10;
 
 /// Go's bits for the type of a file and what goes with it, above those of its permissions.
 const DIRECTORY: u32 = 1 << 31;
@@ -87,28 +80,9 @@ fn path(call: &Call) -> Result<String> {
     path.map(str::to_owned).ok_or_else(|| Error::invalid("bad parameter: path cannot be empty"))
 }
 
-/// An archive as it is made. An error after the last of it breaks the connection.
+/// An archive as it is made.
 fn send(archive: Archive, kind: HeaderValue) -> Result<Reply> {
-    let failed = |source| Error::System { what: "no pipe for the archive", source };
-    let output = pipe::Receiver::from_owned_fd(archive.output).map_err(failed)?;
-    let chunks = stream::unfold(Some((output, archive.end)), |state| async move {
-        let (mut output, end) = state?;
-        let mut chunk = BytesMut::with_capacity(CHUNK);
-        match output.read_buf(&mut chunk).await {
-            Ok(1..) => Some((Ok(chunk.freeze()), Some((output, end)))),
-            Ok(0) => match end.check().await {
-                Ok(()) => None,
-                Err(error) => Some((Err(broken(&error.chain())), None)),
-            },
-            Err(error) => Some((Err(broken(&error.to_string())), None)),
-        }
-    });
-    Ok(reply::fallible_stream(kind, chunks))
-}
-
-fn broken(why: &str) -> std::io::Error {
-    tracing::warn!(error = why, "an archive of a container's files broke off");
-    std::io::Error::other(why.to_owned())
+    drain(archive.output, kind, async move { archive.end.check().await.map_err(|error| error.chain()) })
 }
 
 fn describe(change: Change) -> ContainerChange {

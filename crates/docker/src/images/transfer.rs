@@ -338,7 +338,7 @@ fn with_detail(status: String, id: String, detail: Option<(u64, u64)>) -> Progre
 }
 
 /// Docker's bar: `[====>     ]  1.05MB/2.1MB`.
-fn bar(current: u64, total: u64) -> String {
+pub(super) fn bar(current: u64, total: u64) -> String {
     let filled = usize::try_from(current.min(total) * BAR as u64 / total.max(1)).unwrap_or(BAR);
     let arrow = if filled < BAR { ">" } else { "" };
     let blank = " ".repeat(BAR - filled - arrow.len().min(BAR - filled));
@@ -367,7 +367,7 @@ fn size(bytes: u64) -> String {
 }
 
 /// Who asks, by the request's headers.
-fn access(headers: &HeaderMap) -> Result<Access> {
+pub(super) fn access(headers: &HeaderMap) -> Result<Access> {
     let wrong = |name: &str| Error::invalid(format!("invalid header {name}"));
     let decode = |name: &str| -> Result<Option<Vec<u8>>> {
         let Some(value) = headers.get(name) else { return Ok(None) };

@@ -85,6 +85,11 @@ impl Door {
         self.directory.path().join("sock")
     }
 
+    /// Where the engine keeps what it keeps.
+    pub(crate) fn root(&self) -> PathBuf {
+        self.directory.path().join("root")
+    }
+
     pub(crate) fn send(&self, request: &[u8]) -> Answer {
         client::send(&self.socket(), request)
     }

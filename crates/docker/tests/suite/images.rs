@@ -162,3 +162,168 @@ fn prunes_leave_what_is_labelled_or_too_young() {
         assert_eq!(door.get("/system/df").json()["LayersSize"], 0);
     });
 }
+
+/// The members of an archive, by name.
+fn members(archive: &[u8]) -> std::collections::BTreeMap<String, Vec<u8>> {
+    let mut members = std::collections::BTreeMap::new();
+    let mut reader = image::tar::Reader::new(archive);
+    while let Some(entry) = reader.next_entry().unwrap() {
+        let name = String::from_utf8(entry.path).unwrap();
+        let mut content = Vec::new();
+        loop {
+            let piece = reader.content().unwrap();
+            if piece.is_empty() {
+                break;
+            }
+            content.extend(piece);
+            let length = piece.len();
+            reader.consume(length);
+        }
+        members.insert(name, content);
+    }
+    members
+}
+
+fn document(bytes: &[u8]) -> Value {
+    serde_json::from_slice(bytes).unwrap()
+}
+
+#[test]
+fn what_is_saved_is_a_layout_and_a_docker_archive() {
+    with_busybox(|door| {
+        import(door, "a/b:1", "&changes=LABEL+a=b");
+        for name in ["a/b:2", "second:x"] {
+            let (repository, tag) = name.split_once(':').unwrap();
+            door.post(&format!("/images/a/b:1/tag?repo={repository}&tag={tag}"), None);
+        }
+        let id = door.get("/images/busybox/json").json()["Id"].as_str().unwrap().to_owned();
+        let get = |query: &str| {
+            let answer = door.get(&format!("/images/get?{query}"));
+            assert_eq!(answer.status, 200, "{query}");
+            assert_eq!(answer.header("content-type"), Some("application/x-tar"));
+            answer.body
+        };
+        let archive = get(&format!("names=a/b&names={}", &id[7..19]));
+        assert_eq!(archive, get(&format!("names=a/b&names={id}")), "the bytes are the images' alone");
+        let members = members(&archive);
+        let saved = document(&members["manifest.json"]);
+        assert_eq!(saved[0]["RepoTags"], json!(["a/b:1", "a/b:2"]), "a repository means all its tags");
+        assert_eq!(saved[1]["RepoTags"], json!([]), "an id means no name");
+        for image in saved.as_array().unwrap() {
+            for name in image["Layers"].as_array().unwrap().iter().chain([&image["Config"]]) {
+                let name = name.as_str().unwrap();
+                let digest = oci::digest::Digest::of(&members[name]);
+                assert_eq!(name, format!("blobs/sha256/{}", digest.hex()));
+            }
+        }
+        let index = document(&members["index.json"]);
+        let names: Vec<&Value> = index["manifests"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|entry| &entry["annotations"]["io.containerd.image.name"])
+            .collect();
+        assert_eq!(json!(names), json!(["docker.io/a/b:1", "docker.io/a/b:2", null]));
+        assert_eq!(document(&members["oci-layout"]), json!({"imageLayoutVersion": "1.0.0"}));
+        let top = saved[0]["Layers"][0].as_str().unwrap().rsplit('/').next().unwrap();
+        assert_eq!(document(&members["repositories"]), json!({"a/b": {"1": top, "2": top}}));
+
+        door.delete("/images/a/b:1");
+        door.delete("/images/a/b:2");
+        door.delete("/images/second:x");
+        door.delete("/images/busybox");
+        let loaded = door.upload("/images/load?quiet=1", &archive);
+        assert_eq!(
+            String::from_utf8(loaded.body).unwrap(),
+            format!(
+                "{{\"stream\":\"Loaded image: a/b:1\\n\"}}\n{{\"stream\":\"Loaded image: a/b:2\\n\"}}\n{{\"stream\":\"Loaded image ID: {id}\\n\"}}\n"
+            )
+        );
+        assert_eq!(get(&format!("names=a/b&names={id}")), archive, "and is the same again");
+    });
+}
+
+#[test]
+fn what_cannot_be_saved_is_refused_before_a_byte_is_sent() {
+    with_busybox(|door| {
+        for (path, status, message) in [
+            ("/images/get?names=busybox&names=nothing", 404, "No such image: nothing:latest"),
+            ("/images/nothing/get", 404, "No such image: nothing:latest"),
+            ("/images/get", 400, "no image is named: `names` is missing"),
+            (
+                "/images/busybox/get?platform=plan9/z80",
+                404,
+                "no matching manifest for plan9/z80 in the manifest list entries: busybox:latest is there for linux/amd64",
+            ),
+        ] {
+            let refused = door.get(path);
+            assert_eq!((refused.status, refused.message().as_str()), (status, message), "{path}");
+        }
+        let platform = escape(r#"{"os":"linux","architecture":"amd64"}"#);
+        assert_eq!(door.get(&format!("/images/busybox/get?platform={platform}")).status, 200);
+    });
+}
+
+#[test]
+fn a_damaged_layer_is_not_saved_as_if_it_were_whole() {
+    with_busybox(|door| {
+        let blobs = door.root().join("content/blobs/sha256");
+        let largest = std::fs::read_dir(&blobs)
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+            .max_by_key(|path| path.metadata().unwrap().len())
+            .unwrap();
+        let mut bytes = std::fs::read(&largest).unwrap();
+        bytes[5000] ^= 1;
+        std::fs::write(&largest, bytes).unwrap();
+        let mut answer =
+            crate::client::open(&door.socket(), &crate::client::request("GET", "/images/busybox/get", None));
+        assert_eq!(answer.status, 200);
+        assert!(!answer.rest().ends_with(b"0\r\n\r\n"), "the answer has no end");
+    });
+}
+
+#[test]
+fn an_import_can_come_from_the_web() {
+    with_door(|door| {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let server = std::thread::spawn(move || {
+            let tar = std::fs::read(busybox_tar()).unwrap();
+            // A redirection, the archive, half of it, and nothing.
+            let answers: [(String, &[u8]); 4] = [
+                (format!("302 Found\r\nLocation: http://{address}/there\r\nContent-Length: 0"), b""),
+                (format!("200 OK\r\nContent-Length: {}", tar.len()), &tar),
+                (format!("200 OK\r\nContent-Length: {}", tar.len()), &tar[..tar.len() / 2]),
+                ("404 Not Found\r\nContent-Length: 0".to_owned(), b""),
+            ];
+            for (head, body) in answers {
+                let (mut stream, _) = listener.accept().unwrap();
+                let mut reader = std::io::BufReader::new(stream.try_clone().unwrap());
+                crate::client::read_head(&mut reader);
+                let head = format!("HTTP/1.1 {head}\r\nConnection: close\r\n\r\n");
+                std::io::Write::write_all(&mut stream, head.as_bytes()).unwrap();
+                std::io::Write::write_all(&mut stream, body).unwrap();
+            }
+        });
+        let import = |name: &str| {
+            let source = escape(&format!("http://{address}/root.tar"));
+            door.post(&format!("/images/create?fromSrc={source}&repo={name}"), None)
+        };
+        let imported = import("web");
+        let lines = String::from_utf8(imported.body).unwrap();
+        assert!(
+            lines.starts_with(&format!("{{\"status\":\"Downloading from http://{address}/root.tar\"}}\n"))
+        );
+        let id = document(lines.lines().last().unwrap().as_bytes())["status"].clone();
+        assert_eq!(door.get("/images/web/json").json()["Id"], id);
+        let lines = String::from_utf8(import("half").body).unwrap();
+        assert!(lines.lines().last().unwrap().contains("\"error\":"), "{lines}");
+        assert_eq!(door.get("/images/half/json").status, 404);
+        let missing = import("missing");
+        assert_eq!(missing.status, 404, "{}", missing.message());
+        server.join().unwrap();
+        let odd = door.post("/images/create?fromSrc=ftp%3a%2f%2fx%2fy&repo=x", None);
+        assert!(odd.status >= 400 && odd.message().contains("http://HOST"), "{}", odd.message());
+    });
+}

@@ -38,7 +38,7 @@ const ATTEMPTS: u32 = 5;
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 /// All that is waited for a host that says that it has enough.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(30);
-const REDIRECTIONS_MAX: u32 = 5;
+pub(super) const REDIRECTIONS_MAX: u32 = 5;
 /// Tokens that are remembered; they are worth a request each, and most are valid for some minutes.
 const TOKENS_MAX: usize = 1000;
 /// An error's text, and a token.
@@ -129,8 +129,8 @@ struct OneError {
 
 /// A URL, taken apart.
 pub(super) struct Url {
-    is_tls: bool,
-    host: String,
+    pub(super) is_tls: bool,
+    pub(super) host: String,
     port: u16,
     /// With the query.
     path: String,
@@ -508,7 +508,7 @@ fn accepted() -> String {
 }
 
 /// The answer, or the failure that it tells.
-async fn succeeded(answer: Response<Incoming>) -> Result<Response<Incoming>, Failure> {
+pub(super) async fn succeeded(answer: Response<Incoming>) -> Result<Response<Incoming>, Failure> {
     let status = answer.status();
     if status.is_success() {
         return Ok(answer);
@@ -552,7 +552,7 @@ pub(crate) async fn collect(body: Incoming, max: usize) -> Result<Vec<u8>, Failu
 }
 
 /// Where an answer leads, seen from where it came.
-fn location(answer: &Response<Incoming>, from: &Url) -> Result<Url, Failure> {
+pub(super) fn location(answer: &Response<Incoming>, from: &Url) -> Result<Url, Failure> {
     let text = answer.headers().get(LOCATION).and_then(|value| value.to_str().ok()).unwrap_or_default();
     if let Some(url) = parse_url(text) {
         return Ok(url);

@@ -39,7 +39,7 @@ const CACHE_TITLES: &[(&str, &str)] = &[
 /// All lists as text; a template sees them as `.Images`, `.Containers`, `.Volumes` and `.BuildCache`.
 pub(super) fn text(usage: DiskUsage, format: &Format) -> Result<String, Error> {
     let records = usage.build_cache.unwrap_or_default();
-    let cache_bytes = size::decimal(build_cache(&records).bytes);
+    let cache_bytes = size::precise(build_cache(&records).bytes);
     // Of the names of an image only the first is shown.
     let first = |image| images::rows(image, true).into_iter().next();
     let images: Vec<Row> = usage.images.unwrap_or_default().iter().filter_map(first).collect();
@@ -84,7 +84,7 @@ fn record(record: &BuildCacheRecord) -> Row {
         ("LastUsedSince", since(&last_used).unwrap_or_default()),
         ("LastUsedAt", last_used),
         ("Shared", record.shared.to_string()),
-        ("Size", size::decimal(record.size)),
+        ("Size", size::precise(record.size)),
         ("UsageCount", record.usage_count.to_string()),
     ];
     fields.into_iter().map(|(name, value)| (Arc::from(name), field(value))).collect()
