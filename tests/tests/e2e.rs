@@ -10,6 +10,8 @@ mod confinement;
 mod containers;
 #[path = "e2e/images.rs"]
 mod images;
+#[path = "e2e/limits.rs"]
+mod limits;
 #[path = "e2e/logs.rs"]
 mod logs;
 #[path = "e2e/namespaces.rs"]

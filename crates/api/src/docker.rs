@@ -33,6 +33,7 @@ pub mod image;
 pub mod moment;
 pub mod namespace;
 pub mod network;
+pub mod stats;
 pub mod system;
 pub mod volume;
 

@@ -44,11 +44,8 @@ pub(crate) const NOT_YET: &[&str] = &[
     "secret",
     "service",
     "stack",
-    "stats",
     "swarm",
-    "top",
     "trust",
-    "update",
 ];
 
 const fn entry(
@@ -81,8 +78,11 @@ pub(crate) static ENTRIES: &[Entry] = &[
     entry("container", &["rm", "remove"], Some("rm"), &container::rm::COMMAND),
     entry("container", &["run"], Some("run"), &container::run::COMMAND),
     entry("container", &["start"], Some("start"), &container::start::COMMAND),
+    entry("container", &["stats"], Some("stats"), &container::stats::COMMAND),
     entry("container", &["stop"], Some("stop"), &container::stop::COMMAND),
+    entry("container", &["top"], Some("top"), &container::top::COMMAND),
     entry("container", &["unpause"], Some("unpause"), &container::pause::UNPAUSE),
+    entry("container", &["update"], Some("update"), &container::update::COMMAND),
     entry("container", &["wait"], Some("wait"), &container::wait::COMMAND),
     entry("image", &["history"], Some("history"), &image::history::COMMAND),
     entry("image", &["import"], Some("import"), &image::import::COMMAND),

@@ -23,7 +23,10 @@ pub(crate) mod run;
 mod security;
 mod spec;
 pub(crate) mod start;
+pub(crate) mod stats;
 pub(crate) mod stop;
+pub(crate) mod top;
+pub(crate) mod update;
 pub(crate) mod wait;
 
 use clap::Arg;

@@ -10,9 +10,11 @@ pub(crate) mod list;
 pub(crate) mod mounts;
 pub(crate) mod network;
 pub(crate) mod ports;
+pub(crate) mod stats;
 pub(crate) mod streams;
 
-use api::docker::container::{ContainersPruneReport, WaitError, WaitResponse};
+use api::docker::container::{ContainersPruneReport, TopResponse, UpdateResponse, WaitError, WaitResponse};
+use api::docker::host_config::HostConfig;
 use engine::containers::{RemoveOptions, WaitCondition};
 use futures_util::stream;
 use hyper::StatusCode;
@@ -93,6 +95,21 @@ pub(crate) async fn remove(call: Call) -> Result<Reply> {
     let options = RemoveOptions { force: call.query.flag("force"), volumes: call.query.flag("v") };
     call.engine.containers().remove(&call.name, options).await?;
     Ok(reply::empty(StatusCode::NO_CONTENT))
+}
+
+/// The container's processes as ps(1) shows them.
+pub(crate) async fn top(call: Call) -> Result<Reply> {
+    let arguments = call.query.text("ps_args").unwrap_or_default();
+    let table = call.engine.containers().top(&call.name, arguments).await?;
+    Ok(reply::ok(&TopResponse { titles: table.titles, processes: table.rows }))
+}
+
+/// Other limits and another restart policy; what is not named stays as it is.
+pub(crate) async fn update(mut call: Call) -> Result<Reply> {
+    let body: HostConfig = call.body().await?;
+    let changes = host::read_changes(&body)?;
+    let warnings = call.engine.containers().update(&call.name, changes).await?;
+    Ok(reply::ok(&UpdateResponse { warnings: Some(warnings).filter(|warnings| !warnings.is_empty()) }))
 }
 
 pub(crate) async fn prune(call: Call) -> Result<Reply> {

@@ -17,6 +17,8 @@ mod health;
 mod images;
 #[path = "suite/life.rs"]
 mod life;
+#[path = "suite/limits.rs"]
+mod limits;
 #[path = "suite/namespaces.rs"]
 mod namespaces;
 #[path = "suite/networks.rs"]

@@ -22,7 +22,10 @@ mod rows;
 pub mod spec;
 pub(crate) mod start;
 pub(crate) mod state;
+pub mod stats;
 mod stop;
+mod top;
+mod update;
 mod view;
 
 use std::sync::{Arc, PoisonError};
@@ -35,6 +38,8 @@ pub use files::{Archive, ArchiveEnd, ExtractOptions, FileStat};
 pub use health::{Health, HealthStatus, Probe};
 pub use list::ListFilter;
 pub use spec::ContainerSpec;
+pub use top::Processes;
+pub use update::Changes;
 pub use view::{Container, MountPoint, StateView, Status, Usage};
 
 use crate::blocking::blocking;

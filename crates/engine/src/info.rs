@@ -93,12 +93,7 @@ impl Engine {
             architecture: uname(rustix::system::Uname::machine),
             cpus: std::thread::available_parallelism().map_or(1, |count| count.get()),
             memory_bytes: memory_bytes(&of_host("/proc/meminfo")),
-            // The unified hierarchy alone has its controllers at the top.
-            cgroup_version: if std::path::Path::new("/sys/fs/cgroup/cgroup.controllers").exists() {
-                2
-            } else {
-                1
-            },
+            cgroup_version: cgroup_version(),
             event_listeners: self.events.listeners(),
             open_files: std::fs::read_dir("/proc/self/fd").map_or(0, Iterator::count),
             tasks: std::fs::read_dir("/proc/self/task").map_or(0, Iterator::count),
@@ -130,6 +125,11 @@ impl Engine {
     }
 }
 
+/// The unified hierarchy alone has its controllers at the top.
+pub(crate) fn cgroup_version() -> u8 {
+    if std::path::Path::new("/sys/fs/cgroup/cgroup.controllers").exists() { 2 } else { 1 }
+}
+
 fn uname(field: impl Fn(&rustix::system::Uname) -> &std::ffi::CStr) -> String {
     field(&rustix::system::uname()).to_string_lossy().into_owned()
 }
@@ -141,7 +141,7 @@ fn release_value(text: &str, key: &str) -> String {
 }
 
 /// `MemTotal` of proc_meminfo(5).
-fn memory_bytes(text: &str) -> u64 {
+pub(crate) fn memory_bytes(text: &str) -> u64 {
     let line = text.lines().find_map(|line| line.strip_prefix("MemTotal:"));
     let kibibytes = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
     kibibytes.unwrap_or(0) * 1024

@@ -166,7 +166,7 @@ fn start_by_policy(engine: &Arc<Engine>, record: &Arc<Record>) {
         let live = record.live.borrow();
         (live.state, live.was_stopped)
     };
-    if state != State::Exited || !restart::starts_with_engine(record.spec.restart, was_stopped) {
+    if state != State::Exited || !restart::starts_with_engine(record.restart_policy(), was_stopped) {
         return;
     }
     record.live.send_modify(|live| (live.state, live.was_stopped) = (State::Restarting, false));

@@ -46,7 +46,7 @@ use directory::Directory;
 pub use error::{Error, Result};
 pub use hierarchy::{Hierarchies, Version};
 use path::CgroupPath;
-pub use stats::Stats;
+pub use stats::{IoCount, Stats, Throttling};
 
 /// The control groups of one container, in every hierarchy.
 #[derive(Debug)]

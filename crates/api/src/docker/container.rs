@@ -244,6 +244,17 @@ wire! {
         pub networks: BTreeMap<String, EndpointSettings>,
     }
 
+    /// `GET /containers/{id}/top`.
+    pub struct TopResponse {
+        pub titles: Vec<String>,
+        pub processes: Vec<Vec<String>>,
+    }
+
+    /// `POST /containers/{id}/update`.
+    pub struct UpdateResponse {
+        pub warnings: Option<Vec<String>>,
+    }
+
     /// `POST /containers/{id}/wait`.
     pub struct WaitResponse {
         pub status_code: i64,

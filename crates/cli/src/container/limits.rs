@@ -25,6 +25,11 @@ const ULIMITS: [&str; 16] = [
 /// Nano-CPUs of one CPU.
 const NANO: i64 = 1_000_000_000;
 
+/// A size, or `-1` for as much swap as there is.
+pub(crate) fn swap(text: &str) -> Result<i64, crate::size::SizeError> {
+    if text == "-1" { Ok(-1) } else { crate::size::parse(text) }
+}
+
 /// `NAME=SOFT[:HARD]`; `-1` is unlimited.
 pub(crate) fn ulimit(text: &str) -> Result<Ulimit, String> {
     let (name, values) = text.split_once('=').ok_or_else(|| format!("invalid ulimit argument: {text}"))?;

@@ -91,7 +91,7 @@ fn specify(body: ContainerCreateBody, version: ApiVersion) -> Result<(ContainerS
 /// Whether it is set, the flag, and the field.
 type Unsupported = (bool, &'static str, &'static str);
 
-fn refuse(table: &[Unsupported]) -> Result<()> {
+pub(super) fn refuse(table: &[Unsupported]) -> Result<()> {
     match table.iter().find(|(is_set, ..)| *is_set) {
         Some((_, flag, field)) => Err(Error::not_there_yet(format!("{flag} (field {field})"))),
         None => Ok(()),
@@ -106,7 +106,7 @@ fn of_config(config: &Config) -> Vec<Unsupported> {
     ]
 }
 
-fn of_host(host: &HostConfig) -> Vec<Unsupported> {
+pub(super) fn of_host(host: &HostConfig) -> Vec<Unsupported> {
     let log_driver = !matches!(host.log_config.kind.as_str(), "" | "json-file" | "none");
     vec![
         (has(&host.links), "`--link`", "HostConfig.Links"),

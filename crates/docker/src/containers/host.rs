@@ -4,12 +4,12 @@ use api::docker::StringMap;
 use api::docker::host_config::{
     DeviceMapping, HostConfig, LogConfig, RestartPolicy as WireRestart, Ulimit as WireUlimit,
 };
-use engine::containers::ContainerSpec;
 use engine::containers::spec::{
     CgroupNamespaceMode, DeviceSpec, IpcMode, LogDriver, LogSpec, PidMode, ResourceSpec, RestartPolicy,
     SeccompMode, Ulimit, UtsMode,
 };
 
+use engine::containers::{Changes, ContainerSpec};
 use runtime::defaults;
 
 use super::{mounts, network};
@@ -74,6 +74,18 @@ pub(crate) fn read(host: HostConfig, spec: &mut ContainerSpec) -> Result<()> {
     spec.devices = host.devices.iter().flatten().map(read_device).collect();
     spec.resources = read_resources(&host)?;
     Ok(())
+}
+
+/// What an update asks for: limits, and a policy if one is named.
+pub(crate) fn read_changes(body: &HostConfig) -> Result<Changes> {
+    super::create::refuse(&super::create::of_host(body))?;
+    let restart = match body.restart_policy.name.as_str() {
+        "" => None,
+        _ => Some(read_restart(&body.restart_policy)?),
+    };
+    // Here a zero is an answer: no limit from now on.
+    let resources = ResourceSpec { pids_limit: body.pids_limit, ..read_resources(body)? };
+    Ok(Changes { resources, restart })
 }
 
 /// No lists, or Docker's own as inspect shows them: the default; empty ones: everything of the system shows.

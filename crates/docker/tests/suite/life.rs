@@ -34,8 +34,9 @@ fn each_step_of_a_life_has_dockers_status() {
             ("POST stop?t=5", 204),
             ("POST stop", 304),
             ("GET json", 200),
-            ("GET top", 501),
-            ("POST update", 501),
+            ("GET top", 409),
+            ("GET stats?stream=0", 200),
+            ("GET stats?stream=1&one-shot=1", 400),
             ("DELETE ?v=1", 204),
             ("DELETE ", 404),
         ] {

@@ -186,7 +186,7 @@ fn check_rights(spec: &ContainerSpec) -> Result<()> {
     Ok(())
 }
 
-fn check_resources(resources: &ResourceSpec) -> Result<Vec<String>> {
+pub(super) fn check_resources(resources: &ResourceSpec) -> Result<Vec<String>> {
     let mut warnings = Vec::new();
     let memory = resources.memory_bytes.unwrap_or(0);
     if memory != 0 && memory < MIN_MEMORY_BYTES {

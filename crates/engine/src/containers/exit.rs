@@ -65,7 +65,7 @@ impl Engine {
         let ran_ns = u64::try_from(ended.finished_ns.saturating_sub(started_ns)).unwrap_or(0);
         let policy =
             restart::Ended { code: ended.code, ran: Duration::from_nanos(ran_ns), was_asked_to: was_stopped };
-        let pause = turn.backoff.next(record.spec.restart, policy);
+        let pause = turn.backoff.next(record.restart_policy(), policy);
         self.record_exit(&record, ended, error, pause.is_some()).await;
         self.tear_down(&record, task.as_deref()).await;
         drop(turn);

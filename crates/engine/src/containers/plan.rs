@@ -370,7 +370,7 @@ fn resources(spec: &ContainerSpec, around: &Surroundings) -> Resources {
     }
 }
 
-fn memory(asked: &ResourceSpec) -> Option<Memory> {
+pub(super) fn memory(asked: &ResourceSpec) -> Option<Memory> {
     let positive = |value: Option<i64>| value.filter(|bytes| *bytes > 0);
     let limit = positive(asked.memory_bytes);
     let memory = Memory {
@@ -392,7 +392,7 @@ pub(crate) fn memory_swap_bytes(asked: &ResourceSpec) -> Option<i64> {
     }
 }
 
-fn cpu(asked: &ResourceSpec) -> Option<Cpu> {
+pub(super) fn cpu(asked: &ResourceSpec) -> Option<Cpu> {
     let period = asked.cpu_period_us.filter(|period| *period > 0);
     let (quota, period) = match asked.nano_cpus.filter(|nano_cpus| *nano_cpus > 0) {
         Some(nano_cpus) => {

@@ -17,6 +17,7 @@ use super::attach::PendingAttach;
 use super::health::Health;
 use super::spec::{ContainerSpec, EndpointSpec};
 use super::state::{LastExit, State};
+use super::update::Changed;
 use crate::error::{Error, Result};
 use crate::namespaces::Namespace;
 use crate::networks::NetworkState;
@@ -73,6 +74,8 @@ pub(crate) struct Live {
     pub(crate) task: Option<Arc<Task>>,
     /// None: it has no health check, or was never started.
     pub(crate) health: Option<Arc<Health>>,
+    /// Limits and policy that count in place of the specification's.
+    pub(crate) changed: Option<Arc<Changed>>,
     /// The networks that it is to be connected to.
     pub(crate) endpoints: Vec<EndpointSpec>,
     /// Its network while it runs; empty otherwise.
@@ -92,6 +95,8 @@ pub(crate) struct StoredState {
     /// None: those of the specification; nobody has connected or disconnected it.
     pub(crate) endpoints: Option<Vec<EndpointSpec>>,
     pub(crate) health: Option<Health>,
+    /// None: nobody has updated it.
+    pub(crate) changed: Option<Changed>,
 }
 
 /// The state, as far as it outlives the task.
@@ -129,6 +134,7 @@ impl Record {
             exits: 0,
             restart_count: state.restart_count,
             was_stopped: state.was_stopped,
+            changed: state.changed.map(Arc::new),
             task: None,
             health: state.health.map(Arc::new),
             endpoints: state.endpoints.unwrap_or_else(|| stored.spec.networking.endpoints.clone()),
@@ -195,6 +201,7 @@ impl Record {
                 .filter(|endpoints| **endpoints != self.spec.networking.endpoints)
                 .cloned(),
             health: live.health.as_deref().cloned(),
+            changed: live.changed.as_deref().cloned(),
         }
     }
 

@@ -216,7 +216,7 @@ impl Engine {
 
     /// Everything that a run needs on disk; and the message that asks for it.
     fn prepare(&self, record: &Record, shared: Shared, shim: &Path) -> Result<(Launch, Option<Connection>)> {
-        let spec = &record.spec;
+        let spec = &record.current_spec();
         let bundle = self.bundle_path(&record.id);
         std::fs::DirBuilder::new().mode(0o700).create(&bundle).map_err(|source| Error::File {
             what: "make the bundle",

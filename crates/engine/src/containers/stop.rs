@@ -116,7 +116,7 @@ impl Engine {
     pub(crate) async fn note_stop(self: &Arc<Self>, record: &Arc<Record>) {
         let is_new = record.live.send_if_modified(|live| !std::mem::replace(&mut live.was_stopped, true));
         // Only this policy asks after a stop when the engine opens.
-        if is_new && record.spec.restart == super::spec::RestartPolicy::UnlessStopped {
+        if is_new && record.restart_policy() == super::spec::RestartPolicy::UnlessStopped {
             let _turn = record.turn().await;
             let (engine, own) = (self.clone(), record.clone());
             blocking(move || engine.store_state(&own, store::Commit::Durable)).await;

@@ -94,7 +94,7 @@ pub struct Usage {
 impl Engine {
     /// The container as it is now.
     pub(crate) fn view(&self, record: &Record) -> Container {
-        let spec = &record.spec;
+        let spec = &record.current_spec();
         let live = record.live.borrow().clone();
         let etc = self.etc_files(&record.id);
         Container {
