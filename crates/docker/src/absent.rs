@@ -15,7 +15,6 @@ const ABSENT: &[(&str, &str)] = &[
     ("/plugins/{rest..}", "plugins"),
     ("/session", "building images"),
     ("/swarm/{rest..}", "swarm mode"),
-    ("/volumes/{name}", "changing volumes"),
 ];
 
 /// Only managers of a swarm have them.

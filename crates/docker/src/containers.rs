@@ -10,6 +10,7 @@ pub(crate) mod list;
 pub(crate) mod mounts;
 pub(crate) mod network;
 pub(crate) mod ports;
+mod security;
 pub(crate) mod stats;
 pub(crate) mod streams;
 

@@ -43,6 +43,8 @@ pub(crate) enum Error {
         "This node is not a swarm manager. Use \"docker swarm init\" or \"docker swarm join\" to connect this node to swarm and try again."
     )]
     NoSwarm,
+    #[error("{0}")]
+    Unavailable(String),
     #[error("{what}")]
     System { what: &'static str, source: std::io::Error },
     #[error("the daemon failed while it served this request; its log has the details")]
@@ -74,7 +76,7 @@ impl Error {
             Error::Conflict(_) => StatusCode::CONFLICT,
             Error::Forbidden(_) => StatusCode::FORBIDDEN,
             Error::Unauthorized(_) => StatusCode::UNAUTHORIZED,
-            Error::NoSwarm => StatusCode::SERVICE_UNAVAILABLE,
+            Error::NoSwarm | Error::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
             Error::Registry(_) | Error::System { .. } | Error::Panicked => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }

@@ -98,6 +98,7 @@ const ROUTES: &[Route] = routes! {
     POST "/volumes/prune" => volumes::prune,
     GET "/volumes/{name}" => volumes::inspect,
     DELETE "/volumes/{name}" => volumes::remove,
+    PUT "/volumes/{name}" => volumes::update,
 
     GET "/networks" => networks::list,
     POST "/networks/create" => networks::create,

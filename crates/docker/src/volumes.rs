@@ -28,17 +28,13 @@ pub(crate) async fn list(call: Call) -> Result<Reply> {
 
 pub(crate) async fn create(mut call: Call) -> Result<Reply> {
     let body: VolumeCreateBody = call.optional_body().await?.unwrap_or_default();
-    if !matches!(body.driver.as_str(), "" | DRIVER) {
-        return Err(Error::not_there_yet(format!("the volume driver `{}`", body.driver)));
-    }
-    if body.driver_opts.is_some_and(|options| !options.is_empty()) {
-        return Err(Error::not_there_yet("`--opt` of volumes (field DriverOpts)"));
-    }
+    check_driver(&body.driver).map_err(|error| Error::NotFound(format!("create {}: {error}", body.name)))?;
     if body.cluster_volume_spec.is_some() {
         return Err(Error::not_there_yet("cluster volumes (field ClusterVolumeSpec)"));
     }
     let name = Some(body.name.as_str()).filter(|name| !name.is_empty());
-    let volume = call.engine.volumes().create(name, body.labels.unwrap_or_default()).await?;
+    let (labels, options) = (body.labels.unwrap_or_default(), body.driver_opts.unwrap_or_default());
+    let volume = call.engine.volumes().create(name, labels, options).await?;
     Ok(reply::json(StatusCode::CREATED, &describe(volume)))
 }
 
@@ -60,6 +56,21 @@ pub(crate) async fn prune(call: Call) -> Result<Reply> {
         volumes_deleted: Some(removed).filter(|names| !names.is_empty()),
         space_reclaimed: i64::try_from(reclaimed_bytes).unwrap_or(i64::MAX),
     }))
+}
+
+/// Only [`DRIVER`] is there; others would be plugins.
+pub(crate) fn check_driver(driver: &str) -> Result<()> {
+    match driver {
+        "" | DRIVER => Ok(()),
+        other => {
+            Err(Error::invalid(format!("error looking up volume plugin {other}: plugin {other:?} not found")))
+        }
+    }
+}
+
+/// Only volumes of a swarm can be changed.
+pub(crate) async fn update(_: Call) -> Result<Reply> {
+    Err(Error::Unavailable("volume update only valid for cluster volumes, but swarm is unavailable".into()))
 }
 
 pub(crate) fn describe(volume: engine::volumes::Volume) -> Volume {

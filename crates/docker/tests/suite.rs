@@ -19,6 +19,8 @@ mod images;
 mod life;
 #[path = "suite/limits.rs"]
 mod limits;
+#[path = "suite/mounts.rs"]
+mod mounts;
 #[path = "suite/namespaces.rs"]
 mod namespaces;
 #[path = "suite/networks.rs"]

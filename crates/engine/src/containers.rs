@@ -7,6 +7,7 @@
 pub(crate) mod attach;
 mod changes;
 mod check;
+mod confinement;
 mod create;
 mod devices;
 mod exit;
@@ -19,6 +20,7 @@ pub(crate) mod plan;
 pub(crate) mod record;
 mod remove;
 mod rows;
+pub(crate) mod sources;
 pub mod spec;
 pub(crate) mod start;
 pub(crate) mod state;

@@ -24,6 +24,7 @@ use crate::networks::fabric::Fabric;
 pub use crate::networks::fabric::FabricConfig;
 use crate::recovery;
 use crate::tasks::Pool;
+use crate::volumes::Mounted;
 
 /// Who made a container, in its row.
 pub(crate) const OWNER: &str = "docker";
@@ -78,6 +79,8 @@ pub struct Engine {
     pub(crate) volumes_turn: tokio::sync::Mutex<()>,
     /// Taken by each worker that copies files of a container.
     pub(crate) copies: tokio::sync::Semaphore,
+    /// Volumes that are file systems of their own.
+    pub(crate) mounted: Mounted,
     pub(crate) background: Background,
     /// Recovery is through: from now on policies may start containers.
     pub(crate) is_open: watch::Sender<bool>,
@@ -118,6 +121,7 @@ impl Engine {
             watcher: Watcher::new()?,
             volumes_turn: tokio::sync::Mutex::default(),
             copies: tokio::sync::Semaphore::new(COPIES_MAX),
+            mounted: Mounted::default(),
             background: Background::default(),
             is_open: watch::Sender::new(false),
             is_closing: AtomicBool::new(false),

@@ -72,6 +72,9 @@ pub enum Error {
     Shim { what: &'static str, message: String, code: Code },
     #[error("{what} `{path}`")]
     File { what: &'static str, path: std::path::PathBuf, source: std::io::Error },
+    /// In Docker's words.
+    #[error("error while mounting volume '{}': failed to mount local volume: {what}", path.display())]
+    MountVolume { path: std::path::PathBuf, what: String, source: std::io::Error },
     #[error("the store")]
     Store(#[from] store::Error),
     #[error("{what}")]
@@ -106,9 +109,10 @@ impl Error {
             Error::InvalidArgument(_) | Error::AmbiguousContainer(_) => Code::InvalidArgument,
             Error::ShimLost => Code::Unavailable,
             Error::NotStarted { code, .. } | Error::Shim { code, .. } => *code,
-            Error::File { source, .. } | Error::System { source, .. } | Error::Port { source, .. } => {
-                io_code(source)
-            }
+            Error::File { source, .. }
+            | Error::System { source, .. }
+            | Error::Port { source, .. }
+            | Error::MountVolume { source, .. } => io_code(source),
         }
     }
 

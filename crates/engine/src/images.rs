@@ -21,7 +21,6 @@ use oci::image_config::ImageConfig;
 use tokio::sync::mpsc;
 
 use crate::blocking::blocking;
-use crate::containers::ContainerSpec;
 use crate::engine::Engine;
 use crate::error::{Error, Result, chain};
 use crate::events::Kind;
@@ -257,9 +256,9 @@ impl Images {
 
 impl Engine {
     /// The image of a container to come, unpacked. With the digest of its manifest in the container's row it is held.
-    pub(crate) fn resolve_image(&self, namespace: &Namespace, spec: &ContainerSpec) -> Result<Resolved> {
-        let image = match self.images.find(namespace.as_str(), &spec.image) {
-            Err(image::Error::NoSuchImage(name)) => self.borrow_image(namespace, &spec.image, name)?,
+    pub(crate) fn resolve_image(&self, namespace: &Namespace, name: &str) -> Result<Resolved> {
+        let image = match self.images.find(namespace.as_str(), name) {
+            Err(image::Error::NoSuchImage(shown)) => self.borrow_image(namespace, name, shown)?,
             found => found?,
         };
         let layer = self.images.unpack(&image)?;

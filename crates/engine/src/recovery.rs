@@ -133,8 +133,12 @@ async fn take_up(engine: &Arc<Engine>, record: &Arc<Record>, task: &Arc<Task>) -
     };
     // It answers at once if the end was before.
     let exit = task.wait("").await?;
-    let (own, network_of) = (engine.clone(), record.clone());
-    let network = blocking(move || own.take_up_network(&network_of)).await;
+    let (own, taken_up) = (engine.clone(), record.clone());
+    let network = blocking(move || {
+        own.adopt_volumes(&taken_up);
+        own.take_up_network(&taken_up)
+    })
+    .await;
     // A run that the database does not know begins with nothing known.
     let health = if record.ran { record.live.borrow().health.clone() } else { health::at_start(record) };
     record.log_open.send_replace(true);
@@ -213,6 +217,7 @@ impl Engine {
                 self.remove_shim(&shim);
             }
         }
+        self.sweep_volumes()?;
         // A database that was lost, or went back in time, does not know everything that has an owner.
         match self.store.recovery().origin {
             Origin::New | Origin::Intact => self.sweep_containers(),
@@ -226,7 +231,9 @@ impl Engine {
         let ids: BTreeSet<String> = rows.into_iter().map(|row| row.uid).collect();
         // A container that ends just now removes its own; whoever comes second finds nothing, and that is fine.
         for snapshot in self.snapshots().list()? {
-            if snapshot.kind != SnapshotKind::Committed && !ids.contains(&snapshot.name) {
+            // Of a container itself, or `<id>-…` of one of its mounts.
+            let owner = snapshot.name.split('-').next().unwrap_or_default();
+            if snapshot.kind != SnapshotKind::Committed && !ids.contains(owner) {
                 self.remove_layer(&snapshot.name);
             }
         }

@@ -11,6 +11,7 @@
 mod client;
 mod pool;
 
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -65,6 +66,8 @@ pub(crate) struct Launch {
     pub(crate) options: CreateOptions,
     /// Clients that wait for the streams. For a single one `options.wait_attach` is set.
     pub(crate) attaches: Vec<PendingAttach>,
+    /// What paths of the specification name (`/proc/<pid>/fd/<n>`): open until the shim has it.
+    pub(crate) held: Vec<OwnedFd>,
 }
 
 /// How a process ended.
@@ -124,6 +127,8 @@ impl Task {
     async fn run(&self, launch: Launch) -> Result<(u32, Reply<WaitResponse>)> {
         let id = || self.container.clone();
         let bundle = launch.bundle.display().to_string();
+        // Closed when the shim has opened what they name, or failed.
+        let _held = launch.held;
         let bind = BindRequest {
             namespace: launch.namespace,
             id: id(),

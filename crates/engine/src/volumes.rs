@@ -2,15 +2,18 @@
 //!
 //! `<root>/volumes/<name>/_data` and a row; beside `_data` the empty file `fresh` as long as no container used it. The directory is made first, with an intent; the row makes it a volume. On
 //! removal the row goes first. A directory without a row and without an intent is left alone: after the loss of a
-//! database it is somebody's data.
+//! database it is somebody's data. On `_data` a file system may be mounted ([`local`]), which is nothing to delete from.
 
 mod copy_up;
+mod local;
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::DirBuilderExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use local::FileSystem;
+pub(crate) use local::Mounted;
 use store::intents::Intent;
 use store::{Commit, volumes as rows};
 
@@ -81,7 +84,7 @@ impl MadeVolume {
 impl Drop for MadeVolume {
     fn drop(&mut self) {
         if let Some(intent) = self.intent.take() {
-            drop(std::fs::remove_dir_all(&self.directory));
+            drop(remove_directory(&self.directory));
             finish(intent);
         }
     }
@@ -94,9 +97,14 @@ fn finish(intent: Intent) {
 }
 
 impl Volumes {
-    /// Makes a volume; one that is there already is returned as it is. No name: one is made up.
-    pub async fn create(&self, name: Option<&str>, labels: BTreeMap<String, String>) -> Result<Volume> {
-        let mut labels = labels;
+    /// Makes a volume, with the options of Docker's driver `local`; one that is there already is returned as it is. No
+    /// name: one is made up.
+    pub async fn create(
+        &self,
+        name: Option<&str>,
+        mut labels: BTreeMap<String, String>,
+        options: BTreeMap<String, String>,
+    ) -> Result<Volume> {
         let name = match name.filter(|name| !name.is_empty()) {
             Some(name) => {
                 check_name(name)?;
@@ -113,7 +121,7 @@ impl Volumes {
             if let Some(row) = engine.volume_row(&name)? {
                 return Ok(engine.volume(row));
             }
-            let made = engine.make_volume(&name, labels, clock::now_ns())?;
+            let made = engine.make_volume(&name, labels, options, clock::now_ns())?;
             let row = made.row.clone();
             engine.store.write(Commit::Durable, move |tx| rows::insert(tx, &row))?;
             Ok(engine.volume(engine.volume_made(made)))
@@ -219,9 +227,11 @@ impl Engine {
                 if volume.anonymous {
                     labels.insert(ANONYMOUS_LABEL.into(), String::new());
                 }
-                made.push(self.make_volume(&volume.name, labels, created_ns)?);
+                let options = volume.options.clone();
+                made.push(self.make_volume(&volume.name, labels, options, created_ns)?);
             }
-            self.fill_volume(volume, layer)?;
+            let own = made.iter().find(|made| made.row.name == volume.name).map(|made| &made.row);
+            self.fill_volume(volume, own, layer)?;
         }
         Ok(made)
     }
@@ -245,13 +255,50 @@ impl Engine {
         }
     }
 
-    /// Where the volumes of a container are.
-    pub(crate) fn volume_paths(&self, spec: &ContainerSpec) -> BTreeMap<String, PathBuf> {
-        let volumes = spec.mounts.iter().filter_map(|mount| match mount {
-            MountSpec::Volume(volume) => Some(&volume.name),
-            MountSpec::Bind(_) | MountSpec::Tmpfs(_) => None,
-        });
-        volumes.map(|name| (name.clone(), self.volume_path(name))).collect()
+    /// Mounts the volumes that a run needs and that are file systems; [`Engine::release_volumes`] lets go of them.
+    pub(crate) fn use_volumes(&self, record: &Record) -> Result<()> {
+        for mount in &record.spec.mounts {
+            let MountSpec::Volume(volume) = mount else { continue };
+            let row =
+                self.volume_row(&volume.name)?.ok_or_else(|| Error::NoSuchVolume(volume.name.clone()))?;
+            self.use_volume(&row, &record.id)?;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn use_volume(&self, row: &rows::Volume, user: &str) -> Result<()> {
+        match FileSystem::read(&row.name, &row.options)? {
+            Some(system) => self.mounted.acquire(&row.name, user, &system, &self.volume_path(&row.name)),
+            None => Ok(()),
+        }
+    }
+
+    /// A run that went on while there was no engine uses its volumes still.
+    pub(crate) fn adopt_volumes(&self, record: &Record) {
+        for mount in &record.spec.mounts {
+            if let MountSpec::Volume(volume) = mount
+                && self
+                    .volume_row(&volume.name)
+                    .is_ok_and(|row| row.is_some_and(|row| !row.options.is_empty()))
+            {
+                self.mounted.adopt(&volume.name, &record.id);
+            }
+        }
+    }
+
+    /// The user, a container's run, is over.
+    pub(crate) fn release_volumes(&self, user: &str) {
+        self.mounted.release(user, |volume| self.volume_path(volume));
+    }
+
+    /// Unmounts what nobody uses: what a daemon that was killed left mounted.
+    pub(crate) fn sweep_volumes(&self) -> Result<()> {
+        for row in self.store.read(|tx| rows::list(tx, NAMESPACE))? {
+            if !row.options.is_empty() {
+                self.mounted.sweep(&row.name, &self.volume_path(&row.name));
+            }
+        }
+        Ok(())
     }
 
     /// The containers that use a volume.
@@ -279,7 +326,7 @@ impl Engine {
     /// Removes the directory of a volume without a row.
     pub(crate) fn remove_volume_files(&self, name: &str) {
         let directory = self.store.layout().volumes().join(name);
-        if let Err(error) = std::fs::remove_dir_all(&directory)
+        if let Err(error) = remove_directory(&directory)
             && error.kind() != std::io::ErrorKind::NotFound
         {
             tracing::warn!(path = %directory.display(), %error, "a volume's files could not be removed");
@@ -309,17 +356,14 @@ impl Engine {
         &self,
         name: &str,
         labels: BTreeMap<String, String>,
+        options: BTreeMap<String, String>,
         created_ns: i64,
     ) -> Result<MadeVolume> {
-        let row = rows::Volume {
-            namespace: NAMESPACE.into(),
-            name: name.to_owned(),
-            labels,
-            options: BTreeMap::new(),
-            created_ns,
-        };
+        FileSystem::read(name, &options)?;
+        let row =
+            rows::Volume { namespace: NAMESPACE.into(), name: name.to_owned(), labels, options, created_ns };
         let directory = self.store.layout().volumes().join(name);
-        let make = |mode: u32, path: &std::path::Path| {
+        let make = |mode: u32, path: &Path| {
             std::fs::DirBuilder::new().mode(mode).create(path).map_err(|source| Error::File {
                 what: "make the volume",
                 path: path.to_owned(),
@@ -342,25 +386,58 @@ impl Engine {
     }
 
     /// Docker's rule: a new volume begins with what the image has at its target. Ours is one that no container used yet;
-    /// one that was emptied stays empty.
-    fn fill_volume(&self, volume: &VolumeMount, layer: &str) -> Result<()> {
+    /// one that was emptied stays empty. `made`: its row, when it is not in the database yet.
+    fn fill_volume(&self, volume: &VolumeMount, made: Option<&rows::Volume>, layer: &str) -> Result<()> {
+        // A part of a volume that is there cannot be in one that was never filled.
+        if !volume.subpath.is_empty() {
+            return Ok(());
+        }
         let target = self.volume_path(&volume.name);
         let failed = |source| Error::File { what: "fill the volume", path: target.clone(), source };
         match std::fs::remove_file(target.with_file_name(FRESH)) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
             removed => removed.map_err(failed)?,
         }
-        if volume.no_copy || std::fs::read_dir(&target).map_err(failed)?.next().is_some() {
+        if volume.no_copy {
             return Ok(());
         }
         let key = format!("copy-{}", crate::random::hex::<8>());
         let mounts = self.snapshots().view(&key, layer)?;
-        let copied = runtime::Rootfs::mount(&mounts)
-            .map_err(std::io::Error::other)
-            .and_then(|root| copy_up::copy(root.as_fd(), &volume.target, &target));
+        let filled = self.fill(&key, volume, made, &mounts);
+        self.release_volumes(&key);
         self.snapshots().remove(&key)?;
-        copied.map_err(failed)
+        filled
     }
+
+    fn fill(
+        &self,
+        user: &str,
+        volume: &VolumeMount,
+        made: Option<&rows::Volume>,
+        image: &[oci::mount::Mount],
+    ) -> Result<()> {
+        let target = self.volume_path(&volume.name);
+        let failed = |source| Error::File { what: "fill the volume", path: target.clone(), source };
+        let root = runtime::Rootfs::mount(image).map_err(std::io::Error::other).map_err(failed)?;
+        let Some(source) = copy_up::open(root.as_fd(), &volume.target).map_err(failed)? else {
+            return Ok(());
+        };
+        match made {
+            Some(row) => self.use_volume(row, user)?,
+            None => self.volume_row(&volume.name)?.map_or(Ok(()), |row| self.use_volume(&row, user))?,
+        }
+        if std::fs::read_dir(&target).map_err(failed)?.next().is_some() {
+            return Ok(());
+        }
+        copy_up::copy(source, &target).map_err(failed)
+    }
+}
+
+/// Removes the directory of a volume, and nothing of what is mounted in it.
+fn remove_directory(directory: &Path) -> std::io::Result<()> {
+    let data = directory.join("_data");
+    local::unmount(&data)?;
+    std::fs::remove_dir_all(directory)
 }
 
 /// Names of volumes follow Docker's rule; they become directories.
@@ -370,6 +447,11 @@ pub(crate) fn check_name(name: &str) -> Result<()> {
     let rest = bytes.all(|byte| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte));
     if first && rest && (2..=NAME_MAX).contains(&name.len()) {
         return Ok(());
+    }
+    if name.len() == 1 {
+        return Err(Error::InvalidArgument(format!(
+            "create {name}: volume name is too short, names should be at least two alphanumeric characters"
+        )));
     }
     Err(Error::InvalidArgument(format!(
         "create {name}: \"{name}\" includes invalid characters for a local volume name, only \"[a-zA-Z0-9][a-zA-Z0-9_.-]\" are allowed. If you intended to pass a host directory, use absolute path"

@@ -110,3 +110,49 @@ fn anonymous_volumes_go_with_the_container_when_asked() {
     host.ok(&["volume", "prune", "-f"]);
     assert_eq!(host.ok(&["volume", "ls", "-q"]), "");
 }
+
+#[test]
+fn a_volume_with_options_is_mounted_exactly_as_long_as_it_is_used_also_when_the_daemon_dies() {
+    let mut host = Host::start();
+    let is_mounted = |path: &str| {
+        let table = std::fs::read_to_string("/proc/self/mountinfo").expect("proc is mounted");
+        table.lines().any(|line| line.split(' ').nth(4) == Some(path))
+    };
+    let options = ["-o", "type=tmpfs", "-o", "device=tmpfs", "-o", "o=size=1m"];
+    host.ok(&[&["volume", "create", "--label", "a=b"], &options[..], &["ram"]].concat());
+    host.ok(&[&["volume", "create"], &options[..], &["other"]].concat());
+    let path = host.ok(&["volume", "inspect", "-f", "{{.Mountpoint}}", "ram"]);
+    let other = host.ok(&["volume", "inspect", "-f", "{{.Mountpoint}}", "other"]);
+    let run = |name: &str, volume: &str| {
+        host.ok(&[
+            "run",
+            "-d",
+            "--name",
+            name,
+            "--network",
+            "none",
+            "-v",
+            volume,
+            "busybox",
+            "sleep",
+            "1000",
+        ]);
+    };
+    run("stays", "ram:/x");
+    run("ends", "other:/x");
+    host.ok(&["exec", "stays", "sh", "-c", "echo kept > /x/file"]);
+    let victim: u32 = host.ok(&["inspect", "-f", "{{.State.Pid}}", "ends"]).parse().expect("a pid");
+    host.kill_daemon();
+    tests::host::signal(victim, rustix::process::Signal::KILL);
+    host.start_daemon();
+    host.until("the volume of the one that ended is unmounted", || !is_mounted(&other));
+    assert!(is_mounted(&path), "the other runs on");
+    assert_eq!(
+        host.ok(&["run", "--rm", "--network", "none", "-v", "ram:/y", "busybox", "cat", "/y/file"]),
+        "kept"
+    );
+    assert!(is_mounted(&path));
+    host.ok(&["rm", "-f", "stays", "ends"]);
+    host.until("it is unmounted", || !is_mounted(&path));
+    host.ok(&["volume", "rm", "ram", "other"]);
+}

@@ -2,7 +2,9 @@
 
 use std::path::Path;
 
-use api::docker::host_config::{BindOptions, DriverConfig, MountRequest, TmpfsOptions, VolumeOptions};
+use api::docker::host_config::{
+    BindOptions, DriverConfig, ImageOptions, MountRequest, TmpfsOptions, VolumeOptions,
+};
 
 use crate::size;
 
@@ -17,8 +19,11 @@ pub(crate) enum Volume {
 
 /// Reads one `-v`; a source that begins with a point is a path below `directory`.
 pub(crate) fn volume(text: &str, directory: &Path) -> Result<Volume, String> {
+    if text.is_empty() {
+        return Err("invalid empty volume spec".into());
+    }
     let parts: Vec<&str> = text.split(':').collect();
-    if text.is_empty() || parts.iter().any(|part| part.is_empty()) {
+    if parts.iter().any(|part| part.is_empty()) {
         return Err(format!("invalid spec: {text}: empty section between colons"));
     }
     match parts[..] {
@@ -55,6 +60,9 @@ pub(crate) fn tmpfs(text: &str) -> (String, String) {
 
 /// Reads one `--mount`: fields `KEY[=VALUE]` separated by commas, quoted as CSV.
 pub(crate) fn mount(text: &str, directory: &Path) -> Result<MountRequest, String> {
+    if text.is_empty() {
+        return Err("EOF".into());
+    }
     let mut mount = MountRequest { kind: "volume".into(), ..MountRequest::default() };
     for field in fields(text)? {
         let (key, value) = field.split_once('=').map_or((&*field, None), |(key, value)| (key, Some(value)));
@@ -71,21 +79,41 @@ pub(crate) fn mount(text: &str, directory: &Path) -> Result<MountRequest, String
         ("bind", "bind-*", mount.bind_options.is_some()),
         ("tmpfs", "tmpfs-*", mount.tmpfs_options.is_some()),
         ("volume", "volume-*", mount.volume_options.is_some()),
+        ("image", "image-*", mount.image_options.is_some()),
     ];
     match foreign.iter().find(|(kind, _, is_given)| *is_given && *kind != mount.kind) {
         Some((_, options, _)) => {
             Err(format!("cannot mix '{options}' options with mount type '{}'", mount.kind))
         }
-        None => Ok(mount),
+        None => check_recursion(&mount).map(|()| mount),
+    }
+}
+
+/// What Docker's client wants beside `bind-recursive`.
+fn check_recursion(mount: &MountRequest) -> Result<(), String> {
+    let options = mount.bind_options.clone().unwrap_or_default();
+    let value = match (options.read_only_non_recursive, options.read_only_force_recursive) {
+        (true, _) => "writable",
+        (_, true) => "readonly",
+        (false, false) => return Ok(()),
+    };
+    let lacks = |what| {
+        Err(format!("option 'bind-recursive={value}' requires '{what}' to be specified in conjunction"))
+    };
+    match value {
+        _ if !mount.read_only => lacks("readonly"),
+        "readonly" if options.propagation != "rprivate" => lacks("bind-propagation=rprivate"),
+        _ => Ok(()),
     }
 }
 
 fn apply(mount: &mut MountRequest, key: &str, value: Option<&str>, field: &str) -> Result<(), String> {
     let not_pair = || format!("invalid field '{field}' must be a key=value pair");
-    if let "readonly" | "ro" | "volume-nocopy" | "bind-nonrecursive" = key {
+    if let "readonly" | "ro" | "volume-nocopy" | "bind-nonrecursive" | "bind-create-src" = key {
         let flag = truth(key, value)?;
         match key {
             "volume-nocopy" => mount.volume_options.get_or_insert_default().no_copy = flag,
+            "bind-create-src" => mount.bind_options.get_or_insert_default().create_mountpoint = flag,
             "bind-nonrecursive" => mount.bind_options.get_or_insert_default().non_recursive = flag,
             _ => mount.read_only = flag,
         }
@@ -96,7 +124,8 @@ fn apply(mount: &mut MountRequest, key: &str, value: Option<&str>, field: &str) 
         set(mount.bind_options.get_or_insert_default());
     };
     match key {
-        "type" => mount.kind = known_kind(&value)?,
+        // What there is of types is the daemon's to know.
+        "type" => mount.kind = value.to_lowercase(),
         "source" | "src" => mount.source = value,
         "target" | "dst" | "destination" => mount.target = value,
         "consistency" => mount.consistency = value.to_lowercase(),
@@ -117,6 +146,7 @@ fn apply(mount: &mut MountRequest, key: &str, value: Option<&str>, field: &str) 
             }
         }
         "volume-subpath" => volume_options(mount).subpath = value,
+        "image-subpath" => mount.image_options = Some(ImageOptions { subpath: value }),
         "volume-label" => drop(insert(&mut volume_options(mount).labels, &value)),
         "volume-driver" => driver(mount).name = value,
         "volume-opt" => drop(insert(&mut driver(mount).options, &value)),
@@ -129,17 +159,13 @@ fn apply(mount: &mut MountRequest, key: &str, value: Option<&str>, field: &str) 
             tmpfs_options(mount).mode =
                 Some(mode.map_err(|_| format!("invalid value for tmpfs-mode: {value}"))?);
         }
+        "tmpfs-options" => {
+            let words = value.split(',').map(|word| word.splitn(2, '=').map(str::to_owned).collect());
+            tmpfs_options(mount).options.get_or_insert_default().extend(words);
+        }
         _ => return Err(format!("unexpected key '{key}' in '{field}'")),
     }
     Ok(())
-}
-
-fn known_kind(value: &str) -> Result<String, String> {
-    match value.to_lowercase().as_str() {
-        kind @ ("bind" | "volume" | "tmpfs") => Ok(kind.to_owned()),
-        kind @ ("image" | "npipe" | "cluster") => Err(format!("mount type '{kind}' is not there yet")),
-        kind => Err(format!("mount type unknown: '{kind}'")),
-    }
 }
 
 fn truth(key: &str, value: Option<&str>) -> Result<bool, String> {
@@ -226,7 +252,7 @@ mod tests {
             (".:/data", bind("/work/dir:/data")),
             ("./a/../b:/data", bind("/work/dir/b:/data")),
             ("../x:/data:ro", bind("/work/x:/data:ro")),
-            ("", Err("invalid spec: : empty section between colons".into())),
+            ("", Err("invalid empty volume spec".into())),
             ("a::b", Err("invalid spec: a::b: empty section between colons".into())),
             (":/b", Err("invalid spec: :/b: empty section between colons".into())),
             ("a:b:c:d", Err("invalid spec: a:b:c:d: too many colons".into())),
@@ -259,6 +285,20 @@ mod tests {
                 json!({"Type": "volume", "Target": "/d", "VolumeOptions":
                     {"NoCopy": true, "Labels": {"a": "b"}, "DriverConfig": {"Options": {"o": "p"}}}}),
             ),
+            (
+                "type=image,src=tools,target=/d,image-subpath=bin",
+                json!({"Type": "image", "Source": "tools", "Target": "/d", "ImageOptions": {"Subpath": "bin"}}),
+            ),
+            (
+                "type=bind,src=/a,target=/d,ro,bind-propagation=rprivate,bind-recursive=readonly,bind-create-src",
+                json!({"Type": "bind", "Source": "/a", "Target": "/d", "ReadOnly": true, "BindOptions":
+                    {"Propagation": "rprivate", "ReadOnlyForceRecursive": true, "CreateMountpoint": true}}),
+            ),
+            (
+                "type=tmpfs,target=/d,\"tmpfs-options=exec,uid=7\"",
+                json!({"Type": "tmpfs", "Target": "/d", "TmpfsOptions": {"Options": [["exec"], ["uid", "7"]]}}),
+            ),
+            ("type=NPIPE,target=/d", json!({"Type": "npipe", "Target": "/d"})),
             ("\"src=a,b\",target=/d", json!({"Type": "volume", "Source": "a,b", "Target": "/d"})),
         ];
         for (text, expected) in cases {
@@ -271,8 +311,16 @@ mod tests {
     fn bad_mounts_are_named_as_docker_names_them() {
         let cases = [
             ("type=bind", "target is required"),
-            ("type=foo,target=/d", "mount type unknown: 'foo'"),
-            ("type=image,target=/d", "mount type 'image' is not there yet"),
+            ("", "EOF"),
+            ("type=bind,target=/d,image-subpath=x", "cannot mix 'image-*' options with mount type 'bind'"),
+            (
+                "type=bind,target=/d,bind-recursive=writable",
+                "option 'bind-recursive=writable' requires 'readonly' to be specified in conjunction",
+            ),
+            (
+                "type=bind,target=/d,ro,bind-recursive=readonly",
+                "option 'bind-recursive=readonly' requires 'bind-propagation=rprivate' to be specified in conjunction",
+            ),
             ("target", "invalid field 'target' must be a key=value pair"),
             ("target=/d,color=red", "unexpected key 'color' in 'color=red'"),
             ("target=/d,ro=maybe", "invalid value for ro: maybe"),

@@ -47,6 +47,7 @@ fn specify(body: ContainerCreateBody, version: ApiVersion) -> Result<(ContainerS
         return Err(Error::invalid("Config.Image cannot be empty: a container is made of an image"));
     }
     refuse(&of_host(&host_config))?;
+    check_platform_of(&host_config)?;
     refuse(&of_config(&config))?;
     let asked = network::read(Request {
         config: &config,
@@ -111,18 +112,9 @@ pub(super) fn of_host(host: &HostConfig) -> Vec<Unsupported> {
     vec![
         (has(&host.links), "`--link`", "HostConfig.Links"),
         (has(&host.volumes_from), "`--volumes-from`", "HostConfig.VolumesFrom"),
-        (
-            !matches!(host.volume_driver.as_str(), "" | "local"),
-            "`--volume-driver`",
-            "HostConfig.VolumeDriver",
-        ),
         (log_driver, "`--log-driver` other than json-file and none", "HostConfig.LogConfig.Type"),
-        (has_entries(&host.storage_opt), "`--storage-opt`", "HostConfig.StorageOpt"),
         (has_entries(&host.annotations), "`--annotation`", "HostConfig.Annotations"),
         (host.init == Some(true), "`--init`", "HostConfig.Init"),
-        (!matches!(host.userns_mode.as_str(), "" | "host"), "`--userns`", "HostConfig.UsernsMode"),
-        (!matches!(host.isolation.as_str(), "" | "default"), "`--isolation`", "HostConfig.Isolation"),
-        (!host::is_our_runtime(&host.runtime), "`--runtime`", "HostConfig.Runtime"),
         (!host.cgroup.is_empty(), "sharing a cgroup", "HostConfig.Cgroup"),
         (!host.cgroup_parent.is_empty(), "`--cgroup-parent`", "HostConfig.CgroupParent"),
         (has(&host.blkio_weight_device), "`--blkio-weight-device`", "HostConfig.BlkioWeightDevice"),
@@ -141,6 +133,26 @@ pub(super) fn of_host(host: &HostConfig) -> Vec<Unsupported> {
         (host.io_maximum_iops != 0, "`--io-maxiops`", "HostConfig.IOMaximumIOps"),
         (host.io_maximum_bandwidth != 0, "`--io-maxbandwidth`", "HostConfig.IOMaximumBandwidth"),
     ]
+}
+
+/// What Docker has on other systems, or with other runtimes and file systems.
+fn check_platform_of(host: &HostConfig) -> Result<()> {
+    if !host::is_our_runtime(&host.runtime) {
+        return Err(Error::invalid(format!("unknown or invalid runtime name: {}", host.runtime)));
+    }
+    if !matches!(host.isolation.as_str(), "" | "default") {
+        return Err(Error::invalid(format!(
+            "Invalid isolation: {:?} - linux only supports 'default'",
+            host.isolation
+        )));
+    }
+    match host.storage_opt.iter().flatten().next() {
+        Some((key, _)) if key == "size" => Err(Error::invalid(
+            "--storage-opt is supported only for overlay over xfs with 'pquota' mount option",
+        )),
+        Some((key, _)) => Err(Error::invalid(format!("Unknown option {key}"))),
+        None => Ok(()),
+    }
 }
 
 fn check_platform(text: &str) -> Result<()> {
@@ -191,19 +203,27 @@ mod tests {
             (json!({"MacAddress": "x"}), "`--mac-address` (field MacAddress) is not there yet"),
             (json!({"HostConfig": {"Links": ["a:b"]}}), "`--link`"),
             (json!({"HostConfig": {"Init": true}}), "`--init`"),
-            (json!({"HostConfig": {"Runtime": "kata"}}), "`--runtime`"),
+            (json!({"HostConfig": {"Runtime": "kata"}}), "unknown or invalid runtime name: kata"),
+            (
+                json!({"HostConfig": {"StorageOpt": {"size": "1g"}}}),
+                "--storage-opt is supported only for overlay over xfs with 'pquota' mount option",
+            ),
+            (json!({"HostConfig": {"StorageOpt": {"foo": "1g"}}}), "Unknown option foo"),
+            (json!({"HostConfig": {"Isolation": "hyperv"}}), "Invalid isolation: \"hyperv\""),
             (
                 json!({"NetworkingConfig": {"EndpointsConfig": {"mine": {"MacAddress": "x"}}}}),
                 "`--mac-address` in the network `mine`",
             ),
             (json!({"HostConfig": {"LogConfig": {"Type": "syslog"}}}), "`--log-driver`"),
             (json!({"HostConfig": {"LogConfig": {"Config": {"tag": "x"}}}}), "the log option `tag`"),
-            (json!({"HostConfig": {"SecurityOpt": ["apparmor=mine"]}}), "`--security-opt apparmor=mine`"),
-            (json!({"HostConfig": {"MaskedPaths": ["/proc/kcore"]}}), "masking other paths"),
+            (
+                json!({"HostConfig": {"SecurityOpt": ["label=level:s0"]}}),
+                "SELinux (`--security-opt label=level:s0`)",
+            ),
             (json!({"HostConfig": {"RestartPolicy": {"Name": "often"}}}), "invalid restart policy"),
             (
-                json!({"HostConfig": {"Mounts": [{"Type": "image", "Target": "/x"}]}}),
-                "mounts of type `image`",
+                json!({"HostConfig": {"Mounts": [{"Type": "cluster", "Target": "/x"}]}}),
+                "mounts of type `cluster`",
             ),
             (json!({"Env": ["=x"]}), "invalid environment variable: =x"),
             (json!({"Image": ""}), "Config.Image cannot be empty"),
@@ -262,7 +282,8 @@ mod tests {
         assert_eq!((spec.pid, spec.ipc), (PidMode::Host, IpcMode::Shareable));
         assert_eq!(spec.restart, RestartPolicy::OnFailure { max_retries: 3 });
         assert_eq!(spec.console_size, Some((24, 80)));
-        assert!(spec.no_new_privileges && spec.unconfined_system_paths);
+        assert!(spec.no_new_privileges);
+        assert_eq!((spec.masked_paths, spec.readonly_paths), (Some(vec![]), Some(vec![])));
         assert_eq!(spec.seccomp, SeccompMode::Unconfined);
         assert_eq!((spec.log.max_size_bytes, spec.log.max_files), (Some(10_000_000), Some(3)));
         assert_eq!((spec.resources.memory_bytes, spec.resources.nano_cpus), (Some(1 << 30), Some(5)));

@@ -6,13 +6,12 @@ use api::docker::host_config::{
 };
 use engine::containers::spec::{
     CgroupNamespaceMode, DeviceSpec, IpcMode, LogDriver, LogSpec, PidMode, ResourceSpec, RestartPolicy,
-    SeccompMode, Ulimit, UtsMode,
+    Ulimit, UtsMode,
 };
 
 use engine::containers::{Changes, ContainerSpec};
-use runtime::defaults;
 
-use super::{mounts, network};
+use super::{mounts, network, security};
 use crate::error::{Error, Result};
 
 /// The one OCI runtime that there is, under the name that containerd's and Docker's clients know its kind by.
@@ -52,10 +51,7 @@ pub(crate) fn read(host: HostConfig, spec: &mut ContainerSpec) -> Result<()> {
         "host" => CgroupNamespaceMode::Host,
         mode => return Err(invalid_mode("cgroup namespace", mode)),
     };
-    for option in host.security_opt.iter().flatten() {
-        read_security(option, spec)?;
-    }
-    spec.unconfined_system_paths |= are_unconfined(&host)?;
+    security::read(&host, spec)?;
     spec.log = read_log(&host.log_config)?;
     spec.group_add = host.group_add.clone().unwrap_or_default();
     spec.readonly_rootfs = host.readonly_rootfs;
@@ -88,25 +84,6 @@ pub(crate) fn read_changes(body: &HostConfig) -> Result<Changes> {
     Ok(Changes { resources, restart })
 }
 
-/// No lists, or Docker's own as inspect shows them: the default; empty ones: everything of the system shows.
-fn are_unconfined(host: &HostConfig) -> Result<bool> {
-    let differs = |paths: &Option<Vec<String>>, default: Vec<String>| {
-        paths.as_ref().is_some_and(|paths| *paths != default)
-    };
-    let is_empty = |paths: &Option<Vec<String>>| paths.as_ref().is_some_and(Vec::is_empty);
-    if is_empty(&host.masked_paths) && is_empty(&host.readonly_paths) {
-        return Ok(true);
-    }
-    if differs(&host.masked_paths, defaults::masked_paths())
-        || differs(&host.readonly_paths, defaults::readonly_paths())
-    {
-        return Err(Error::not_there_yet(
-            "masking other paths than Docker's (fields HostConfig.MaskedPaths, ReadonlyPaths)",
-        ));
-    }
-    Ok(false)
-}
-
 fn read_restart(policy: &WireRestart) -> Result<RestartPolicy> {
     let retries = policy.maximum_retry_count;
     let without_count = |read| match retries {
@@ -137,28 +114,6 @@ pub(crate) fn container_of(mode: &str) -> Option<String> {
 
 fn invalid_mode(namespace: &str, mode: &str) -> Error {
     Error::invalid(format!("invalid {namespace} mode: {mode}"))
-}
-
-/// One `--security-opt`: `name`, `name=value` or, of old, `name:value`.
-fn read_security(option: &str, spec: &mut ContainerSpec) -> Result<()> {
-    let (name, value) = option.split_once('=').or_else(|| option.split_once(':')).unwrap_or((option, ""));
-    match (name, value) {
-        ("no-new-privileges", "" | "true") => spec.no_new_privileges = true,
-        ("no-new-privileges", "false") => spec.no_new_privileges = false,
-        ("seccomp", "unconfined") => spec.seccomp = SeccompMode::Unconfined,
-        ("seccomp", "builtin") => spec.seccomp = SeccompMode::Default,
-        ("seccomp", profile) if profile.trim_start().starts_with('{') => {
-            spec.seccomp = SeccompMode::Profile(profile.to_owned());
-        }
-        ("systempaths", "unconfined") => spec.unconfined_system_paths = true,
-        // Neither AppArmor nor SELinux confines containers here yet, so there is nothing to switch off.
-        ("apparmor", "unconfined") | ("label", "disable") => {}
-        ("apparmor" | "label" | "writable-cgroups", _) => {
-            return Err(Error::not_there_yet(format!("`--security-opt {option}`")));
-        }
-        _ => return Err(Error::invalid(format!("invalid --security-opt 2: {option:?}"))),
-    }
-    Ok(())
 }
 
 fn read_log(log: &LogConfig) -> Result<LogSpec> {
@@ -266,12 +221,6 @@ fn read_resources(host: &HostConfig) -> Result<ResourceSpec> {
 /// `HostConfig` as inspect shows it.
 pub(crate) fn describe(spec: &ContainerSpec) -> HostConfig {
     let list = |texts: &[String]| Some(texts.to_vec()).filter(|texts| !texts.is_empty());
-    // As dockerd: `null` for a privileged container, nothing for one that was asked to show all.
-    let paths = |default: fn() -> Vec<String>| match spec {
-        spec if spec.unconfined_system_paths => Some(Vec::new()),
-        spec if spec.privileged => None,
-        _ => Some(default()),
-    };
     let (height, width) = spec.console_size.unwrap_or_default();
     let mut host = HostConfig {
         log_config: describe_log(&spec.log),
@@ -299,7 +248,6 @@ pub(crate) fn describe(spec: &ContainerSpec) -> HostConfig {
         },
         privileged: spec.privileged,
         readonly_rootfs: spec.readonly_rootfs,
-        security_opt: describe_security(spec),
         uts_mode: if spec.uts == UtsMode::Host { "host".into() } else { String::new() },
         shm_size: spec
             .shm_size_bytes
@@ -309,11 +257,10 @@ pub(crate) fn describe(spec: &ContainerSpec) -> HostConfig {
         devices: Some(spec.devices.iter().map(describe_device).collect()),
         ulimits: Some(spec.ulimits.iter().map(describe_ulimit).collect())
             .filter(|limits: &Vec<_>| !limits.is_empty()),
-        masked_paths: paths(defaults::masked_paths),
-        readonly_paths: paths(defaults::readonly_paths),
         ..HostConfig::default()
     };
     describe_resources(&spec.resources, &mut host);
+    security::describe(spec, &mut host);
     mounts::describe(spec, &mut host);
     network::describe(spec, &mut host);
     host
@@ -338,19 +285,6 @@ fn describe_restart(policy: RestartPolicy) -> WireRestart {
         RestartPolicy::OnFailure { max_retries } => ("on-failure", max_retries.into()),
     };
     WireRestart { name: name.into(), maximum_retry_count }
-}
-
-fn describe_security(spec: &ContainerSpec) -> Option<Vec<String>> {
-    let mut options = Vec::new();
-    if spec.no_new_privileges {
-        options.push("no-new-privileges".to_owned());
-    }
-    match &spec.seccomp {
-        SeccompMode::Default => {}
-        SeccompMode::Unconfined => options.push("seccomp=unconfined".into()),
-        SeccompMode::Profile(profile) => options.push(format!("seccomp={profile}")),
-    }
-    Some(options).filter(|options| !options.is_empty())
 }
 
 fn describe_device(device: &DeviceSpec) -> DeviceMapping {
@@ -416,7 +350,7 @@ mod tests {
             "PidMode": "container:x", "IpcMode": "none", "UTSMode": "host", "CgroupnsMode": "host",
             "RestartPolicy": {"Name": "on-failure", "MaximumRetryCount": 2}, "Memory": 7, "MemorySwap": -1, "OomScoreAdj": 5,
             "CpuShares": 3, "CpuQuota": 4, "CpuPeriod": 5, "CpusetCpus": "0", "CpusetMems": "1", "PidsLimit": -1, "BlkioWeight": 9,
-            "SecurityOpt": ["no-new-privileges", "seccomp={}"], "MaskedPaths": [], "ReadonlyPaths": [], "ConsoleSize": [1, 2],
+            "SecurityOpt": ["no-new-privileges", "seccomp={}"], "UsernsMode": "host", "MaskedPaths": [], "ReadonlyPaths": [], "ConsoleSize": [1, 2],
             "CapAdd": ["ALL"], "CapDrop": ["CHOWN"], "GroupAdd": ["1"], "ReadonlyRootfs": true, "Privileged": true, "ShmSize": 99,
             "Sysctls": {"net.x": "1"}, "Ulimits": [{"Name": "core", "Soft": 0, "Hard": -1}],
             "Devices": [{"PathOnHost": "/dev/a", "PathInContainer": "/dev/b", "CgroupPermissions": "r"}],

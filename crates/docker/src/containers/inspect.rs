@@ -42,6 +42,7 @@ fn describe(container: &Container, version: ApiVersion) -> ContainerInspect {
         name: format!("/{}", container.name),
         restart_count: container.restart_count.into(),
         driver: container.snapshotter.clone(),
+        app_armor_profile: container.spec.apparmor_profile.clone(),
         platform: "linux".into(),
         exec_ids: Some(container.exec_ids.clone()).filter(|ids| !ids.is_empty()),
         host_config: host::describe(&container.spec),
@@ -93,12 +94,7 @@ pub(crate) fn describe_mount(mount: &engine::containers::MountPoint) -> MountPoi
         source: mount.source.clone(),
         destination: mount.destination.clone(),
         driver: if is_volume { volumes::DRIVER.into() } else { String::new() },
-        mode: match (mount.kind, mount.readonly) {
-            ("tmpfs", _) => String::new(),
-            (_, true) => "ro".into(),
-            ("volume", false) => "z".into(),
-            (_, false) => String::new(),
-        },
+        mode: mount.mode.clone(),
         rw: !mount.readonly,
         propagation: mount.propagation.into(),
     }

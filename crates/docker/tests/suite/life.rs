@@ -92,7 +92,7 @@ fn what_inspect_shows_makes_the_same_container_again() {
         assert_eq!(first["Config"]["Env"], json!(["A=1"]));
         assert_eq!(first["Config"]["Cmd"], second["Config"]["Cmd"]);
         assert_eq!(first["HostConfig"]["MemorySwap"], 128 << 20);
-        assert_eq!(first["Mounts"].as_array().unwrap().len(), 3);
+        assert_eq!(first["Mounts"].as_array().unwrap().len(), 2, "as with Docker without the tmpfs");
         assert_eq!(first["State"]["Status"], "created");
         assert_eq!(first["State"]["StartedAt"], "0001-01-01T00:00:00Z");
     });
@@ -158,9 +158,6 @@ fn volumes_are_made_shown_and_removed() {
         let made = door.post("/volumes/create", Some(&body));
         assert_eq!((made.status, &made.json()["Driver"]), (201, &json!("local")));
         assert_eq!(door.get("/volumes/data").json(), made.json());
-        let options =
-            door.post("/volumes/create", Some(&json!({"Name": "nfs", "DriverOpts": {"type": "nfs"}})));
-        assert_eq!(options.status, 501);
         let id =
             door.create("uses", "true", json!({"HostConfig": {"NetworkMode": "none", "Binds": ["data:/d"]}}));
         assert_eq!(door.delete("/volumes/data").status, 409);

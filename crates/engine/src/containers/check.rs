@@ -1,12 +1,9 @@
 //! What of a specification is not possible, found out before anything happens. Pure.
 
-use std::collections::BTreeSet;
+mod mounts;
 
 use super::health;
-use super::merge::clean_path;
-use super::spec::{
-    ContainerSpec, IpcMode, MountSpec, NetworkMode, ResourceSpec, RestartPolicy, SeccompMode, UtsMode,
-};
+use super::spec::{ContainerSpec, IpcMode, NetworkMode, ResourceSpec, RestartPolicy, SeccompMode, UtsMode};
 use crate::error::{Error, Result};
 use crate::signals;
 
@@ -82,7 +79,7 @@ pub(crate) fn check(spec: &ContainerSpec) -> Result<Vec<String>> {
     }
     spec.health_check.as_ref().map_or(Ok(()), health::check)?;
     check_texts(spec)?;
-    check_mounts(spec)?;
+    mounts::check(spec)?;
     check_sysctls(spec)?;
     check_rights(spec)?;
     check_resources(&spec.resources)
@@ -91,7 +88,7 @@ pub(crate) fn check(spec: &ContainerSpec) -> Result<Vec<String>> {
 /// What an image may have brought along.
 pub(crate) fn check_merged(spec: &ContainerSpec) -> Result<()> {
     check_texts(spec)?;
-    check_mounts(spec)
+    mounts::check(spec)
 }
 
 fn invalid<T>(message: String) -> Result<T> {
@@ -107,32 +104,6 @@ fn check_texts(spec: &ContainerSpec) -> Result<()> {
         Some(text) => invalid(format!("{text:?} contains a zero byte")),
         None => Ok(()),
     }
-}
-
-fn check_mounts(spec: &ContainerSpec) -> Result<()> {
-    let mut targets = BTreeSet::new();
-    for mount in &spec.mounts {
-        let target = mount.target();
-        if !target.starts_with('/') || target.contains('\0') {
-            return invalid(format!("invalid mount path: '{target}' mount path must be absolute"));
-        }
-        if clean_path(target) == "/" {
-            return invalid("invalid specification: destination can't be '/'".into());
-        }
-        if !targets.insert(clean_path(target)) {
-            return invalid(format!("Duplicate mount point: {target}"));
-        }
-        match mount {
-            MountSpec::Bind(bind) if !bind.source.starts_with('/') || bind.source.contains('\0') => {
-                return invalid(format!("invalid mount path: '{}' mount path must be absolute", bind.source));
-            }
-            MountSpec::Volume(volume) if !volume.name.is_empty() => {
-                crate::volumes::check_name(&volume.name)?;
-            }
-            _ => {}
-        }
-    }
-    Ok(())
 }
 
 fn check_sysctls(spec: &ContainerSpec) -> Result<()> {
@@ -155,6 +126,11 @@ fn check_sysctls(spec: &ContainerSpec) -> Result<()> {
 }
 
 fn check_rights(spec: &ContainerSpec) -> Result<()> {
+    for (field, names) in [("CapAdd", &spec.cap_add), ("CapDrop", &spec.cap_drop)] {
+        if let Some(name) = names.iter().find_map(|name| runtime::defaults::capabilities::unknown(name)) {
+            return invalid(format!("invalid {field}: unknown capability: {name:?}"));
+        }
+    }
     let capabilities =
         runtime::defaults::capabilities::resolve(&spec.cap_add, &spec.cap_drop, spec.privileged)
             .map_err(|error| Error::InvalidArgument(error.to_string()))?;
@@ -249,11 +225,11 @@ pub(super) fn check_resources(resources: &ResourceSpec) -> Result<Vec<String>> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::spec::{BindMount, TmpfsMount, Ulimit, VolumeMount};
+    use super::super::spec::{BindMount, MountSpec, TmpfsMount, Ulimit, VolumeMount};
     use super::*;
 
     fn tmpfs(target: &str) -> MountSpec {
-        MountSpec::Tmpfs(TmpfsMount { target: target.into(), options: Vec::new() })
+        MountSpec::Tmpfs(TmpfsMount { target: target.into(), ..TmpfsMount::default() })
     }
 
     #[test]

@@ -12,7 +12,7 @@ use store::snapshots::PrepareOptions;
 use super::record::{Identity, Record, StoredSpec, StoredState};
 use super::rows::NewRow;
 use super::spec::{ContainerSpec, IpcMode, MountSpec, NetworkMode, PidMode, UtsMode};
-use super::{Created, check, devices, merge, name, start};
+use super::{Created, check, confinement, devices, merge, name, start};
 use crate::blocking::blocking;
 use crate::clock;
 use crate::engine::Engine;
@@ -56,7 +56,7 @@ impl Engine {
         let has_volumes = spec.mounts.iter().any(|mount| matches!(mount, MountSpec::Volume(_)));
         let volumes_turn = if has_volumes {
             // An image may take long to unpack, and nobody shall wait for that.
-            let (engine, own, namespace) = (self.clone(), spec.clone(), namespace.clone());
+            let (engine, own, namespace) = (self.clone(), spec.image.clone(), namespace.clone());
             blocking(move || engine.resolve_image(&namespace, &own)).await?;
             Some(self.volumes_turn.lock().await)
         } else {
@@ -79,10 +79,11 @@ impl Engine {
     }
 
     fn make(&self, identity: Identity, spec: ContainerSpec) -> Result<Record> {
-        let image = self.resolve_image(&identity.namespace, &spec)?;
+        let image = self.resolve_image(&identity.namespace, &spec.image)?;
         let mut spec = merge::merge(spec, &image.config.config)?;
         check::check_merged(&spec)?;
         devices::find(&spec)?;
+        confinement::check(&spec)?;
         for mount in &spec.mounts {
             if let MountSpec::Bind(bind) = mount
                 && !bind.create_source
@@ -105,6 +106,7 @@ impl Engine {
         let id = &identity.id;
         let options = PrepareOptions { commit: store::Commit::Ordered, volatile: spec.auto_remove };
         self.snapshots().prepare(id, Some(&image.layer), options)?;
+        self.keep_images(identity, &mut spec)?;
         let directory = self.container_path(id);
         std::fs::DirBuilder::new().mode(0o700).create(&directory).map_err(|source| Error::File {
             what: "make the directory",

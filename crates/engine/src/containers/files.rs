@@ -208,18 +208,27 @@ impl Engine {
         let mut add = |target: &str, readonly: bool, source: Option<OwnedFd>| {
             mounts.push(Mounted { target: clean_path(target), access: access(readonly), source });
         };
+        let mut images = 0;
         for mount in &record.spec.mounts {
-            let (readonly, source, is_recursive) = match mount {
-                MountSpec::Bind(bind) => (bind.readonly, bind.source.clone().into(), !bind.non_recursive),
-                MountSpec::Volume(volume) => (volume.readonly, self.volume_path(&volume.name), true),
-                MountSpec::Tmpfs(tmpfs) if is_running => {
-                    add(&tmpfs.target, tmpfs.options.iter().any(|option| option == "ro"), None);
-                    continue;
+            let readonly = match mount {
+                MountSpec::Bind(bind) => bind.readonly,
+                MountSpec::Volume(volume) => volume.readonly,
+                MountSpec::Tmpfs(tmpfs) => tmpfs.options.iter().any(|option| option == "ro"),
+                MountSpec::Image(_) => true,
+            };
+            let source = match mount {
+                _ if is_running => None,
+                MountSpec::Bind(bind) => {
+                    Some(copy_mount(std::path::Path::new(&bind.source), !bind.non_recursive)?)
+                }
+                MountSpec::Volume(volume) => Some(self.copy_volume(volume)?),
+                MountSpec::Image(image) => {
+                    images += 1;
+                    Some(self.copy_image(record, images - 1, image)?)
                 }
                 // It is made at each start.
                 MountSpec::Tmpfs(_) => continue,
             };
-            let source = if is_running { None } else { Some(copy_mount(&source, is_recursive)?) };
             add(mount.target(), readonly, source);
         }
         let etc = self.etc_files(&record.id);

@@ -132,6 +132,7 @@ mod tests {
                 name: "data".into(),
                 source: "/x".into(),
                 destination: "/data".into(),
+                mode: String::new(),
                 readonly: false,
                 propagation: "",
             }],

@@ -2,7 +2,7 @@
 
 use oci::image_config::RuntimeConfig;
 
-use super::spec::{ContainerSpec, MountSpec, NetworkMode, Port, VolumeMount};
+use super::spec::{ContainerSpec, Form, MountSpec, NetworkMode, Port, VolumeMount};
 use crate::error::{Error, Result};
 
 /// Completes `spec` with the image's configuration. Its anonymous volumes have no name yet.
@@ -43,7 +43,8 @@ pub(crate) fn merge(mut spec: ContainerSpec, image: &RuntimeConfig) -> Result<Co
     for target in &image.volumes {
         let target = clean_path(target);
         if !spec.mounts.iter().any(|mount| clean_path(mount.target()) == target) {
-            spec.mounts.push(MountSpec::Volume(VolumeMount { target, ..VolumeMount::default() }));
+            let form = Form::Short(String::new());
+            spec.mounts.push(MountSpec::Volume(VolumeMount { target, form, ..VolumeMount::default() }));
         }
     }
     Ok(spec)

@@ -16,8 +16,8 @@ use oci::runtime_spec::{
 use super::check::rlimit_name;
 use super::merge::{args, clean_path, merge_env};
 use super::spec::{
-    CgroupNamespaceMode, ContainerSpec, IpcMode, MountSpec, NetworkMode, PidMode, Propagation, ResourceSpec,
-    SeccompMode, Ulimit, UtsMode,
+    BelowReadOnly, CgroupNamespaceMode, ContainerSpec, IpcMode, MountSpec, NetworkMode, PidMode, Propagation,
+    ResourceSpec, SeccompMode, Ulimit, UtsMode,
 };
 use crate::error::{Error, Result};
 
@@ -44,8 +44,8 @@ pub(crate) struct Surroundings {
     pub(crate) cgroup_path: String,
     /// Mounted at `/etc/hostname`, `/etc/hosts` and `/etc/resolv.conf`.
     pub(crate) etc: EtcFiles,
-    /// Directory of each volume.
-    pub(crate) volumes: BTreeMap<String, PathBuf>,
+    /// Of mounts of volumes and images, by target: what is mounted there.
+    pub(crate) sources: BTreeMap<String, PathBuf>,
     /// A directory of the host to mount at `/dev/shm`, when the IPC namespace is shared.
     pub(crate) shm: Option<PathBuf>,
     /// The network namespace that was made for the container, connected to its networks.
@@ -76,7 +76,11 @@ pub(crate) fn runtime_spec(spec: &ContainerSpec, around: &Surroundings) -> Resul
             .map_err(|error| Error::InvalidArgument(error.to_string()))?;
     let seccomp = seccomp(spec, &capabilities)?;
     let has_uts = spec.uts == UtsMode::Private;
-    let exposes_system = spec.privileged || spec.unconfined_system_paths;
+    let paths = |asked: &Option<Vec<String>>, default: fn() -> Vec<String>| match asked {
+        _ if spec.privileged => Vec::new(),
+        Some(paths) => paths.clone(),
+        None => default(),
+    };
     Ok(Spec {
         oci_version: OCI_VERSION.into(),
         process: Some(process(spec, around, capabilities)),
@@ -93,8 +97,8 @@ pub(crate) fn runtime_spec(spec: &ContainerSpec, around: &Surroundings) -> Resul
             devices: devices(around),
             seccomp,
             rootfs_propagation: rootfs_propagation(spec),
-            masked_paths: if exposes_system { Vec::new() } else { runtime::defaults::masked_paths() },
-            readonly_paths: if exposes_system { Vec::new() } else { runtime::defaults::readonly_paths() },
+            masked_paths: paths(&spec.masked_paths, runtime::defaults::masked_paths),
+            readonly_paths: paths(&spec.readonly_paths, runtime::defaults::readonly_paths),
         }),
     })
 }
@@ -210,7 +214,10 @@ fn mounts(spec: &ContainerSpec, around: &Surroundings) -> Vec<SpecMount> {
     let shm_size = spec.shm_size_bytes.unwrap_or(DEFAULT_SHM_SIZE_BYTES);
     let mut mounts = runtime::defaults::mounts(shm_size);
     for mount in &mut mounts {
-        if spec.privileged && (mount.destination == "/sys" || mount.kind.starts_with("cgroup")) {
+        let is_cgroup = mount.kind == "cgroup";
+        if (spec.privileged && mount.destination == "/sys")
+            || (is_cgroup && (spec.privileged || spec.writable_cgroups))
+        {
             mount.options.retain(|option| option != "ro");
         }
         if mount.destination == "/dev/shm"
@@ -248,24 +255,27 @@ fn mounts(spec: &ContainerSpec, around: &Surroundings) -> Vec<SpecMount> {
 }
 
 fn spec_mount(mount: &MountSpec, around: &Surroundings) -> SpecMount {
-    let access = |readonly: bool| if readonly { "ro" } else { "rw" }.to_owned();
+    let destination = clean_path(mount.target());
+    let source = around.sources.get(&destination).map_or(String::new(), |path| path.display().to_string());
+    // With everything that is mounted below. What is read-only on the host stays so, because nothing says `rw`.
+    let access = |readonly: bool| readonly.then_some("rro");
+    let bind = |source: String, copy: &str, propagation: &str, access: Option<&str>| SpecMount {
+        destination: destination.clone(),
+        kind: "bind".into(),
+        source,
+        options: [copy, propagation].into_iter().chain(access).map(str::to_owned).collect(),
+    };
     match mount {
-        MountSpec::Bind(bind) => SpecMount {
-            destination: clean_path(&bind.target),
-            kind: "bind".into(),
-            source: bind.source.clone(),
-            options: vec![
-                if bind.non_recursive { "bind" } else { "rbind" }.into(),
-                propagation(bind.propagation).into(),
-                access(bind.readonly),
-            ],
-        },
-        MountSpec::Volume(volume) => SpecMount {
-            destination: clean_path(&volume.target),
-            kind: "bind".into(),
-            source: around.volumes.get(&volume.name).map_or(String::new(), |path| path.display().to_string()),
-            options: vec!["rbind".into(), "rprivate".into(), access(volume.readonly)],
-        },
+        MountSpec::Bind(asked) => {
+            let access = match asked.below {
+                BelowReadOnly::StaysWritable if asked.readonly => Some("ro"),
+                _ => access(asked.readonly),
+            };
+            let copy = if asked.non_recursive { "bind" } else { "rbind" };
+            bind(asked.source.clone(), copy, propagation(asked.propagation.unwrap_or_default()), access)
+        }
+        MountSpec::Volume(volume) => bind(source, "rbind", "rprivate", access(volume.readonly)),
+        MountSpec::Image(_) => bind(source, "rbind", "rprivate", access(true)),
         MountSpec::Tmpfs(tmpfs) => SpecMount {
             destination: clean_path(&tmpfs.target),
             kind: "tmpfs".into(),
@@ -304,7 +314,7 @@ fn rootfs_propagation(spec: &ContainerSpec) -> String {
     let has = |wanted: &[Propagation]| {
         spec.mounts
             .iter()
-            .any(|mount| matches!(mount, MountSpec::Bind(bind) if wanted.contains(&bind.propagation)))
+            .any(|mount| matches!(mount, MountSpec::Bind(bind) if bind.propagation.is_some_and(|asked| wanted.contains(&asked))))
     };
     if has(&[Propagation::Rshared, Propagation::Shared]) {
         "shared".into()

@@ -109,6 +109,7 @@ impl Engine {
 
     /// Removes the writable layer and the files of a container that has no row.
     pub(crate) fn remove_layer(&self, id: &str) {
+        self.drop_images(id);
         let removed = self.snapshots().remove(id).and_then(|()| self.snapshots().cleanup());
         if let Err(error) = removed
             && error.code() != api::code::Code::NotFound

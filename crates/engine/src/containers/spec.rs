@@ -5,11 +5,15 @@
 //! container's row, so every field has a default and unknown fields are ignored: an older daemon reads a newer row.
 
 mod health;
+mod mount;
 mod network;
 
 use std::collections::BTreeMap;
 
 pub use health::HealthCheckSpec;
+pub use mount::{
+    BelowReadOnly, BindMount, Form, ImageMount, MountSpec, Propagation, TmpfsMount, VolumeMount,
+};
 pub use network::{EndpointSpec, ExtraHost, NetworkMode, NetworkSpec, Port, PortSpec, Protocol};
 use serde::{Deserialize, Serialize};
 
@@ -76,8 +80,18 @@ pub struct ContainerSpec {
     pub cap_drop: Vec<String>,
     pub no_new_privileges: bool,
     pub seccomp: SeccompMode,
-    /// `--security-opt systempaths=unconfined`: nothing of /proc and /sys is masked.
-    pub unconfined_system_paths: bool,
+    /// `docker-default`, `unconfined` or the name of a profile. Empty: not said.
+    pub apparmor_profile: String,
+    /// The container may change its own control groups.
+    pub writable_cgroups: bool,
+    /// The security options as they were given, for inspect only.
+    pub security_options: Vec<String>,
+    /// Paths that are covered. None: Docker's; for a privileged container none.
+    pub masked_paths: Option<Vec<String>>,
+    /// Paths that can only be read. None: Docker's; for a privileged container none.
+    pub readonly_paths: Option<Vec<String>>,
+    /// `--userns host` was said; there is no other.
+    pub host_userns: bool,
     pub sysctls: BTreeMap<String, String>,
     pub ulimits: Vec<Ulimit>,
     pub devices: Vec<DeviceSpec>,
@@ -164,75 +178,6 @@ pub enum SeccompMode {
     Unconfined,
     /// The profile's JSON text.
     Profile(String),
-}
-
-/// Something mounted into the container at the absolute path `target`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", tag = "type")]
-pub enum MountSpec {
-    Bind(BindMount),
-    Volume(VolumeMount),
-    Tmpfs(TmpfsMount),
-}
-
-impl MountSpec {
-    /// Where it is mounted.
-    pub fn target(&self) -> &str {
-        match self {
-            MountSpec::Bind(mount) => &mount.target,
-            MountSpec::Volume(mount) => &mount.target,
-            MountSpec::Tmpfs(mount) => &mount.target,
-        }
-    }
-}
-
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct BindMount {
-    /// Absolute path of the host.
-    pub source: String,
-    pub target: String,
-    pub readonly: bool,
-    /// `-v` makes a missing source a directory; `--mount` refuses it.
-    pub create_source: bool,
-    pub propagation: Propagation,
-    /// Whether mounts below the source come along.
-    pub non_recursive: bool,
-}
-
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Propagation {
-    #[default]
-    Rprivate,
-    Private,
-    Rshared,
-    Shared,
-    Rslave,
-    Slave,
-}
-
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct VolumeMount {
-    /// Empty: an anonymous volume, which gets its name at creation.
-    pub name: String,
-    pub target: String,
-    pub readonly: bool,
-    /// Do not fill an empty volume with what the image has at the target.
-    pub no_copy: bool,
-    /// Set by the engine: the volume was anonymous and goes when the container goes with its volumes.
-    pub anonymous: bool,
-    /// Labels for a volume that is made for this mount.
-    pub labels: BTreeMap<String, String>,
-}
-
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct TmpfsMount {
-    pub target: String,
-    /// `mount(8)` options (`size=64m`, `mode=1770`, `exec`), after Docker's defaults `noexec,nosuid,nodev`.
-    pub options: Vec<String>,
 }
 
 /// A resource limit by its short lower-case name (`nofile`); `-1` is unlimited.

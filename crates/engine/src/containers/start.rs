@@ -14,6 +14,7 @@ use tokio::task::JoinHandle;
 
 use super::plan::{self, EtcFiles, Surroundings};
 use super::record::{Live, Record};
+use super::sources::{Sources, unmount_images};
 use super::spec::{ContainerSpec, IpcMode, LogDriver, MountSpec, NetworkMode, PidMode, UtsMode};
 use super::state::{Run, StartVerdict, State, may_start};
 use super::{devices, health};
@@ -247,12 +248,13 @@ impl Engine {
                 ensure_source(&bind.source, bind.create_source)?;
             }
         }
+        let Sources { paths, held } = self.open_sources(record, &bundle)?;
         let (devices, device_rules) = devices::find(spec)?;
         let around = Surroundings {
             hostname,
             cgroup_path: self.cgroup_path(&record.id),
             etc,
-            volumes: self.volume_paths(spec),
+            sources: paths,
             shm: shared.shm,
             network_namespace: connection.as_ref().map(|connection| connection.namespace.path()),
             network_pid: shared.network_pid,
@@ -278,6 +280,7 @@ impl Engine {
             terminal: spec.terminal,
             options: self.create_options(record),
             attaches: Vec::new(),
+            held,
         };
         Ok((launch, connection))
     }
@@ -354,6 +357,8 @@ impl Engine {
             let _ = rustix::mount::unmount(&shm, rustix::mount::UnmountFlags::DETACH);
         }
         let bundle = self.bundle_path(id);
+        unmount_images(&bundle);
+        self.release_volumes(id);
         if let Err(error) = std::fs::remove_dir_all(&bundle)
             && error.kind() != std::io::ErrorKind::NotFound
         {

@@ -6,7 +6,7 @@ use super::health::Health;
 use super::merge::{args, clean_path};
 use super::plan::propagation;
 use super::record::Record;
-use super::spec::{ContainerSpec, EndpointSpec, LogDriver, MountSpec};
+use super::spec::{ContainerSpec, EndpointSpec, Form, LogDriver, MountSpec, TmpfsMount};
 use super::state::State;
 use crate::engine::{Engine, SNAPSHOTTER};
 use crate::error::Result;
@@ -72,12 +72,14 @@ pub struct Container {
 /// A mount as inspect shows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MountPoint {
-    /// `bind`, `volume` or `tmpfs`.
+    /// `bind`, `volume`, `tmpfs` or `image`.
     pub kind: &'static str,
     /// Of a volume; else empty.
     pub name: String,
     pub source: String,
     pub destination: String,
+    /// The options of the short form (`-v`), as given; else empty.
+    pub mode: String,
     pub readonly: bool,
     pub propagation: &'static str,
 }
@@ -115,7 +117,7 @@ impl Engine {
                 health: live.health,
             },
             restart_count: live.restart_count,
-            mounts: spec.mounts.iter().map(|mount| self.mount_point(mount)).collect(),
+            mounts: spec.mounts.iter().filter_map(|mount| self.mount_point(mount)).collect(),
             snapshotter: SNAPSHOTTER.into(),
             log_path: (spec.log.driver == LogDriver::JsonFile)
                 .then(|| self.log_path(&record.id).display().to_string()),
@@ -141,33 +143,54 @@ impl Engine {
         Ok(Usage { writable_bytes, total_bytes })
     }
 
-    fn mount_point(&self, mount: &MountSpec) -> MountPoint {
-        match mount {
+    /// None: Docker does not list a `--tmpfs` among the mounts.
+    fn mount_point(&self, mount: &MountSpec) -> Option<MountPoint> {
+        let mode = |form: &Form| match form {
+            Form::Long => String::new(),
+            Form::Short(mode) => mode.clone(),
+        };
+        let point = MountPoint {
+            kind: "",
+            name: String::new(),
+            source: String::new(),
+            destination: clean_path(mount.target()),
+            mode: String::new(),
+            readonly: false,
+            propagation: "",
+        };
+        Some(match mount {
             MountSpec::Bind(bind) => MountPoint {
                 kind: "bind",
-                name: String::new(),
                 source: bind.source.clone(),
-                destination: clean_path(&bind.target),
+                mode: mode(&bind.form),
                 readonly: bind.readonly,
-                propagation: propagation(bind.propagation),
+                propagation: propagation(bind.propagation.unwrap_or_default()),
+                ..point
             },
             MountSpec::Volume(volume) => MountPoint {
                 kind: "volume",
                 name: volume.name.clone(),
                 source: self.volume_path(&volume.name).display().to_string(),
-                destination: clean_path(&volume.target),
+                mode: match mode(&volume.form) {
+                    // What Docker notes for those that say nothing, but not for a path alone.
+                    nothing if nothing.is_empty() && (volume.form == Form::Long || !volume.anonymous) => {
+                        "z".into()
+                    }
+                    mode => mode,
+                },
                 readonly: volume.readonly,
-                propagation: "",
+                ..point
             },
+            MountSpec::Tmpfs(TmpfsMount { form: Form::Short(_), .. }) => return None,
             MountSpec::Tmpfs(tmpfs) => MountPoint {
                 kind: "tmpfs",
-                name: String::new(),
-                source: String::new(),
-                destination: clean_path(&tmpfs.target),
                 readonly: tmpfs.options.iter().any(|option| option == "ro"),
-                propagation: "",
+                ..point
             },
-        }
+            MountSpec::Image(image) => {
+                MountPoint { kind: "image", source: image.image.clone(), readonly: true, ..point }
+            }
+        })
     }
 }
 

@@ -24,14 +24,17 @@ const XATTR_VALUE_MAX: usize = 64 << 10;
 const DIRECTORY: OFlags =
     OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
-/// Copies the directory at `path` below `root` into the empty directory `target`. No such directory: nothing.
-pub(super) fn copy(root: BorrowedFd<'_>, path: &str, target: &Path) -> io::Result<()> {
-    let path = CString::new(path)?;
-    let source = match linux::path::open_in_root(root, &path, OFlags::RDONLY | OFlags::DIRECTORY) {
-        Ok(source) => source,
-        Err(Errno::NOENT | Errno::NOTDIR) => return Ok(()),
-        Err(errno) => return Err(errno.into()),
-    };
+/// The directory at `path` below `root`; none: there is no such directory.
+pub(super) fn open(root: BorrowedFd<'_>, path: &str) -> io::Result<Option<OwnedFd>> {
+    match linux::path::open_in_root(root, &CString::new(path)?, OFlags::RDONLY | OFlags::DIRECTORY) {
+        Ok(source) => Ok(Some(source)),
+        Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
+        Err(errno) => Err(errno.into()),
+    }
+}
+
+/// Copies what [`open`] found into the empty directory `target`.
+pub(super) fn copy(source: OwnedFd, target: &Path) -> io::Result<()> {
     let target = fs::open(target, DIRECTORY, Mode::empty())?;
     let stat = fs::fstat(&source)?;
     let mut copier = Copier { root: target.as_fd().try_clone_to_owned()?, links: HashMap::new() };
@@ -192,7 +195,9 @@ mod tests {
         build(image.path());
         let target = tempfile::tempdir().unwrap();
         let root = fs::open(image.path(), DIRECTORY, Mode::empty()).unwrap();
-        copy(root.as_fd(), path, target.path()).unwrap();
+        if let Some(source) = open(root.as_fd(), path).unwrap() {
+            copy(source, target.path()).unwrap();
+        }
         target
     }
 

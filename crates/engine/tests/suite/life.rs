@@ -446,7 +446,7 @@ fn volumes_begin_with_the_images_files_and_outlive_their_containers() {
         assert_eq!(host.output(list, |spec| spec.mounts = vec![volume("bare", true)]).await.0, "empty\n");
         assert_eq!(host.output(list, |spec| spec.mounts = vec![volume("", false)]).await.0, "grain\n");
         let volumes = host.engine().volumes();
-        volumes.create(Some("early"), BTreeMap::new()).await.unwrap();
+        volumes.create(Some("early"), BTreeMap::new(), BTreeMap::new()).await.unwrap();
         let empty = "ls /seed; rm -rf /seed/*";
         assert_eq!(host.output(empty, |spec| spec.mounts = vec![volume("early", false)]).await.0, "deep\n");
         let after = host.output(empty, |spec| spec.mounts = vec![volume("early", false)]).await.0;

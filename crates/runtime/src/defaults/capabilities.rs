@@ -103,6 +103,20 @@ pub fn resolve(add: &[String], drop: &[String], privileged: bool) -> Result<Vec<
     resolve_from(available, add, drop, privileged)
 }
 
+/// The full name of what is no capability; none: it is one, or `ALL`.
+pub fn unknown(name: &str) -> Option<String> {
+    Some(full_name(name)).filter(|full| number(full).is_none() && !is_all(name))
+}
+
+fn full_name(name: &str) -> String {
+    let upper = name.trim().to_ascii_uppercase();
+    if upper.starts_with("CAP_") { upper } else { format!("CAP_{upper}") }
+}
+
+fn is_all(name: &str) -> bool {
+    name.trim().eq_ignore_ascii_case("ALL")
+}
+
 /// Bits are the numbers of [`ALL`].
 type Set = u64;
 
@@ -141,11 +155,9 @@ impl Request {
     fn read(names: &[String]) -> Result<Request, Error> {
         let mut request = Request::default();
         for name in names {
-            let upper = name.trim().to_ascii_uppercase();
-            let full = if upper.starts_with("CAP_") { upper } else { format!("CAP_{upper}") };
-            match number(&full) {
+            match number(&full_name(name)) {
                 Some(number) => request.named |= 1 << number,
-                None if full == "CAP_ALL" => request.all = true,
+                None if is_all(name) => request.all = true,
                 None => return Err(Error::Unknown { name: name.clone() }),
             }
         }
@@ -208,7 +220,9 @@ mod tests {
 
     #[test]
     fn an_unknown_name_is_named() {
-        for name in ["SYS_ADMINN", "CAP_", "", "CAP_CAP_CHOWN", "0"] {
+        assert_eq!(unknown("foo").as_deref(), Some("CAP_FOO"));
+        assert_eq!((unknown("chown"), unknown("all")), (None, None));
+        for name in ["SYS_ADMINN", "CAP_", "", "CAP_CAP_CHOWN", "0", "CAP_ALL"] {
             let error = resolve_from(EVERYTHING, &[name.to_owned()], &[], true).unwrap_err();
             assert!(error.to_string().contains(&format!("`{name}`")), "{error}");
         }

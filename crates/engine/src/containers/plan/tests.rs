@@ -12,7 +12,7 @@ fn around() -> Surroundings {
             hosts: "/c/hosts".into(),
             resolv_conf: "/c/resolv.conf".into(),
         },
-        volumes: [("data".to_owned(), PathBuf::from("/v/data/_data"))].into(),
+        sources: [("/data".to_owned(), PathBuf::from("/v/data/_data"))].into(),
         network_pid: Some(11),
         pid_pid: Some(12),
         ipc_pid: Some(13),
@@ -217,6 +217,7 @@ fn mounts_take_the_place_of_defaults_and_come_after_their_parents() {
             MountSpec::Tmpfs(TmpfsMount {
                 target: "/dev/shm".into(),
                 options: vec!["exec".into(), "size=1m".into()],
+                ..TmpfsMount::default()
             }),
         ];
     });
@@ -224,7 +225,7 @@ fn mounts_take_the_place_of_defaults_and_come_after_their_parents() {
         |destination: &str| plan.mounts.iter().position(|mount| mount.destination == destination).unwrap();
     assert!(position("/data") < position("/data/a/b"));
     assert_eq!(mount(&plan, "/data").unwrap().source, "/v/data/_data");
-    assert_eq!(mount(&plan, "/data/a/b").unwrap().options, ["rbind", "rprivate", "ro"]);
+    assert_eq!(mount(&plan, "/data/a/b").unwrap().options, ["rbind", "rprivate", "rro"]);
     assert_eq!(mount(&plan, "/etc/hosts").unwrap().source, "/h/hosts");
     for destination in ["/etc/hosts", "/dev/shm"] {
         assert_eq!(
