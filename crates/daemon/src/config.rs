@@ -3,9 +3,11 @@
 //! The order is: defaults, the file, the command line. An unknown key is an error with its place, because a key that is
 //! silently ignored is a promise that is silently broken.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use engine::containers::spec::LogSpec;
 use serde::Deserialize;
 
 use crate::error::Error;
@@ -69,9 +71,10 @@ spare_shims = 2
 # Seconds from the stop signal to the kill, for containers that do not say.
 stop_timeout = 10
 
-# Logs of containers that do not say: rotated at this size, and so many files are kept. 0 means without end.
-log_max_size_bytes = 104857600
-log_max_files = 5
+# The log driver of containers that do not say (fluentd, journald, json-file, local, none, syslog), and the options of all
+# containers that have this driver, by Docker's names.
+log_driver = "json-file"
+log_opts = { max-size = "100m", max-file = "5" }
 
 # The daemon's own log, on standard error: error, warn, info or debug; text or json.
 log_level = "info"
@@ -95,8 +98,8 @@ pub(crate) struct Config {
     pub(crate) shim: PathBuf,
     pub(crate) spare_shims: usize,
     pub(crate) stop_timeout: i64,
-    pub(crate) log_max_size_bytes: u64,
-    pub(crate) log_max_files: u32,
+    pub(crate) log_driver: String,
+    pub(crate) log_opts: BTreeMap<String, String>,
     pub(crate) log_level: LogLevel,
     pub(crate) log_format: LogFormat,
 }
@@ -148,8 +151,10 @@ impl Default for Config {
             shim: PathBuf::new(),
             spare_shims: 2,
             stop_timeout: 10,
-            log_max_size_bytes: 100 << 20,
-            log_max_files: 5,
+            log_driver: "json-file".into(),
+            log_opts: [("max-size", "100m"), ("max-file", "5")]
+                .map(|(name, value)| (name.to_owned(), value.to_owned()))
+                .into(),
             log_level: LogLevel::Info,
             log_format: LogFormat::Text,
         }
@@ -223,6 +228,11 @@ impl Config {
         networks
     }
 
+    /// The log of containers that do not say.
+    pub(crate) fn log(&self) -> LogSpec {
+        LogSpec { driver: self.log_driver.clone(), options: self.log_opts.clone() }
+    }
+
     fn read(path: &Path) -> Result<Config, Error> {
         let failed = |source| Error::ReadConfig { path: path.to_owned(), source };
         let size = fs::metadata(path).map_err(failed)?.len();
@@ -264,6 +274,9 @@ impl Config {
         }
         if self.stop_timeout < 0 {
             return wrong("`stop_timeout` must not be negative");
+        }
+        if let Err(error) = self.log().check() {
+            return wrong(&format!("`log_driver` and `log_opts`: {error}"));
         }
         Ok(())
     }
@@ -371,6 +384,18 @@ mod tests {
         }
         for wrong in ["--root relative", "--root /x --state /x"] {
             assert!(Config::load(&Arguments::parse(&words(wrong)).unwrap()).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_default_log_that_cannot_be_is_refused() {
+        for (text, want) in [
+            ("log_driver = \"nope\"", "`log_driver` and `log_opts`: error looking up logging plugin nope"),
+            ("log_opts = { foo = \"x\" }", "`log_driver` and `log_opts`: unknown log opt 'foo'"),
+        ] {
+            let config = Config::parse(Path::new("f.toml"), text).unwrap();
+            let message = config.check().unwrap_err().chain();
+            assert!(message.starts_with(want), "{message}");
         }
     }
 

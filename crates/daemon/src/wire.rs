@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use engine::{Engine, LogDefaults};
+use engine::Engine;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
@@ -40,7 +40,7 @@ async fn serve(config: Config) -> Result<(), Error> {
         cgroup_parent: config.cgroup_parent.clone(),
         shim: shim(&config)?,
         spare_shims: config.spare_shims,
-        log: LogDefaults { max_size_bytes: config.log_max_size_bytes, max_files: config.log_max_files },
+        log: config.log(),
         stop_timeout_s: config.stop_timeout,
         worker: image::WorkerCommand::default(),
         network: config.networks(),

@@ -53,7 +53,6 @@ pub use crate::logs::{LogEntry, LogOptions, LogSource, LogStream};
 use crate::namespaces::Namespace;
 use crate::prune::PruneFilter;
 use record::{Live, Record};
-use spec::LogDriver;
 use start::StartedBy;
 
 /// The containers of a namespace. Wherever a container is named, its name, its id or a unique prefix of its id do.
@@ -257,7 +256,7 @@ impl Containers {
     /// Reads the log.
     pub async fn logs(&self, container: &str, options: LogOptions) -> Result<LogStream> {
         let record = self.find(container)?;
-        if record.spec.log.driver == LogDriver::None {
+        if !record.spec.log.is_readable() {
             return Err(Error::Unsupported("configured logging driver does not support reading".into()));
         }
         let is_open = record.log_open.subscribe();

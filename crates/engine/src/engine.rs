@@ -15,6 +15,7 @@ use crate::blocking::blocking;
 use crate::containers::files::COPIES_MAX;
 use crate::containers::plan::EtcFiles;
 use crate::containers::record::Index;
+use crate::containers::spec::LogSpec;
 use crate::error::{Error, Result, chain};
 use crate::events::Events;
 use crate::execs;
@@ -45,19 +46,13 @@ pub struct Config {
     pub shim: PathBuf,
     /// Shims that wait, started, for a container.
     pub spare_shims: usize,
-    pub log: LogDefaults,
+    /// The log of containers that do not say.
+    pub log: LogSpec,
     pub stop_timeout_s: i64,
     /// How the worker that parses archives and layers is started.
     pub worker: image::WorkerCommand,
     pub network: FabricConfig,
     pub registries: image::registry::Config,
-}
-
-/// Log rotation of containers that do not say.
-#[derive(Debug, Clone, Copy)]
-pub struct LogDefaults {
-    pub max_size_bytes: u64,
-    pub max_files: u32,
 }
 
 /// The engine.

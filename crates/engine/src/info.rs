@@ -23,6 +23,8 @@ pub struct Info {
     pub backing_file_system: String,
     pub root: String,
     pub hostname: String,
+    /// Of containers that do not say.
+    pub log_driver: String,
     pub kernel_version: String,
     pub operating_system: String,
     pub os_version: String,
@@ -87,6 +89,7 @@ impl Engine {
                 .map_or(String::new(), |stat| file_system(stat.f_type)),
             root: self.config.root.display().to_string(),
             hostname: uname(rustix::system::Uname::nodename),
+            log_driver: self.config.log.driver.clone(),
             kernel_version: uname(rustix::system::Uname::release),
             operating_system: release_value(&os_release, "PRETTY_NAME"),
             os_version: release_value(&os_release, "VERSION_ID"),

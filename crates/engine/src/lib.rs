@@ -15,7 +15,7 @@ pub mod execs;
 mod gc;
 pub mod images;
 pub mod info;
-mod logs;
+pub mod logs;
 pub mod namespaces;
 pub mod networks;
 pub mod prune;
@@ -27,6 +27,6 @@ mod tasks;
 mod usage;
 pub mod volumes;
 
-pub use engine::{Config, Engine, FabricConfig, LogDefaults};
+pub use engine::{Config, Engine, FabricConfig};
 pub use error::{Error, Result};
 pub use namespaces::{Namespace, Scope};

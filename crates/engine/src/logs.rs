@@ -1,10 +1,14 @@
 //! Container logs: Docker's json-file format, read back.
 //!
-//! The shim writes `log.json` and rotates it (`log.json` → `log.json.1` → …); nobody else writes. A reader holds the
-//! file that it reads, so a rotation takes nothing from it, and follows the chain of files by their inodes: each entry is
-//! read once. A follower ends when the container has stopped and its log is complete.
+//! The shim writes `log.json` and rotates it (`log.json` → `log.json.1` → …, compressed if that is asked for); nobody else
+//! writes. A reader holds the file that it reads, so a rotation takes nothing from it, and follows the chain of files by their
+//! inodes, or by the time of their last entry when one was compressed: each entry is read once. A follower ends when the container has stopped and its log is complete.
 
 mod files;
+mod marks;
+mod options;
+mod order;
+mod source;
 mod watcher;
 
 use std::collections::VecDeque;
@@ -15,6 +19,9 @@ use tokio::sync::{mpsc, watch};
 use crate::blocking::blocking;
 use crate::error::{Error, Result};
 use files::Reader;
+pub(crate) use marks::Facts;
+pub use options::DRIVERS;
+pub(crate) use order::order;
 pub(crate) use watcher::Watcher;
 
 /// Batches between the reader and a client that is slower: two, so that neither waits for the other.
@@ -45,6 +52,8 @@ pub struct LogEntry {
     pub stream: LogSource,
     pub time_ns: i64,
     pub bytes: Vec<u8>,
+    /// What the log's options mark entries with, by name.
+    pub attributes: Vec<(String, String)>,
 }
 
 /// Where an entry was written to.

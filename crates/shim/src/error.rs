@@ -56,6 +56,9 @@ pub(crate) enum Error {
     TooLarge { path: PathBuf, max: u64 },
     #[error("cannot {what}")]
     System { what: &'static str, source: Errno },
+    /// In Docker's words.
+    #[error("failed to initialize logging driver: {address}")]
+    Collector { address: String, source: io::Error },
     #[error(transparent)]
     Runtime(#[from] runtime::Error),
     #[error(transparent)]
@@ -82,6 +85,7 @@ impl Error {
             | Error::UnknownOptions { .. }
             | Error::Signal { .. }
             | Error::TooLarge { .. } => Code::InvalidArgument,
+            Error::Collector { .. } => Code::Internal,
             Error::Unsupported { .. } | Error::NoMethod { .. } => Code::Unimplemented,
             Error::File { source, .. } => match source.kind() {
                 io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Code::ResourceExhausted,

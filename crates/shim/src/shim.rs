@@ -8,7 +8,7 @@
 //!   └── the daemon ends ────────────────────────────────────────────────────────▲
 //! ```
 //!
-//! An *over* shim has no sockets any more; it stays until those who were attached have got everything.
+//! An *over* shim has no sockets any more; it stays until those who were attached, and the log's collector, have got everything.
 
 mod clients;
 mod ends;
@@ -83,6 +83,8 @@ enum Token {
     Connection(u64),
     Attacher(u64),
     Publisher,
+    /// The log's collector.
+    Log,
     Output(String),
     Input(String),
     /// Ends are looked at in every turn; this one begins a turn.
@@ -155,6 +157,7 @@ impl Shim {
         !self.is_over()
             || !self.attachers.is_empty()
             || self.publisher.as_ref().is_some_and(Publisher::is_busy)
+            || self.log.as_ref().is_some_and(Log::is_busy)
     }
 
     /// Closes the sockets; what is queued is still delivered.
@@ -229,6 +232,9 @@ impl Shim {
         if let Some((descriptor, interest)) = self.publisher.as_ref().and_then(Publisher::interest) {
             add(Token::Publisher, descriptor, interest);
         }
+        if let Some((descriptor, interest)) = self.log.as_ref().and_then(Log::interest) {
+            add(Token::Log, descriptor, interest);
+        }
         for (name, process) in &self.processes {
             if self.has_room(name, process) {
                 process.streams.readable().for_each(|output| add(Token::Output(name.clone()), output, read));
@@ -262,6 +268,7 @@ impl Shim {
     fn has_room(&self, name: &str, process: &Process) -> bool {
         self.attachers.values().filter(|attacher| attacher.is_on(name)).all(Attacher::has_room)
             && process.kept.as_ref().is_none_or(|kept| kept.has_room())
+            && (name != FIRST || self.log.as_ref().is_none_or(Log::has_room))
     }
 
     /// When a turn is due even if nothing happens.
@@ -269,7 +276,8 @@ impl Shim {
         let processes = self.processes.values().filter_map(Process::deadline);
         let attachers = self.attachers.values().filter_map(Attacher::deadline);
         let publisher = self.publisher.as_ref().and_then(Publisher::deadline);
-        processes.chain(attachers).chain(publisher).chain(self.accept_after).min()
+        let log = self.log.as_ref().and_then(Log::deadline);
+        processes.chain(attachers).chain(publisher).chain(log).chain(self.accept_after).min()
     }
 
     fn handle(&mut self, token: &Token, ready: PollFlags) {
@@ -283,6 +291,11 @@ impl Shim {
             Token::Publisher => {
                 if let Some(publisher) = &mut self.publisher {
                     publisher.read();
+                }
+            }
+            Token::Log => {
+                if let Some(log) = &mut self.log {
+                    log.hear(ready);
                 }
             }
             Token::Output(name) => self.read_output(name),
@@ -310,6 +323,7 @@ impl Shim {
         let now = Instant::now();
         if let Some(log) = &mut self.log {
             log.flush();
+            log.drive(now);
         }
         self.settle_ends(now);
         self.attachers.values_mut().for_each(|attacher| attacher.expire(now));

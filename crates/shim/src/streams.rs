@@ -6,8 +6,8 @@
 //! attachers ─▶ queue (bounded) ─▶ pipe or terminal ─▶ process
 //! ```
 //!
-//! Output is read only while every attacher has room: a slow attacher slows the process down until it is dropped. The log is
-//! never behind what was read.
+//! Output is read only while every attacher and the log's collector have room: a slow one slows the process down until it is
+//! given up. The log's file is never behind what was read.
 
 use std::collections::VecDeque;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -17,7 +17,7 @@ use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
 
 use crate::attach::{Attacher, Kept};
-use crate::log::{ENTRY_MAX, Log, Source};
+use crate::log::{Cut, ENTRY_MAX, Log, Source};
 
 /// What is read at a time; the kernel's pipes hold twice as much.
 const READ_MAX: usize = 32 << 10;
@@ -200,6 +200,7 @@ impl Sinks<'_> {
     pub(crate) fn have_room(&self) -> bool {
         self.attachers.iter().all(|attacher| attacher.has_room())
             && self.kept.as_ref().is_none_or(|kept| kept.has_room())
+            && self.log.as_ref().is_none_or(|log| log.has_room())
     }
 
     fn give(&mut self, output: &mut Output, bytes: &[u8], is_terminal: bool) {
@@ -219,7 +220,7 @@ impl Sinks<'_> {
         if let Some(log) = &mut self.log
             && !output.line.is_empty()
         {
-            log.add(output.source, &output.line);
+            log.add(output.source, &output.line, Cut::Whole);
         }
     }
 }
@@ -241,11 +242,12 @@ impl Output {
             };
             let (head, rest) = bytes.split_at(length);
             bytes = rest;
+            let cut = if head.ends_with(b"\n") { Cut::Whole } else { Cut::GoesOn };
             match (is_entry, self.line.is_empty()) {
-                (true, true) => log.add(self.source, head),
+                (true, true) => log.add(self.source, head, cut),
                 (true, false) => {
                     self.line.extend_from_slice(head);
-                    log.add(self.source, &self.line);
+                    log.add(self.source, &self.line, cut);
                     self.line.clear();
                 }
                 (false, _) => self.line.extend_from_slice(head),
@@ -270,12 +272,15 @@ fn unfinished(bytes: &[u8]) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use api::shim::LogOptions;
+
     use super::*;
 
     fn logged(pieces: &[&[u8]]) -> Vec<String> {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("log.json");
-        let mut log = Log::open(&path, 0, 1).unwrap();
+        let options = LogOptions { path: path.display().to_string(), ..LogOptions::default() };
+        let mut log = Log::open(&options).unwrap().unwrap();
         let (end, _) = pipe_with(PipeFlags::CLOEXEC).unwrap();
         let mut output = Output::new(end, Source::Stdout);
         for piece in pieces {

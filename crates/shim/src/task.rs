@@ -1,7 +1,6 @@
 //! What is done with a task: created, started, signalled, deleted; and with its execs.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use api::events::{
@@ -263,7 +262,9 @@ impl Shim {
         for (name, process) in std::mem::take(&mut self.processes) {
             self.forget(&name, process);
         }
-        self.log = None;
+        if let Some(log) = &mut self.log {
+            log.end();
+        }
         Ok(destroyed?)
     }
 
@@ -419,12 +420,7 @@ fn exec_size(options: &ExecOptions, process: &SpecProcess) -> runtime::TerminalS
 }
 
 fn open_log(options: &CreateOptions) -> Result<Option<Log>> {
-    let Some(log) = options.log.as_ref().filter(|log| !log.disabled && !log.path.is_empty()) else {
-        return Ok(None);
-    };
-    let path = Path::new(&log.path);
-    let opened = Log::open(path, log.max_size_bytes, log.max_files);
-    opened.map(Some).map_err(|source| Error::File { what: "open the log", path: path.to_owned(), source })
+    options.log.as_ref().map_or(Ok(None), Log::open)
 }
 
 fn no_streams(source: Errno) -> Error {

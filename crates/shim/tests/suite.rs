@@ -5,6 +5,8 @@
 
 #[path = "suite/attach.rs"]
 mod attach;
+#[path = "suite/collector.rs"]
+mod collector;
 #[path = "suite/containerd.rs"]
 mod containerd;
 #[path = "suite/exec.rs"]

@@ -122,3 +122,77 @@ fn logs_can_be_cut_by_number_time_and_stream() {
     assert_eq!(host.run(&["logs", "--since", since, "talker"]).stdout, "2\n3\nend");
     host.fails(&["logs", "nobody-here"], 1, "No such container: nobody-here");
 }
+
+/// The entries' marks, and what each of the drivers with a file keeps, as clients see it.
+#[test]
+fn compressed_logs_are_read_from_both_ends_and_entries_show_their_marks() {
+    let host = Host::start();
+    let writer = "i=0; while [ $i -lt 20000 ]; do echo line $i; i=$((i+1)); done";
+    let sized = ["--log-opt", "max-size=100k", "--log-opt", "max-file=30"];
+    for driver in [&["--log-opt", "compress=true"][..], &["--log-driver", "local"]] {
+        let options =
+            [&["run", "--name", "writer"], driver, &sized, &["busybox", "sh", "-c", writer]].concat();
+        host.ok(&options);
+        let text = host.ok(&["logs", "writer"]);
+        assert!(text.lines().eq((0..20_000).map(|number| format!("line {number}"))), "{driver:?}");
+        // Some of the files from the end, compressed or not.
+        let text = host.ok(&["logs", "-n", "9000", "writer"]);
+        assert!(text.lines().eq((11_000..20_000).map(|number| format!("line {number}"))), "{driver:?}");
+        let folder = host.root().join("containers").join(host.ok(&["inspect", "-f", "{{.Id}}", "writer"]));
+        let names = std::fs::read_dir(folder).expect("its folder").flatten();
+        assert!(names.filter(|file| file.file_name().to_string_lossy().ends_with(".gz")).count() > 3);
+        host.ok(&["rm", "writer"]);
+    }
+    host.ok(&[
+        "run",
+        "--name",
+        "marked",
+        "-l",
+        "a=b",
+        "-e",
+        "X=y",
+        "--log-opt",
+        "labels=a",
+        "--log-opt",
+        "env=X",
+        "--log-opt",
+        "tag={{.Name}}/{{.ImageName}}",
+        "busybox",
+        "echo",
+        "out",
+    ]);
+    assert_eq!(host.ok(&["logs", "--details", "marked"]), "X=y,a=b,tag=marked%2Fbusybox out");
+    assert_eq!(host.ok(&["logs", "marked"]), "out");
+}
+
+/// A syslog server on a socket of its own: what it gets, and that `logs` has the same.
+#[test]
+fn collected_logs_can_be_read_back_unless_that_is_switched_off() {
+    let host = Host::start();
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("syslog");
+    let socket = std::os::unix::net::UnixDatagram::bind(&path).expect("a socket");
+    let address = format!("syslog-address=unixgram://{}", path.display());
+    let driver = ["--log-driver", "syslog", "--log-opt", &address, "--log-opt", "tag={{.Name}}"];
+    host.ok(&[&["run", "--name", "collected"], &driver[..], &["busybox", "echo", "out"]].concat());
+    assert_eq!(host.ok(&["logs", "collected"]), "out");
+    assert_eq!(
+        host.ok(&["inspect", "-f", "{{.HostConfig.LogConfig.Type}}{{.LogPath}}", "collected"]),
+        "syslog"
+    );
+    let mut message = [0; 1000];
+    let length = socket.recv(&mut message).expect("a message");
+    let message = String::from_utf8_lossy(&message[..length]).into_owned();
+    assert!(message.starts_with("<30>") && message.contains(" collected["), "{message}");
+    let unread = "configured logging driver does not support reading";
+    let no_cache = ["--log-opt", "cache-disabled=true"];
+    host.ok(&[&["run", "--name", "unread"], &driver[..], &no_cache, &["busybox", "echo", "out"]].concat());
+    host.ok(&["run", "--name", "none", "--log-driver", "none", "busybox", "echo", "out"]);
+    for name in ["unread", "none"] {
+        host.fails(&["logs", name], 1, unread);
+    }
+    // A server that is not there: the container does not start, and says why.
+    drop(socket);
+    let start = [&["run"], &driver[..], &["busybox", "echo", "out"]].concat();
+    host.fails(&start, 125, "failed to initialize logging driver: dial unixgram");
+}

@@ -104,7 +104,7 @@ impl ::prost::Name for ExitResponse {
     }
 }
 /// `CreateTaskRequest.options`.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct CreateOptions {
     /// Docker's USER: `name|uid\[:group|gid\]`, resolved in the container's root; empty: as the specification says.
     #[prost(string, tag = "1")]
@@ -145,8 +145,9 @@ impl ::prost::Name for CreateOptions {
         "/corten.shim.v1.CreateOptions".into()
     }
 }
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct LogOptions {
+    /// Empty: no file is written.
     #[prost(string, tag = "1")]
     pub path: ::prost::alloc::string::String,
     /// Rotate above this size; 0: never.
@@ -155,8 +156,18 @@ pub struct LogOptions {
     /// Number of files including the one that is written; 0 means 1.
     #[prost(uint32, tag = "3")]
     pub max_files: u32,
+    /// Nothing is logged anywhere.
     #[prost(bool, tag = "4")]
     pub disabled: bool,
+    /// Files that are not written any more are compressed (gzip).
+    #[prost(bool, tag = "5")]
+    pub compress: bool,
+    /// What each entry of the file is marked with, in this order.
+    #[prost(message, repeated, tag = "6")]
+    pub attributes: ::prost::alloc::vec::Vec<LogField>,
+    /// Where entries go besides.
+    #[prost(message, optional, tag = "7")]
+    pub remote: ::core::option::Option<LogRemote>,
 }
 impl ::prost::Name for LogOptions {
     const NAME: &'static str = "LogOptions";
@@ -166,6 +177,124 @@ impl ::prost::Name for LogOptions {
     }
     fn type_url() -> ::prost::alloc::string::String {
         "/corten.shim.v1.LogOptions".into()
+    }
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct LogField {
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub value: ::prost::alloc::string::String,
+}
+impl ::prost::Name for LogField {
+    const NAME: &'static str = "LogField";
+    const PACKAGE: &'static str = "corten.shim.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "corten.shim.v1.LogField".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/corten.shim.v1.LogField".into()
+    }
+}
+/// A collector of logs. Every name in here is resolved: the shim asks nobody.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct LogRemote {
+    #[prost(enumeration = "log_remote::Format", tag = "1")]
+    pub format: i32,
+    /// `tcp://1.2.3.4:5`, `udp://\[::1\]:5`, `unix:///path`, `unixgram:///path`
+    #[prost(string, tag = "2")]
+    pub address: ::prost::alloc::string::String,
+    #[prost(string, tag = "3")]
+    pub tag: ::prost::alloc::string::String,
+    /// The fields that every entry has (journald, fluentd).
+    #[prost(message, repeated, tag = "4")]
+    pub fields: ::prost::alloc::vec::Vec<LogField>,
+    /// syslog: 0 to 23.
+    #[prost(uint32, tag = "5")]
+    pub facility: u32,
+    /// syslog: this machine, and its time zone's distance from UTC.
+    #[prost(string, tag = "6")]
+    pub hostname: ::prost::alloc::string::String,
+    #[prost(sint32, tag = "7")]
+    pub utc_offset_s: i32,
+    /// fluentd: times with nanoseconds; entries that are acknowledged one by one.
+    #[prost(bool, tag = "8")]
+    pub sub_second: bool,
+    #[prost(bool, tag = "9")]
+    pub acknowledged: bool,
+    /// How many bytes may wait for it. Then the process is slowed down for a while, or, with `drops`, entries are dropped.
+    #[prost(uint64, tag = "10")]
+    pub buffer_bytes: u64,
+    #[prost(bool, tag = "11")]
+    pub drops: bool,
+    /// The creation does not wait for it.
+    #[prost(bool, tag = "12")]
+    pub connects_later: bool,
+    /// Between two tries to connect, at first; and after how many failed ones what waits is dropped (0: never).
+    #[prost(uint32, tag = "13")]
+    pub retry_wait_ms: u32,
+    #[prost(uint32, tag = "14")]
+    pub max_retries: u32,
+}
+/// Nested message and enum types in `LogRemote`.
+pub mod log_remote {
+    #[derive(
+        Clone,
+        Copy,
+        Debug,
+        PartialEq,
+        Eq,
+        Hash,
+        PartialOrd,
+        Ord,
+        ::prost::Enumeration
+    )]
+    #[repr(i32)]
+    pub enum Format {
+        Journald = 0,
+        SyslogUnix = 1,
+        SyslogRfc3164 = 2,
+        SyslogRfc5424 = 3,
+        SyslogRfc5424Micro = 4,
+        Fluentd = 5,
+    }
+    impl Format {
+        /// String value of the enum field names used in the ProtoBuf definition.
+        ///
+        /// The values are not transformed in any way and thus are considered stable
+        /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+        pub fn as_str_name(&self) -> &'static str {
+            match self {
+                Self::Journald => "JOURNALD",
+                Self::SyslogUnix => "SYSLOG_UNIX",
+                Self::SyslogRfc3164 => "SYSLOG_RFC3164",
+                Self::SyslogRfc5424 => "SYSLOG_RFC5424",
+                Self::SyslogRfc5424Micro => "SYSLOG_RFC5424_MICRO",
+                Self::Fluentd => "FLUENTD",
+            }
+        }
+        /// Creates an enum from field names used in the ProtoBuf definition.
+        pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+            match value {
+                "JOURNALD" => Some(Self::Journald),
+                "SYSLOG_UNIX" => Some(Self::SyslogUnix),
+                "SYSLOG_RFC3164" => Some(Self::SyslogRfc3164),
+                "SYSLOG_RFC5424" => Some(Self::SyslogRfc5424),
+                "SYSLOG_RFC5424_MICRO" => Some(Self::SyslogRfc5424Micro),
+                "FLUENTD" => Some(Self::Fluentd),
+                _ => None,
+            }
+        }
+    }
+}
+impl ::prost::Name for LogRemote {
+    const NAME: &'static str = "LogRemote";
+    const PACKAGE: &'static str = "corten.shim.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "corten.shim.v1.LogRemote".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/corten.shim.v1.LogRemote".into()
     }
 }
 /// `ExecProcessRequest.spec`.

@@ -25,6 +25,7 @@ pub(crate) const COMMAND: Command = Command {
     operands: Operands::exactly(1),
     flags: || {
         vec![
+            switch("details", "Show extra details provided to logs"),
             switch("follow", "Follow log output").short('f'),
             value(
                 "since",
@@ -41,7 +42,7 @@ pub(crate) const COMMAND: Command = Command {
             ),
         ]
     },
-    refused: &[("details", None)],
+    refused: &[],
     run,
 };
 
@@ -57,6 +58,7 @@ fn run(cli: &Cli, given: &Given) -> Result<u8, Error> {
     let moment = |flag| given.text(flag).map(|text| time::parse_moment(text, now)).transpose();
     let request = Request {
         is_following: given.switch("follow"),
+        details: given.switch("details"),
         since: moment("since")?,
         until: moment("until")?,
         tail: given.text("tail").filter(|tail| *tail != "all").map(str::to_owned),
@@ -69,6 +71,7 @@ fn run(cli: &Cli, given: &Given) -> Result<u8, Error> {
 #[derive(Debug, Clone)]
 struct Request {
     is_following: bool,
+    details: bool,
     since: Option<Timestamp>,
     until: Option<Timestamp>,
     tail: Option<String>,
@@ -83,6 +86,7 @@ impl Request {
             .query("stderr", "1")
             .query_if("follow", flag(self.is_following))
             .query_if("timestamps", flag(timestamps))
+            .query_if("details", flag(self.details))
             .query_if("since", self.since.map(time::unix).as_deref())
             .query_if("until", self.until.map(time::unix).as_deref())
             .query_if("tail", self.tail.as_deref())
@@ -160,6 +164,7 @@ mod tests {
         let second = |second| Timestamp::from_second(second).unwrap();
         let request = Request {
             is_following: true,
+            details: false,
             since: Some(second(5)),
             until: None,
             tail: Some("3".into()),

@@ -65,6 +65,7 @@ pub(crate) fn flags() -> Vec<Arg> {
         switch("interactive", "Keep STDIN open even if not attached").short('i'),
         value("ipc", "string", "IPC mode to use"),
         list("label", "list", "Set meta data on a container").short('l'),
+        value("log-driver", "string", "Logging driver for the container"),
         list("log-opt", "list", "Log driver options"),
         value("memory", "bytes", "Memory limit").short('m'),
         list("mount", "mount", "Attach a filesystem mount to the container"),
@@ -132,7 +133,6 @@ pub(crate) const REFUSED: Refused = &[
     ("label-file", None),
     ("link", None),
     ("link-local-ip", None),
-    ("log-driver", None),
     ("mac-address", None),
     ("memory-reservation", None),
     ("memory-swap", None),
@@ -165,7 +165,7 @@ pub(crate) fn read(given: &Given) -> Result<Request, Error> {
     host.privileged = given.switch("privileged");
     host.readonly_rootfs = given.switch("read-only");
     host.sysctls = security::sysctls(given)?;
-    host.log_config = LogConfig { kind: String::new(), config: environment::map(given, "log-opt")? };
+    host.log_config = logging(given)?;
     if config.tty
         && let Some((height, width)) = terminal::size()
     {
@@ -181,6 +181,15 @@ pub(crate) fn read(given: &Given) -> Result<Request, Error> {
         is_quiet: given.switch("quiet"),
         body: ContainerCreateBody { config, host_config: host, networking_config },
     })
+}
+
+fn logging(given: &Given) -> Result<LogConfig, Error> {
+    let kind = given.text("log-driver").unwrap_or_default().to_owned();
+    let config = environment::map(given, "log-opt")?;
+    if kind == "none" && !config.is_empty() {
+        return Err(Error::Value("invalid logging opts for driver none".into()));
+    }
+    Ok(LogConfig { kind, config })
 }
 
 /// What would be the same on any host.

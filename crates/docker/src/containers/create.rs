@@ -108,11 +108,9 @@ fn of_config(config: &Config) -> Vec<Unsupported> {
 }
 
 pub(super) fn of_host(host: &HostConfig) -> Vec<Unsupported> {
-    let log_driver = !matches!(host.log_config.kind.as_str(), "" | "json-file" | "none");
     vec![
         (has(&host.links), "`--link`", "HostConfig.Links"),
         (has(&host.volumes_from), "`--volumes-from`", "HostConfig.VolumesFrom"),
-        (log_driver, "`--log-driver` other than json-file and none", "HostConfig.LogConfig.Type"),
         (has_entries(&host.annotations), "`--annotation`", "HostConfig.Annotations"),
         (host.init == Some(true), "`--init`", "HostConfig.Init"),
         (!host.cgroup.is_empty(), "sharing a cgroup", "HostConfig.Cgroup"),
@@ -214,8 +212,6 @@ mod tests {
                 json!({"NetworkingConfig": {"EndpointsConfig": {"mine": {"MacAddress": "x"}}}}),
                 "`--mac-address` in the network `mine`",
             ),
-            (json!({"HostConfig": {"LogConfig": {"Type": "syslog"}}}), "`--log-driver`"),
-            (json!({"HostConfig": {"LogConfig": {"Config": {"tag": "x"}}}}), "the log option `tag`"),
             (
                 json!({"HostConfig": {"SecurityOpt": ["label=level:s0"]}}),
                 "SELinux (`--security-opt label=level:s0`)",
@@ -285,7 +281,7 @@ mod tests {
         assert!(spec.no_new_privileges);
         assert_eq!((spec.masked_paths, spec.readonly_paths), (Some(vec![]), Some(vec![])));
         assert_eq!(spec.seccomp, SeccompMode::Unconfined);
-        assert_eq!((spec.log.max_size_bytes, spec.log.max_files), (Some(10_000_000), Some(3)));
+        assert_eq!((spec.log.driver.as_str(), spec.log.options["max-size"].as_str()), ("json-file", "10m"));
         assert_eq!((spec.resources.memory_bytes, spec.resources.nano_cpus), (Some(1 << 30), Some(5)));
         assert_eq!(spec.devices[0].container_path, "/dev/fuse");
         assert_eq!(spec.devices[0].permissions, "rwm");

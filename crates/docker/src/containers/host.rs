@@ -1,12 +1,10 @@
 //! `HostConfig` and the engine's specification, in both directions. Mounts and networks have files of their own.
 
-use api::docker::StringMap;
 use api::docker::host_config::{
     DeviceMapping, HostConfig, LogConfig, RestartPolicy as WireRestart, Ulimit as WireUlimit,
 };
 use engine::containers::spec::{
-    CgroupNamespaceMode, DeviceSpec, IpcMode, LogDriver, LogSpec, PidMode, ResourceSpec, RestartPolicy,
-    Ulimit, UtsMode,
+    CgroupNamespaceMode, DeviceSpec, IpcMode, LogSpec, PidMode, ResourceSpec, RestartPolicy, Ulimit, UtsMode,
 };
 
 use engine::containers::{Changes, ContainerSpec};
@@ -52,7 +50,7 @@ pub(crate) fn read(host: HostConfig, spec: &mut ContainerSpec) -> Result<()> {
         mode => return Err(invalid_mode("cgroup namespace", mode)),
     };
     security::read(&host, spec)?;
-    spec.log = read_log(&host.log_config)?;
+    spec.log = LogSpec { driver: host.log_config.kind.clone(), options: host.log_config.config.clone() };
     spec.group_add = host.group_add.clone().unwrap_or_default();
     spec.readonly_rootfs = host.readonly_rootfs;
     spec.privileged = host.privileged;
@@ -116,57 +114,6 @@ fn invalid_mode(namespace: &str, mode: &str) -> Error {
     Error::invalid(format!("invalid {namespace} mode: {mode}"))
 }
 
-fn read_log(log: &LogConfig) -> Result<LogSpec> {
-    let mut spec = LogSpec {
-        driver: if log.kind == "none" { LogDriver::None } else { LogDriver::JsonFile },
-        ..LogSpec::default()
-    };
-    for (name, value) in &log.config {
-        let wrong = || Error::invalid(format!("invalid value for log option `{name}`: {value:?}"));
-        match name.as_str() {
-            "max-size" => spec.max_size_bytes = Some(size_bytes(value).ok_or_else(wrong)?),
-            "max-file" => {
-                spec.max_files = Some(value.parse().ok().filter(|&files: &u32| files > 0).ok_or_else(wrong)?);
-            }
-            "compress" if matches!(value.as_str(), "false" | "0") => {}
-            "compress" | "env" | "env-regex" | "labels" | "labels-regex" | "tag" | "mode"
-            | "max-buffer-size" => {
-                return Err(Error::not_there_yet(format!("the log option `{name}` (`--log-opt`)")));
-            }
-            _ => return Err(Error::invalid(format!("unknown log opt '{name}' for json-file log driver"))),
-        }
-    }
-    Ok(spec)
-}
-
-/// `10m`, `1.5g`, `100kb`: decimal units, as Docker's log options have them. `-1` is without end: 0 in the engine.
-fn size_bytes(text: &str) -> Option<u64> {
-    if text == "-1" {
-        return Some(0);
-    }
-    let text = text.to_ascii_lowercase();
-    let split = text.find(|letter: char| !letter.is_ascii_digit() && letter != '.').unwrap_or(text.len());
-    let (number, unit) = text.split_at(split);
-    let unit = unit.trim();
-    let power = match unit.strip_suffix('b').unwrap_or(unit) {
-        "" => 0,
-        "k" => 1,
-        "m" => 2,
-        "g" => 3,
-        "t" => 4,
-        _ => return None,
-    };
-    let scale = 1000_u64.pow(power);
-    let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
-    let mut bytes = whole.parse::<u64>().ok()?.checked_mul(scale)?;
-    // A thousandth of a byte matters to nobody: the first digits of the fraction are enough.
-    for (place, digit) in fraction.bytes().take(12).enumerate() {
-        let digit = u64::from(digit.checked_sub(b'0').filter(|digit| *digit < 10)?);
-        bytes = bytes.checked_add(digit * scale / 10_u64.pow(u32::try_from(place).ok()? + 1))?;
-    }
-    (bytes > 0).then_some(bytes)
-}
-
 fn read_device(device: &DeviceMapping) -> DeviceSpec {
     let or = |text: &str, default: &str| if text.is_empty() { default.to_owned() } else { text.to_owned() };
     DeviceSpec {
@@ -223,7 +170,7 @@ pub(crate) fn describe(spec: &ContainerSpec) -> HostConfig {
     let list = |texts: &[String]| Some(texts.to_vec()).filter(|texts| !texts.is_empty());
     let (height, width) = spec.console_size.unwrap_or_default();
     let mut host = HostConfig {
-        log_config: describe_log(&spec.log),
+        log_config: LogConfig { kind: spec.log.driver.clone(), config: spec.log.options.clone() },
         restart_policy: describe_restart(spec.restart),
         auto_remove: spec.auto_remove,
         console_size: [height.into(), width.into()],
@@ -264,17 +211,6 @@ pub(crate) fn describe(spec: &ContainerSpec) -> HostConfig {
     mounts::describe(spec, &mut host);
     network::describe(spec, &mut host);
     host
-}
-
-fn describe_log(log: &LogSpec) -> LogConfig {
-    let mut config = StringMap::new();
-    config.extend(log.max_size_bytes.map(|size| ("max-size".to_owned(), size.to_string())));
-    config.extend(log.max_files.map(|files| ("max-file".to_owned(), files.to_string())));
-    let kind = match log.driver {
-        LogDriver::JsonFile => "json-file",
-        LogDriver::None => "none",
-    };
-    LogConfig { kind: kind.into(), config }
 }
 
 fn describe_restart(policy: RestartPolicy) -> WireRestart {
@@ -320,29 +256,10 @@ fn describe_resources(resources: &ResourceSpec, host: &mut HostConfig) {
 
 #[cfg(test)]
 mod tests {
-    use super::{describe, read, size_bytes};
+    use super::{describe, read};
     use api::docker::host_config::HostConfig;
     use engine::containers::ContainerSpec;
     use serde_json::json;
-
-    #[test]
-    fn log_sizes_are_decimal() {
-        for (text, want) in [
-            ("10m", Some(10_000_000)),
-            ("1.5K", Some(1500)),
-            ("7", Some(7)),
-            ("2gb", Some(2_000_000_000)),
-            ("0", None),
-            ("-1", Some(0)),
-            ("-2", None),
-            ("1.x", None),
-            ("m", None),
-            ("10mm", None),
-            ("99999999999999t", None),
-        ] {
-            assert_eq!(size_bytes(text), want, "{text}");
-        }
-    }
 
     #[test]
     fn what_was_read_is_shown_and_read_again_the_same() {

@@ -126,8 +126,8 @@ impl Render {
             prefix = time::rfc3339_fixed(entry.time_ns);
             prefix.push(' ');
         }
-        // Docker puts the attributes of the log driver here, of which there are none, and a space.
         if begins && self.details {
+            prefix.push_str(&attributes(&entry.attributes));
             prefix.push(' ');
         }
         self.piece(number, &[prefix.as_bytes(), &entry.bytes])
@@ -147,11 +147,40 @@ impl Render {
     }
 }
 
+/// `name=value,name=value`, escaped as in a query, sorted by name.
+fn attributes(attributes: &[(String, String)]) -> String {
+    let pairs =
+        attributes.iter().map(|(name, value)| format!("{}={}", query_escape(name), query_escape(value)));
+    pairs.collect::<Vec<_>>().join(",")
+}
+
+/// Go's `url.QueryEscape`.
+fn query_escape(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => escaped.push(byte.into()),
+            b' ' => escaped.push('+'),
+            other => escaped.push_str(&format!("%{other:02X}")),
+        }
+    }
+    escaped
+}
+
 #[cfg(test)]
 mod tests {
     use engine::containers::{LogEntry, LogSource};
 
     use super::Render;
+
+    #[test]
+    fn details_are_escaped_and_come_after_the_time() {
+        let mut render = Render { terminal: true, timestamps: true, details: true, inside_line: [false; 2] };
+        let attributes = vec![("a b".into(), "x=y".into()), ("tag".into(), "ü".into())];
+        let entry = LogEntry { stream: LogSource::Stdout, time_ns: 0, bytes: b"l\n".to_vec(), attributes };
+        let shown = render.entry(&entry);
+        assert_eq!(&shown[..], b"1970-01-01T00:00:00.000000000Z a+b=x%3Dy,tag=%C3%BC l\n");
+    }
 
     #[test]
     fn only_lines_get_a_time_not_their_parts() {
@@ -163,7 +192,12 @@ mod tests {
             (LogSource::Stdout, "b\n"),
             (LogSource::Stdout, "c\n"),
         ] {
-            shown.extend_from_slice(&render.entry(&LogEntry { stream, time_ns: 0, bytes: text.into() }));
+            shown.extend_from_slice(&render.entry(&LogEntry {
+                stream,
+                time_ns: 0,
+                bytes: text.into(),
+                attributes: vec![],
+            }));
         }
         let time = "1970-01-01T00:00:00.000000000Z ";
         assert_eq!(String::from_utf8(shown).unwrap(), format!("{time}a{time}x\nb\n{time}c\n"));

@@ -5,7 +5,8 @@ use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use engine::{Config, Engine, FabricConfig, LogDefaults};
+use engine::containers::spec::LogSpec;
+use engine::{Config, Engine, FabricConfig};
 use serde_json::{Value, json};
 use tokio::net::UnixListener;
 use tokio::sync::watch;
@@ -61,7 +62,7 @@ impl Door {
             cgroup_parent: cgroup_parent.clone(),
             shim: executable("corten-shim"),
             spare_shims: 1,
-            log: LogDefaults { max_size_bytes: 10 << 20, max_files: 3 },
+            log: LogSpec { driver: "json-file".into(), ..LogSpec::default() },
             stop_timeout_s: 10,
             worker: image::WorkerCommand { program: executable("corten"), arguments: vec!["worker".into()] },
             network: FabricConfig::below(

@@ -49,6 +49,8 @@ impl Engine {
         name: Option<&str>,
         mut spec: ContainerSpec,
     ) -> Result<Created> {
+        spec.log = std::mem::take(&mut spec.log).or_default(&self.config.log);
+        spec.log.check()?;
         let mut warnings = check::check(&spec)?;
         self.resolve_containers(namespace, &mut spec)?;
         warnings.extend(self.resolve_networks(&mut spec)?);

@@ -112,23 +112,13 @@ pub enum RestartPolicy {
     },
 }
 
-/// Where the output is kept.
+/// Where the output is kept: one of [`crate::logs::DRIVERS`] and its options, as they were asked for.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct LogSpec {
-    pub driver: LogDriver,
-    /// None: the daemon's default.
-    pub max_size_bytes: Option<u64>,
-    /// None: the daemon's default.
-    pub max_files: Option<u32>,
-}
-
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum LogDriver {
-    #[default]
-    JsonFile,
-    None,
+    /// Empty: the daemon's default.
+    pub driver: String,
+    pub options: BTreeMap<String, String>,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -8,14 +8,14 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use api::shim::{CreateOptions, LogOptions};
+use api::shim::CreateOptions;
 use rustix::mount::MountFlags;
 use tokio::task::JoinHandle;
 
 use super::plan::{self, EtcFiles, Surroundings};
 use super::record::{Live, Record};
 use super::sources::{Sources, unmount_images};
-use super::spec::{ContainerSpec, IpcMode, LogDriver, MountSpec, NetworkMode, PidMode, UtsMode};
+use super::spec::{ContainerSpec, IpcMode, MountSpec, NetworkMode, PidMode, UtsMode};
 use super::state::{Run, StartVerdict, State, may_start};
 use super::{devices, health};
 use crate::blocking::blocking;
@@ -23,6 +23,7 @@ use crate::clock;
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::events::Kind;
+use crate::logs;
 use crate::networks::LOCAL_HOSTS;
 use crate::networks::fabric::Connection;
 use crate::restart::Backoff;
@@ -278,7 +279,7 @@ impl Engine {
             cgroup: around.cgroup_path,
             rootfs: self.rootfs(record)?,
             terminal: spec.terminal,
-            options: self.create_options(record),
+            options: self.create_options(record)?,
             attaches: Vec::new(),
             held,
         };
@@ -296,18 +297,13 @@ impl Engine {
         }
     }
 
-    fn create_options(&self, record: &Record) -> CreateOptions {
+    fn create_options(&self, record: &Record) -> Result<CreateOptions> {
         let spec = &record.spec;
         let (height, width) = spec.console_size.unwrap_or_default();
-        CreateOptions {
+        Ok(CreateOptions {
             user: spec.user.clone(),
             group_add: spec.group_add.clone(),
-            log: Some(LogOptions {
-                path: self.log_path(&record.id).display().to_string(),
-                max_size_bytes: spec.log.max_size_bytes.unwrap_or(self.config.log.max_size_bytes),
-                max_files: spec.log.max_files.unwrap_or(self.config.log.max_files),
-                disabled: spec.log.driver == LogDriver::None,
-            }),
+            log: Some(logs::order(&spec.log, || log_facts(record), &self.log_path(&record.id))?),
             open_stdin: spec.open_stdin,
             stdin_once: spec.stdin_once,
             ensure_cwd: true,
@@ -316,7 +312,7 @@ impl Engine {
             height: height.into(),
             default_rlimits: plan::default_rlimits(spec),
             wait_attach: false,
-        }
+        })
     }
 
     /// The container's host name: its own, or that of the host or container whose network or UTS namespace it uses.
@@ -364,6 +360,22 @@ impl Engine {
         {
             tracing::warn!(path = %bundle.display(), %error, "a bundle could not be removed");
         }
+    }
+}
+
+/// What marks and tags of the log may say.
+fn log_facts(record: &Record) -> logs::Facts {
+    let spec = &record.spec;
+    logs::Facts {
+        id: record.id.clone(),
+        name: record.name(),
+        image: spec.image.clone(),
+        image_id: record.image_id.clone(),
+        args: super::merge::args(spec),
+        env: spec.env.clone(),
+        labels: spec.labels.clone(),
+        created: clock::rfc3339(record.created_ns),
+        hostname: rustix::system::uname().nodename().to_string_lossy().into_owned(),
     }
 }
 

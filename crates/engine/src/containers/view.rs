@@ -6,7 +6,7 @@ use super::health::Health;
 use super::merge::{args, clean_path};
 use super::plan::propagation;
 use super::record::Record;
-use super::spec::{ContainerSpec, EndpointSpec, Form, LogDriver, MountSpec, TmpfsMount};
+use super::spec::{ContainerSpec, EndpointSpec, Form, MountSpec, TmpfsMount};
 use super::state::State;
 use crate::engine::{Engine, SNAPSHOTTER};
 use crate::error::Result;
@@ -119,7 +119,7 @@ impl Engine {
             restart_count: live.restart_count,
             mounts: spec.mounts.iter().filter_map(|mount| self.mount_point(mount)).collect(),
             snapshotter: SNAPSHOTTER.into(),
-            log_path: (spec.log.driver == LogDriver::JsonFile)
+            log_path: (spec.log.driver == "json-file")
                 .then(|| self.log_path(&record.id).display().to_string()),
             hostname_path: etc.hostname.display().to_string(),
             hosts_path: etc.hosts.display().to_string(),

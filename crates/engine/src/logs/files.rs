@@ -1,22 +1,22 @@
-//! The files of one log: `log.json` is written, `log.json.1` is the one before, and so on.
+//! The files of one log: `log.json` is written, `log.json.1` (or, compressed, `log.json.1.gz`) is the one before, and so on.
 
-use std::collections::VecDeque;
-use std::fs::File;
+use std::borrow::Cow;
+use std::collections::{BTreeMap, VecDeque};
 use std::io;
-use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::PathBuf;
 
 use serde::Deserialize;
 
+use super::source::{CHUNK_BYTES, Source};
 use super::{LogEntry, LogOptions, LogSource, file_error, source};
-use crate::error::Result;
+use crate::error::{Error, Result};
 
-/// How much is read at once.
-const CHUNK_BYTES: usize = 64 << 10;
 /// The shim cuts lines at 16 KiB; six bytes per byte is JSON's worst escape. More is damage.
 const LINE_MAX_BYTES: usize = 256 << 10;
 /// Most files that a reader looks for; the door allows no more to be kept.
 const FILES_MAX: u32 = 10_000;
+/// Files that are kept open, and on disk, for a reader that is slower than the log is rotated.
+const KEPT_FOR_SLOW_MAX: usize = 64;
 /// A log that is rotated faster than its files can be opened cannot be followed.
 const ROTATION_RACES_MAX: u32 = 64;
 
@@ -27,33 +27,37 @@ pub(super) struct Reader {
     options: LogOptions,
     /// Oldest first; the first one is read.
     files: VecDeque<Source>,
+    /// More are not kept open.
+    files_max: usize,
     /// The beginning of a line whose end is not read yet.
     partial: Vec<u8>,
     is_finished: bool,
 }
 
-#[derive(Debug)]
-struct Source {
-    file: File,
-    inode: u64,
-    offset: u64,
-}
-
 #[derive(Deserialize)]
 struct Line<'a> {
     #[serde(borrow)]
-    log: std::borrow::Cow<'a, str>,
+    log: Cow<'a, str>,
     #[serde(borrow)]
-    stream: std::borrow::Cow<'a, str>,
+    stream: Cow<'a, str>,
+    #[serde(default)]
+    attrs: BTreeMap<String, String>,
     #[serde(borrow)]
-    time: std::borrow::Cow<'a, str>,
+    time: Cow<'a, str>,
 }
 
 impl Reader {
     pub(super) fn open(directory: PathBuf, options: LogOptions) -> Result<Reader> {
-        let mut reader =
-            Reader { directory, options, files: VecDeque::new(), partial: Vec::new(), is_finished: false };
+        let mut reader = Reader {
+            directory,
+            options,
+            files: VecDeque::new(),
+            files_max: usize::MAX,
+            partial: Vec::new(),
+            is_finished: false,
+        };
         reader.track()?;
+        reader.files_max = reader.files.len() + KEPT_FOR_SLOW_MAX;
         if let Some(lines) = options.tail {
             reader.skip_to_tail(lines)?;
         }
@@ -79,9 +83,8 @@ impl Reader {
             let Some(source) = self.files.front_mut() else { return Ok(None) };
             let mut chunk = vec![0; CHUNK_BYTES];
             let failed = file_error("read the log in", &self.directory);
-            let length = source.file.read_at(&mut chunk, source.offset).map_err(failed)?;
+            let length = source.read(&mut chunk).map_err(failed)?;
             if length > 0 {
-                source.offset += length as u64;
                 return Ok(Some(self.split(&chunk[..length])));
             }
             if !has_successor {
@@ -105,6 +108,11 @@ impl Reader {
             };
             if is_consistent {
                 self.files.extend(newer.into_iter().rev());
+                if self.files.len() > self.files_max {
+                    return Err(Error::Conflict(format!(
+                        "the reader of the log is too slow: {KEPT_FOR_SLOW_MAX} files were rotated away under it"
+                    )));
+                }
                 return Ok(());
             }
         }
@@ -116,12 +124,12 @@ impl Reader {
     /// A rotation moves files to higher numbers, from the oldest on. Looking from the lowest number up, one may therefore
     /// meet a file twice, or one number that is just free, but never miss a file.
     fn open_newer(&self) -> io::Result<Vec<Source>> {
-        let last = self.files.back().map(|source| source.inode);
+        let last = self.files.back();
         let mut newer: Vec<Source> = Vec::new();
         let mut was_missing = false;
         for number in 0..FILES_MAX {
-            let file = match File::open(self.directory.join(file_name(number))) {
-                Ok(file) => file,
+            let found = match Source::open(&self.directory.join(file_name(number))) {
+                Ok(found) => found,
                 Err(error) if error.kind() == io::ErrorKind::NotFound && was_missing => break,
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {
                     was_missing = true;
@@ -130,12 +138,15 @@ impl Reader {
                 Err(error) => return Err(error),
             };
             was_missing = false;
-            let inode = file.metadata()?.ino();
-            if last == Some(inode) {
+            if last.map_or(Ok(false), |last| last.is_same(&found))? {
                 break;
             }
-            if !newer.iter().any(|source| source.inode == inode) {
-                newer.push(Source { file, inode, offset: 0 });
+            let mut is_known = false;
+            for known in &newer {
+                is_known = is_known || known.is_same(&found)?;
+            }
+            if !is_known {
+                newer.push(found);
             }
         }
         Ok(newer)
@@ -144,8 +155,8 @@ impl Reader {
     /// Of the newest file.
     fn current_inode(&self) -> io::Result<Option<u64>> {
         for number in 0..2 {
-            match std::fs::metadata(self.directory.join(file_name(number))) {
-                Ok(metadata) => return Ok(Some(metadata.ino())),
+            match Source::open(&self.directory.join(file_name(number))) {
+                Ok(source) => return Ok(Some(source.inode)),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(error) => return Err(error),
             }
@@ -195,11 +206,8 @@ impl Reader {
         let mut wanted = lines;
         let mut keep = 0;
         for source in self.files.iter_mut().rev() {
-            let length = source.file.metadata().map_err(&failed)?.len();
-            let (offset, found) = tail_offset(&source.file, length, wanted).map_err(&failed)?;
-            source.offset = offset;
+            wanted -= source.skip_to_tail(wanted).map_err(&failed)?;
             keep += 1;
-            wanted -= found;
             if wanted == 0 {
                 break;
             }
@@ -213,30 +221,6 @@ fn file_name(number: u32) -> String {
     if number == 0 { "log.json".into() } else { format!("log.json.{number}") }
 }
 
-/// Where the last `wanted` lines of a file begin, and how many there are.
-fn tail_offset(file: &File, length: u64, wanted: u64) -> io::Result<(u64, u64)> {
-    let mut end = length;
-    let mut found = 0;
-    let mut chunk = vec![0; CHUNK_BYTES];
-    while end > 0 {
-        let start = end.saturating_sub(CHUNK_BYTES as u64);
-        let size = usize::try_from(end - start).expect("at most a chunk");
-        file.read_exact_at(&mut chunk[..size], start)?;
-        for at in (0..size).rev() {
-            if chunk[at] != b'\n' {
-                continue;
-            }
-            // The newline before the wanted lines; the one at the very end closes the last of them.
-            if found == wanted {
-                return Ok((start + at as u64 + 1, found));
-            }
-            found += 1;
-        }
-        end = start;
-    }
-    Ok((0, found))
-}
-
 /// A line of the file; None for one that a crash left torn.
 fn parse(line: &[u8]) -> Option<LogEntry> {
     let line: Line<'_> = serde_json::from_slice(line).ok()?;
@@ -244,6 +228,7 @@ fn parse(line: &[u8]) -> Option<LogEntry> {
         stream: source(&line.stream)?,
         time_ns: i64::try_from(line.time.parse::<jiff::Timestamp>().ok()?.as_nanosecond()).ok()?,
         bytes: line.log.into_owned().into_bytes(),
+        attributes: line.attrs.into_iter().collect(),
     })
 }
 

@@ -129,6 +129,68 @@ async fn a_slow_follower_keeps_files_that_are_rotated_away() {
     assert_eq!(expected, 6000);
 }
 
+/// As the shim does: the header's comment is the time of the last entry, and the plain file goes last.
+fn compress(directory: &Path, number: u32, keep_plain: bool) {
+    let plain = directory.join(format!("log.json.{number}"));
+    let text = fs::read(&plain).unwrap();
+    let time = &text[text.len() - 33..text.len() - 3];
+    let file = fs::File::create(plain.with_added_extension("gz")).unwrap();
+    let mut encoder = flate2::GzBuilder::new().comment(time).write(file, flate2::Compression::fast());
+    encoder.write_all(&text).unwrap();
+    encoder.finish().unwrap();
+    if !keep_plain {
+        fs::remove_file(plain).unwrap();
+    }
+}
+
+#[test]
+fn compressed_files_are_read_like_others_also_from_the_end() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut writer = Writer::new(directory.path(), 4, 9);
+    (0..18).for_each(|number| writer.write(number));
+    compress(directory.path(), 4, false);
+    compress(directory.path(), 3, false);
+    // The shim was killed before it removed this one's plain file.
+    compress(directory.path(), 2, true);
+    let read = |options| numbers(&read_all(directory.path().to_owned(), options).unwrap());
+    assert_eq!(read(BOTH), (0..18).collect::<Vec<_>>());
+    for tail in 0..20 {
+        let first = 18_u64.saturating_sub(tail);
+        let expected: Vec<u32> = (0..18).filter(|number| u64::from(*number) >= first).collect();
+        assert_eq!(read(LogOptions { tail: Some(tail), ..BOTH }), expected, "tail {tail}");
+    }
+}
+
+#[test]
+fn a_file_that_is_compressed_under_its_reader_is_read_once() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut writer = Writer::new(directory.path(), 4, 9);
+    (0..4).for_each(|number| writer.write(number));
+    let mut reader = Reader::open(directory.path().to_owned(), BOTH).unwrap();
+    (4..10).for_each(|number| writer.write(number));
+    // What the reader has open as `log.json` is `log.json.2.gz` now.
+    compress(directory.path(), 2, false);
+    compress(directory.path(), 1, false);
+    let mut entries = Vec::new();
+    while let Some(batch) = reader.read().unwrap() {
+        entries.extend(batch);
+    }
+    assert_eq!(numbers(&entries), (0..10).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_reader_that_is_much_slower_than_rotation_is_given_up() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut writer = Writer::new(directory.path(), 1, 2);
+    writer.write(0);
+    let mut reader = Reader::open(directory.path().to_owned(), BOTH).unwrap();
+    let failed = (1..100).find_map(|number| {
+        writer.write(number);
+        reader.track().err()
+    });
+    assert!(failed.unwrap().to_string().starts_with("the reader of the log is too slow"));
+}
+
 #[test]
 fn a_reader_that_looks_in_the_middle_of_a_rotation_misses_nothing() {
     let directory = tempfile::tempdir().unwrap();

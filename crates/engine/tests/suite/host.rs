@@ -10,7 +10,7 @@ use std::time::Duration;
 use engine::containers::spec::LogSpec;
 use engine::containers::{AttachOptions, ContainerSpec, Exit, RemoveOptions, WaitCondition};
 use engine::images::ImportOptions;
-use engine::{Config, Engine, FabricConfig, LogDefaults, Namespace, Scope};
+use engine::{Config, Engine, FabricConfig, Namespace, Scope};
 use tokio::io::AsyncReadExt;
 
 /// How long anything that must happen may take before a test gives up.
@@ -77,7 +77,7 @@ impl Host {
             cgroup_parent: self.cgroup_parent.clone(),
             shim: executable("corten-shim"),
             spare_shims: 1,
-            log: LogDefaults { max_size_bytes: 10 << 20, max_files: 3 },
+            log: LogSpec::default(),
             stop_timeout_s: 10,
             worker: image::WorkerCommand { program: executable("corten"), arguments: vec!["worker".into()] },
             network: FabricConfig::below(&self.root(), &self.state(), "corten-test", executable("corten")),

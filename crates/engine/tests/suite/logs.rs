@@ -14,8 +14,9 @@ fn a_follower_sees_each_line_once_across_rotation_and_ends_with_the_container() 
             format!("i=0; while [ $i -lt {LINES} ]; do echo out $i; echo err $i >&2; i=$((i+1)); done");
         let id = host
             .create_with("writer", &script, |spec| {
-                spec.log =
-                    LogSpec { max_size_bytes: Some(100 << 10), max_files: Some(200), ..LogSpec::default() };
+                let options = [("max-size", "100k"), ("max-file", "200")];
+                let options = options.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+                spec.log = LogSpec { driver: "json-file".into(), options };
             })
             .await;
         let containers = host.engine().containers();

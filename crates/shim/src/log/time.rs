@@ -5,6 +5,12 @@ use rustix::time::{ClockId, clock_gettime};
 /// Bytes of a [`format`]ted time.
 pub(super) const LENGTH: usize = 30;
 
+/// Bytes of it before the fraction.
+const SECONDS_LENGTH: usize = 19;
+
+const MONTHS: [&str; 12] =
+    ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+
 /// Nanoseconds since 1970.
 pub(crate) fn now_ns() -> i64 {
     let now = clock_gettime(ClockId::Realtime);
@@ -18,6 +24,27 @@ pub(super) fn format(time_ns: i64) -> String {
     let (year, month, day) = civil(days);
     let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{nanoseconds:09}Z")
+}
+
+/// `2026-01-02T03:04:05.000006+01:00`: RFC 3339 with that distance from UTC, and so many digits of a second (up to 9).
+pub(super) fn format_local(time_ns: i64, utc_offset_s: i32, digits: usize) -> String {
+    let local = format(time_ns.saturating_add(i64::from(utc_offset_s) * 1_000_000_000));
+    let seconds = &local[..if digits == 0 { SECONDS_LENGTH } else { SECONDS_LENGTH + 1 + digits }];
+    if utc_offset_s == 0 {
+        return format!("{seconds}Z");
+    }
+    let sign = if utc_offset_s < 0 { '-' } else { '+' };
+    let minutes = utc_offset_s.unsigned_abs() / 60;
+    format!("{seconds}{sign}{:02}:{:02}", minutes / 60, minutes % 60)
+}
+
+/// `Jan  2 03:04:05`, at that distance from UTC: the time of the old syslog.
+pub(super) fn format_stamp(time_ns: i64, utc_offset_s: i32) -> String {
+    let seconds = time_ns.div_euclid(1_000_000_000) + i64::from(utc_offset_s);
+    let (days, second) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
+    let (_, month, day) = civil(days);
+    let month = MONTHS[usize::try_from(month - 1).expect("months are 1 to 12")];
+    format!("{month} {day:>2} {:02}:{:02}:{:02}", second / 3600, second / 60 % 60, second % 60)
 }
 
 /// What [`format`] wrote; `None` for anything else.

@@ -385,7 +385,8 @@ pub fn entries(path: &Path) -> Vec<Entry> {
 }
 
 pub fn log(bundle: &Bundle, max_size_bytes: u64, max_files: u32) -> LogOptions {
-    LogOptions { path: bundle.log().display().to_string(), max_size_bytes, max_files, disabled: false }
+    let path = bundle.log().display().to_string();
+    LogOptions { path, max_size_bytes, max_files, ..LogOptions::default() }
 }
 
 pub fn shell(script: &str) -> Vec<String> {
