@@ -8,6 +8,8 @@ mod bad_input;
 mod confinement;
 #[path = "e2e/containers.rs"]
 mod containers;
+#[path = "e2e/files.rs"]
+mod files;
 #[path = "e2e/images.rs"]
 mod images;
 #[path = "e2e/limits.rs"]

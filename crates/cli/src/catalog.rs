@@ -34,10 +34,7 @@ pub(crate) const NOT_YET: &[&str] = &[
     "commit",
     "compose",
     "context",
-    "cp",
     "dial-stdio",
-    "diff",
-    "export",
     "manifest",
     "node",
     "plugin",
@@ -64,8 +61,11 @@ const fn top(verbs: &'static [&'static str], command: &'static Command) -> Entry
 /// Every command, in the order of the help.
 pub(crate) static ENTRIES: &[Entry] = &[
     entry("container", &["attach"], Some("attach"), &container::attach::COMMAND),
+    entry("container", &["cp"], Some("cp"), &container::cp::COMMAND),
     entry("container", &["create"], Some("create"), &container::create::COMMAND),
+    entry("container", &["diff"], Some("diff"), &container::diff::COMMAND),
     entry("container", &["exec"], Some("exec"), &container::exec::COMMAND),
+    entry("container", &["export"], Some("export"), &container::export::COMMAND),
     entry("container", &["inspect"], None, &container::inspect::COMMAND),
     entry("container", &["kill"], Some("kill"), &container::kill::COMMAND),
     entry("container", &["logs"], Some("logs"), &container::logs::COMMAND),

@@ -138,6 +138,19 @@ impl Client {
         Ok(checked(response).await?.into_body())
     }
 
+    /// A request whose answer is wanted with its headers, on a connection of its own.
+    pub(crate) async fn respond(
+        &self,
+        method: Method,
+        path: Path,
+        body: Body,
+    ) -> Result<Response<Incoming>, Error> {
+        let mut sender = self.connect().await?;
+        let response =
+            sender.send_request(self.request(method, path, body)?).await.map_err(Error::Transport)?;
+        checked(response).await
+    }
+
     /// A request that turns its connection into two streams of bytes.
     pub(crate) async fn hijack(&self, path: Path, body: Body) -> Result<Hijacked, Error> {
         let mut sender = self.connect().await?;

@@ -1,9 +1,13 @@
 //! The commands about containers.
 
 pub(crate) mod attach;
+pub(crate) mod cp;
 pub(crate) mod create;
+pub(crate) mod diff;
 pub(crate) mod environment;
 pub(crate) mod exec;
+pub(crate) mod export;
+mod files;
 mod health;
 pub(crate) mod inspect;
 pub(crate) mod kill;

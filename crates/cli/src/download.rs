@@ -34,7 +34,7 @@ impl Target {
     pub(crate) fn new(output: &str, what: &str) -> Result<Target, Error> {
         if output.is_empty() {
             return match io::stdout().is_terminal() {
-                true => Err(Error::TerminalOutput(what.split(' ').next().unwrap_or_default().to_owned())),
+                true => Err(Error::TerminalOutput),
                 false => Ok(Target::Stdout),
             };
         }

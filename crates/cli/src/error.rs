@@ -71,12 +71,14 @@ pub(crate) enum Error {
     Runtime(#[source] io::Error),
     #[error("requested load from terminal, give a file with -i or redirect standard input")]
     TerminalInput,
-    #[error("cowardly refusing to {0} to a terminal. Use the -o flag or redirect")]
-    TerminalOutput(String),
+    #[error("cowardly refusing to save to a terminal. Use the -o flag or redirect")]
+    TerminalOutput,
     #[error(transparent)]
     Time(#[from] TimeError),
     #[error("the connection to the daemon broke")]
     Transport(#[source] hyper::Error),
+    #[error("copying the files")]
+    Unpack(#[source] image::local::LocalError),
     #[error("unknown command: {0}")]
     UnknownCommand(String),
     #[error("{0}")]

@@ -11,6 +11,8 @@
 mod client;
 #[path = "suite/door.rs"]
 mod door;
+#[path = "suite/files.rs"]
+mod files;
 #[path = "suite/health.rs"]
 mod health;
 #[path = "suite/images.rs"]

@@ -33,6 +33,7 @@ mod tree;
 /// How files are put into a tree that is somebody's already, in place of how a layer is applied: names have no second
 /// meaning, and whoever has the tree may change it meanwhile. So nothing that was made is found again by its name,
 /// unless whatever it leads to may be treated the same.
+#[derive(Debug, Default)]
 pub(crate) struct Placement {
     /// The directory that the archive's names start from, below the tree's root.
     pub(crate) prefix: Vec<Vec<u8>>,
@@ -40,6 +41,10 @@ pub(crate) struct Placement {
     pub(crate) keeps_kinds: bool,
     /// Whose the files are to be, in place of whom the archive names.
     pub(crate) owner: Option<(u32, u32)>,
+    /// What names of the archive begin with, and what they are to begin with.
+    pub(crate) rename: Option<(Vec<u8>, Vec<u8>)>,
+    /// Attributes that take privileges are left out.
+    pub(crate) is_unprivileged: bool,
 }
 
 /// Where a layer goes.
@@ -187,6 +192,15 @@ impl Placement {
         if let Some((uid, gid)) = self.owner {
             (entry.uid, entry.gid) = (uid, gid);
         }
+        if let Some((from, to)) = &self.rename {
+            entry.path = renamed(&entry.path, from, to);
+            if entry.kind == Kind::HardLink {
+                entry.link = renamed(&entry.link, from, to);
+            }
+        }
+        if self.is_unprivileged {
+            entry.xattrs.retain(|xattr| xattr.name.starts_with(b"user."));
+        }
         if !matches!(entry.kind, Kind::File | Kind::Directory) {
             // They could be set by name only, and the name may be another file's by then.
             entry.xattrs.clear();
@@ -209,6 +223,15 @@ impl Placement {
     /// The real components of a name of the archive.
     fn path<'a>(&'a self, name: &Name<'a>) -> Vec<&'a [u8]> {
         self.prefix.iter().map(Vec::as_slice).chain(name.components().iter().copied()).collect()
+    }
+}
+
+/// A path whose first component is another; the root stands in front of all that is in it.
+fn renamed(path: &[u8], from: &[u8], to: &[u8]) -> Vec<u8> {
+    match path.strip_prefix(from) {
+        Some(rest) if from == b"/" => [to, b"/", rest].concat(),
+        Some(rest) if rest.is_empty() || rest.starts_with(b"/") => [to, rest].concat(),
+        _ => path.to_vec(),
     }
 }
 

@@ -21,6 +21,7 @@ pub mod files;
 mod image;
 mod images;
 mod import;
+pub mod local;
 mod pack;
 mod pull;
 mod push;

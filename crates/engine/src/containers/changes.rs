@@ -22,7 +22,7 @@ use crate::error::{Error, Result};
 
 /// Changes of one container; each is some hundred bytes of the answer.
 const CHANGES_MAX: usize = 1_000_000;
-/// Levels of directories, one call each.
+/// Levels of directories, each of which holds a descriptor.
 const DEPTH_MAX: usize = 512;
 
 const OPAQUE: &str = "trusted.overlay.opaque";
@@ -87,7 +87,24 @@ struct Place {
     layers: Vec<usize>,
     /// Nothing of the layers below shows through.
     is_alone: bool,
-    depth: usize,
+}
+
+/// A directory whose names are being compared.
+struct Level {
+    place: Place,
+    directory: OwnedFd,
+    names: std::collections::btree_set::IntoIter<Vec<u8>>,
+    /// What is told of it when it is known whether anything in it is.
+    own: Option<Own>,
+}
+
+/// A directory that may have changed itself.
+struct Own {
+    kind: Option<ChangeKind>,
+    path: String,
+    stat: Stat,
+    /// Where in the list it stands: before what is in it.
+    at: usize,
 }
 
 /// What was under a name before.
@@ -102,17 +119,34 @@ impl Comparison {
     fn run(&self) -> Result<Vec<Change>> {
         let mut changes = Vec::new();
         let layers = (0..self.lowers.len()).collect();
-        let root = Place { path: Vec::new(), layers, is_alone: false, depth: 0 };
-        self.compare(&root, &mut changes)?;
+        let root = Place { path: Vec::new(), layers, is_alone: false };
+        let mut levels: Vec<Level> = self.enter(root, None)?.into_iter().collect();
+        // Not by recursion: a container nests directories deeper than a thread has room for.
+        while let Some(level) = levels.last_mut() {
+            let Some(name) = level.names.next() else {
+                if let Some(own) = levels.pop().and_then(|level| level.own) {
+                    own.tell(&mut changes);
+                }
+                continue;
+            };
+            if changes.len() >= CHANGES_MAX {
+                return Err(Error::InvalidArgument(format!("more than {CHANGES_MAX} files were changed")));
+            }
+            if let Some(inner) = self.compare_name(level, &name, &mut changes)? {
+                if levels.len() == DEPTH_MAX {
+                    let what = format!("directories are nested deeper than {DEPTH_MAX}");
+                    return Err(Error::InvalidArgument(what));
+                }
+                levels.push(inner);
+            }
+        }
         Ok(changes)
     }
 
-    fn compare(&self, place: &Place, changes: &mut Vec<Change>) -> Result<()> {
-        if place.depth == DEPTH_MAX {
-            return Err(Error::InvalidArgument(format!("directories are nested deeper than {DEPTH_MAX}")));
-        }
+    /// Lists a directory; nothing if it has gone meanwhile.
+    fn enter(&self, place: Place, own: Option<Own>) -> Result<Option<Level>> {
         let mut names = BTreeSet::new();
-        let Some(directory) = open_below(self.upper.as_fd(), &place.path)? else { return Ok(()) };
+        let Some(directory) = open_below(self.upper.as_fd(), &place.path)? else { return Ok(None) };
         list(directory.as_fd(), &mut names)?;
         if place.is_alone {
             for layer in &place.layers {
@@ -121,59 +155,41 @@ impl Comparison {
                 }
             }
         }
-        for name in names {
-            if changes.len() >= CHANGES_MAX {
-                return Err(Error::InvalidArgument(format!("more than {CHANGES_MAX} files were changed")));
-            }
-            self.compare_name(place, directory.as_fd(), &name, changes)?;
-        }
-        Ok(())
+        Ok(Some(Level { place, directory, names: names.into_iter(), own }))
     }
 
-    fn compare_name(
-        &self,
-        place: &Place,
-        directory: BorrowedFd<'_>,
-        name: &[u8],
-        changes: &mut Vec<Change>,
-    ) -> Result<()> {
+    /// Compares one name. A directory is returned: what is in it was not compared.
+    fn compare_name(&self, level: &Level, name: &[u8], changes: &mut Vec<Change>) -> Result<Option<Level>> {
+        let place = &level.place;
         let path = [&place.path[..], b"/", name].concat();
         let shown = String::from_utf8_lossy(&path).into_owned();
         let before = self.before(&place.layers, &path)?;
-        let now = look(directory, name)?.filter(|stat| !is_whiteout(stat));
-        let change = |kind| Change { path: shown.clone(), kind };
-        let Some(now) = now else {
+        let now = look(level.directory.as_fd(), name)?.filter(|stat| !is_whiteout(stat));
+        let Some(stat) = now else {
             if !matches!(before, Before::Nothing) {
-                changes.push(change(ChangeKind::Deleted));
+                changes.push(Change { path: shown, kind: ChangeKind::Deleted });
             }
-            return Ok(());
+            return Ok(None);
         };
-        let at = changes.len();
         let kind = match &before {
             Before::Nothing => Some(ChangeKind::Added),
             Before::Directory(before, _) | Before::Other(before) => {
-                differs(before, &now).then_some(ChangeKind::Changed)
+                differs(before, &stat).then_some(ChangeKind::Changed)
             }
         };
-        if file_type(&now) == FileType::Directory {
+        let own = Own { kind, path: shown, stat, at: changes.len() };
+        let layers = match before {
+            Before::Directory(_, layers) => layers,
+            Before::Nothing | Before::Other(_) => Vec::new(),
+        };
+        if file_type(&stat) == FileType::Directory {
             let is_alone = place.is_alone || self.is_opaque(&path)?;
-            let layers = match &before {
-                Before::Directory(_, layers) => layers.clone(),
-                Before::Nothing | Before::Other(_) => Vec::new(),
-            };
-            self.compare(&Place { path, layers, is_alone, depth: place.depth + 1 }, changes)?;
-        } else if let Before::Directory(_, layers) = &before {
-            // The directory that was there took everything in it along.
-            self.deleted(&path, layers, changes)?;
+            return self.enter(Place { path, layers, is_alone }, Some(own));
         }
-        let has_changes = changes.len() > at;
-        let was_made_to_mount_on =
-            kind == Some(ChangeKind::Added) && !has_changes && is_usual_mount_point(&shown, &now);
-        match kind.or(has_changes.then_some(ChangeKind::Changed)) {
-            Some(kind) if !was_made_to_mount_on => changes.insert(at, change(kind)),
-            _ => {}
-        }
-        Ok(())
+        // The directory that was there took everything in it along.
+        self.deleted(&path, &layers, changes)?;
+        own.tell(changes);
+        Ok(None)
     }
 
     /// What the layers below show at a path, of which `layers` show the parent.
@@ -230,6 +246,20 @@ fn is_usual_mount_point(path: &str, stat: &Stat) -> bool {
         FileType::Directory => USUAL_TARGETS.iter().any(is_above),
         FileType::RegularFile => stat.st_size == 0 && USUAL_TARGETS.contains(&path),
         _ => false,
+    }
+}
+
+impl Own {
+    /// Tells of it, if it has changed itself or anything in it has.
+    fn tell(self, changes: &mut Vec<Change>) {
+        let has_changes = changes.len() > self.at;
+        let is_made_to_mount_on = self.kind == Some(ChangeKind::Added)
+            && !has_changes
+            && is_usual_mount_point(&self.path, &self.stat);
+        let kind = self.kind.or(has_changes.then_some(ChangeKind::Changed));
+        if let Some(kind) = kind.filter(|_| !is_made_to_mount_on) {
+            changes.insert(self.at, Change { path: self.path, kind });
+        }
     }
 }
 
@@ -307,4 +337,90 @@ fn has_opaque_mark(directory: OwnedFd) -> Result<bool> {
 
 fn failed(errno: Errno) -> Error {
     Error::System { what: "cannot compare the container's files", source: errno.into() }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::Path;
+
+    use super::*;
+
+    fn open(path: &Path) -> OwnedFd {
+        rustix::fs::open(path, OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).unwrap()
+    }
+
+    fn whiteout(path: &Path) {
+        rustix::fs::mknodat(rustix::fs::CWD, path, FileType::CharacterDevice, Mode::empty(), 0).unwrap();
+    }
+
+    fn make_opaque(path: &Path) {
+        rustix::fs::setxattr(path, OPAQUE, b"y", rustix::fs::XattrFlags::empty()).unwrap();
+    }
+
+    /// What is told of layers that `build` made, topmost first.
+    fn changes(build: impl FnOnce([&Path; 3])) -> Result<Vec<String>> {
+        let folder = tempfile::tempdir().unwrap();
+        let [upper, middle, base] = ["upper", "middle", "base"].map(|name| folder.path().join(name));
+        for path in [&upper, &middle, &base] {
+            fs::create_dir(path).unwrap();
+        }
+        build([&upper, &middle, &base]);
+        let comparison = Comparison { upper: open(&upper), lowers: vec![open(&middle), open(&base)] };
+        let letter = |kind| match kind {
+            ChangeKind::Changed => 'C',
+            ChangeKind::Added => 'A',
+            ChangeKind::Deleted => 'D',
+        };
+        let told = |change: Change| format!("{} {}", letter(change.kind), change.path);
+        Ok(comparison.run()?.into_iter().map(told).collect())
+    }
+
+    #[test]
+    fn whiteouts_and_opaque_directories_delete_what_was_there() {
+        let told = changes(|[upper, middle, base]| {
+            for name in ["d/kept", "d/gone", "e/old", "e/sub/x", "g/hidden", "h/f"] {
+                fs::create_dir_all(base.join(name).parent().unwrap()).unwrap();
+                fs::write(base.join(name), "1").unwrap();
+            }
+            // What a layer of the image deleted is not there to be deleted again.
+            fs::create_dir(middle.join("g")).unwrap();
+            whiteout(&middle.join("g/hidden"));
+            for name in ["d", "e", "g", "h"] {
+                fs::create_dir(upper.join(name)).unwrap();
+            }
+            whiteout(&upper.join("d/gone"));
+            whiteout(&upper.join("g/hidden"));
+            make_opaque(&upper.join("e"));
+            fs::create_dir(upper.join("e/sub")).unwrap();
+            fs::write(upper.join("e/new"), "2").unwrap();
+            fs::remove_dir(upper.join("h")).unwrap();
+            fs::write(upper.join("h"), "a file now").unwrap();
+        });
+        let expected =
+            ["C /d", "D /d/gone", "C /e", "A /e/new", "D /e/old", "C /e/sub", "D /e/sub/x", "C /h", "D /h/f"];
+        assert_eq!(told.unwrap(), expected);
+    }
+
+    #[test]
+    fn what_is_made_to_mount_on_in_every_container_is_not_told() {
+        let told = changes(|[upper, _, base]| {
+            fs::create_dir(base.join("etc")).unwrap();
+            for name in ["proc", "sys", "dev/pts", "etc", "data"] {
+                fs::create_dir_all(upper.join(name)).unwrap();
+            }
+            fs::write(upper.join("etc/hosts"), "").unwrap();
+            fs::write(upper.join("etc/resolv.conf"), "written to").unwrap();
+        });
+        assert_eq!(told.unwrap(), ["A /data", "C /etc", "A /etc/resolv.conf"]);
+    }
+
+    #[test]
+    fn directories_that_are_nested_too_deeply_are_refused() {
+        let told = changes(|[upper, ..]| {
+            let path = upper.join("d/".repeat(DEPTH_MAX + 1));
+            fs::create_dir_all(path).unwrap();
+        });
+        assert!(matches!(told, Err(Error::InvalidArgument(why)) if why.contains("nested")));
+    }
 }

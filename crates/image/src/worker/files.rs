@@ -132,7 +132,11 @@ pub(super) fn perform(
         Action::Pack { path } => pack_path(root.as_fd(), &path, stream, found),
         Action::Place { path, options } => {
             let prefix = place_of(root.as_fd(), &path, &view)?;
-            place(root, Placement { prefix, keeps_kinds: options.keeps_kinds, owner }, stream)
+            place(
+                root,
+                Placement { prefix, keeps_kinds: options.keeps_kinds, owner, ..Placement::default() },
+                stream,
+            )
         }
         Action::Stat { path } => {
             found(look_at(root.as_fd(), &path)?);
