@@ -6,8 +6,7 @@ use std::time::Duration;
 
 use engine::Scope;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
-use hyper::Request;
-use hyper::body::{Body, Incoming};
+use hyper::body::Body;
 use hyper::header::CONTENT_TYPE;
 use serde::de::DeserializeOwned;
 use tokio::time::timeout;
@@ -15,6 +14,7 @@ use tokio::time::timeout;
 use crate::error::{Error, Result};
 use crate::peer::Peer;
 use crate::query::Query;
+use crate::unread::Unread;
 
 /// The oldest and the newest version of the API that are spoken.
 pub(crate) const MIN_VERSION: ApiVersion = ApiVersion { major: 1, minor: 24 };
@@ -66,7 +66,7 @@ pub(crate) struct Call {
     /// What stands at `{…}` in the route; else empty.
     pub(crate) name: String,
     pub(crate) query: Query,
-    pub(crate) request: Request<Incoming>,
+    pub(crate) request: Unread,
 }
 
 impl Call {

@@ -52,7 +52,13 @@ pub(crate) async fn restart(call: Call) -> Result<Reply> {
 }
 
 pub(crate) async fn kill(call: Call) -> Result<Reply> {
-    call.engine.containers().kill(&call.name, call.query.text("signal").unwrap_or_default()).await?;
+    let signal = call.query.text("signal").unwrap_or_default();
+    call.engine.containers().kill(&call.name, signal).await.map_err(|error| match error {
+        engine::Error::NoSuchContainer(_) => {
+            Error::NotFound(format!("cannot kill container: {}: {error}", call.name))
+        }
+        error => Error::from(error),
+    })?;
     Ok(reply::empty(StatusCode::NO_CONTENT))
 }
 

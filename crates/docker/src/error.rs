@@ -45,7 +45,7 @@ pub(crate) enum Error {
     NoSwarm,
     #[error("{0}")]
     Unavailable(String),
-    #[error("{what}")]
+    #[error("{what}: {source}")]
     System { what: &'static str, source: std::io::Error },
     #[error("the daemon failed while it served this request; its log has the details")]
     Panicked,

@@ -94,7 +94,11 @@ impl Filters {
             "0" | "f" | "F" | "false" | "False" | "FALSE" => Some(false),
             _ => None,
         };
-        Ok(self.parsed(name, parse)?.first().copied())
+        let values = self.values(name);
+        match values.iter().map(|value| parse(value)).collect::<Option<Vec<_>>>() {
+            Some(parsed) => Ok(parsed.first().copied()),
+            None => Err(Error::invalid(format!("invalid filter '{name}=[{}]'", values.join(" ")))),
+        }
     }
 
     /// The only value of a name.
@@ -149,6 +153,6 @@ mod tests {
             assert!(parse(json).unwrap_err().starts_with(want), "{json}");
         }
         let error = parse(r#"{"dangling":["maybe"]}"#).unwrap().flag("dangling").unwrap_err();
-        assert_eq!(error.to_string(), "invalid filter 'dangling=maybe'");
+        assert_eq!(error.to_string(), "invalid filter 'dangling=[maybe]'");
     }
 }

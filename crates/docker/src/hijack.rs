@@ -61,6 +61,7 @@ where
     F: Future<Output = ()> + Send + 'static,
 {
     let Call { request, peer, .. } = call;
+    let request = request.take();
     if !request.headers().contains_key(UPGRADE) {
         return without_upgrade(request, peer, kind, session);
     }

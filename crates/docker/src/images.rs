@@ -75,12 +75,21 @@ pub(crate) async fn history(call: Call) -> Result<Reply> {
 pub(crate) async fn tag(call: Call) -> Result<Reply> {
     let target = reference(&call)?
         .ok_or_else(|| Error::invalid("repository name must have at least one component"))?;
+    let name = oci::reference::Reference::parse_normalized(&target);
+    if name.is_ok_and(|name| name.familiar_repository() == "sha256") {
+        return Err(Error::invalid("refusing to create an ambiguous tag using digest algorithm as name"));
+    }
     call.engine.images().tag(&call.name, &target).await?;
     Ok(reply::empty(StatusCode::CREATED))
 }
 
 pub(crate) async fn remove(call: Call) -> Result<Reply> {
-    let removed = call.engine.images().remove(&call.name, call.query.flag("force")).await?;
+    let removed = call.engine.images().remove(&call.name, call.query.flag("force")).await;
+    // What cannot be a name is told as such.
+    let removed = removed.map_err(|error| match oci::reference::Reference::parse_normalized(&call.name) {
+        Err(wrong) if error.code() == api::code::Code::NotFound => Error::invalid(wrong.to_string()),
+        _ => Error::from(error),
+    })?;
     Ok(reply::ok(&removed.into_iter().map(removal).collect::<Vec<_>>()))
 }
 
@@ -108,7 +117,7 @@ pub(crate) async fn create(call: Call) -> Result<Reply> {
 pub(crate) async fn load(call: Call) -> Result<Reply> {
     call.query.refuse(&["platform"])?;
     let quiet = call.query.flag("quiet");
-    let (input, feeder) = feed(call.request.into_body())?;
+    let (input, feeder) = feed(call.request.take().into_body())?;
     let (sender, mut progress) = mpsc::unbounded_channel();
     let images = call.engine.images();
     let mut loading = tokio::spawn(async move {

@@ -27,6 +27,7 @@ mod router;
 mod server;
 mod system;
 mod time;
+mod unread;
 mod volumes;
 
 pub use server::serve;

@@ -22,11 +22,12 @@ const SCOPE: &str = "local";
 pub(crate) async fn list(call: Call) -> Result<Reply> {
     let filters =
         Filters::parse(&call.query, &["dangling", "driver", "id", "label", "name", "scope", "type"])?;
-    let kinds = filters.parsed("type", |kind| match kind {
-        "builtin" => Some(true),
-        "custom" => Some(false),
-        _ => None,
-    })?;
+    let kind = |kind: &String| match kind.as_str() {
+        "builtin" => Ok(true),
+        "custom" => Ok(false),
+        _ => Err(Error::invalid(format!("invalid filter: 'type'='{kind}'"))),
+    };
+    let kinds = filters.values("type").iter().map(kind).collect::<Result<Vec<_>>>()?;
     let scopes = filters.values("scope");
     if let Some(odd) = scopes.iter().find(|scope| !["local", "swarm", "global"].contains(&scope.as_str())) {
         return Err(wrong("scope", odd));

@@ -40,9 +40,9 @@ pub(crate) fn empty(status: StatusCode) -> Reply {
 }
 
 /// Plain text.
-pub(crate) fn text(body: &'static str) -> Reply {
+pub(crate) fn text(body: impl Into<Bytes>) -> Reply {
     let kind = HeaderValue::from_static("text/plain; charset=utf-8");
-    with_type(StatusCode::OK, kind, whole(Bytes::from_static(body.as_bytes())))
+    with_type(StatusCode::OK, kind, whole(body.into()))
 }
 
 /// A body that is made while it is read: the reader's pace is the maker's. The status and headers go out at once.
@@ -74,6 +74,12 @@ pub(crate) fn line<T: Serialize>(value: &T) -> Bytes {
 
 /// The error body.
 pub(crate) fn error(error: &Error) -> Reply {
+    // Clients of that age read no JSON here.
+    if let Error::VersionTooOld(_) = error {
+        let mut reply = text(error.to_string());
+        *reply.status_mut() = error.status();
+        return reply;
+    }
     json(error.status(), &ErrorBody { message: error.to_string() })
 }
 

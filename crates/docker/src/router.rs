@@ -13,6 +13,7 @@ use crate::error::{Error, Result};
 use crate::peer::Peer;
 use crate::query::{Query, decode};
 use crate::reply::Reply;
+use crate::unread::Unread;
 use crate::{absent, containers, events, execs, images, namespaces, networks, system, volumes};
 
 /// Names a namespace of containerd's.
@@ -115,6 +116,7 @@ pub(crate) async fn dispatch(
     engine: Arc<Engine>,
     peer: Arc<Peer>,
 ) -> Result<Reply> {
+    let request = Unread::new(request);
     let (version, path) = split_version(request.uri().path())?;
     let method = request.method().as_str();
     let Some((route, name)) = find(method, path) else {

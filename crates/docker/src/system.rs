@@ -5,11 +5,12 @@ pub(crate) mod disk;
 use std::collections::BTreeMap;
 
 use api::docker::system::{
-    Commit, Component, Info, PlatformName, Plugins, RegistryConfig, Runtime, Swarm, Version,
+    Commit, Component, FirewallBackend, IndexConfig, Info, PlatformName, Plugins, RegistryConfig, Runtime,
+    Swarm, Version,
 };
 use hyper::header::{CACHE_CONTROL, HeaderValue, PRAGMA};
 
-use crate::call::{Call, MAX_VERSION, MIN_VERSION};
+use crate::call::{ApiVersion, Call, MAX_VERSION, MIN_VERSION};
 use crate::containers::host::RUNTIME;
 use crate::error::Result;
 use crate::reply::{self, Reply};
@@ -59,10 +60,26 @@ pub(crate) async fn version(call: Call) -> Result<Reply> {
     }))
 }
 
+/// From this version on, what filters packets is told.
+const FIREWALL_IS_SHOWN: ApiVersion = ApiVersion::new(1, 49);
+/// From this version on, bridges' own netfilter is no matter of the daemon's.
+const WITHOUT_NETFILTER: ApiVersion = ApiVersion::new(1, 50);
+
+/// Registries of this machine may do without TLS, as Docker's.
+fn registries() -> RegistryConfig {
+    let hub = IndexConfig { name: "docker.io".into(), secure: true, official: true, mirrors: Vec::new() };
+    RegistryConfig {
+        insecure_registry_cidrs: vec!["::1/128".into(), "127.0.0.0/8".into()],
+        index_configs: BTreeMap::from([(hub.name.clone(), hub)]),
+        mirrors: Vec::new(),
+    }
+}
+
 pub(crate) async fn info(call: Call) -> Result<Reply> {
     let info = call.engine.info().await?;
     let count = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
     let is_v2 = info.cgroup_version == 2;
+    let netfilter = (call.version < WITHOUT_NETFILTER).then_some(true);
     let mut security = vec!["name=seccomp,profile=builtin".to_owned()];
     security.push("name=cgroupns".into());
     Ok(reply::ok(&Info {
@@ -88,8 +105,8 @@ pub(crate) async fn info(call: Call) -> Result<Reply> {
         cpu_set: true,
         pids_limit: true,
         ipv4_forwarding: true,
-        bridge_nf_iptables: true,
-        bridge_nf_ip6tables: true,
+        bridge_nf_iptables: netfilter,
+        bridge_nf_ip6tables: netfilter,
         oom_kill_disable: !is_v2,
         open_files: count(info.open_files),
         tasks: count(info.tasks),
@@ -103,7 +120,7 @@ pub(crate) async fn info(call: Call) -> Result<Reply> {
         os_version: info.os_version,
         os_type: "linux".into(),
         architecture: info.architecture,
-        registry_config: Some(RegistryConfig::default()),
+        registry_config: Some(registries()),
         cpus: count(info.cpus),
         mem_total: i64::try_from(info.memory_bytes).unwrap_or(i64::MAX),
         docker_root_dir: info.root,
@@ -117,6 +134,8 @@ pub(crate) async fn info(call: Call) -> Result<Reply> {
         init_commit: Commit::default(),
         security_options: security,
         warnings: Some(info.warnings).filter(|warnings| !warnings.is_empty()),
+        firewall_backend: (call.version >= FIREWALL_IS_SHOWN)
+            .then(|| FirewallBackend { driver: "nftables".into() }),
         ..Info::default()
     }))
 }

@@ -144,9 +144,22 @@ impl Containers {
     /// Gives it another name.
     pub async fn rename(&self, container: &str, name: &str) -> Result<()> {
         let record = self.find(container)?;
-        let name = name::parse(name)?.to_owned();
+        let refused = |error: Error| match error {
+            Error::InvalidArgument(why) => {
+                Error::InvalidArgument(format!("Error when allocating new name: {why}"))
+            }
+            Error::NameInUse { .. } => Error::Conflict(format!("Error when allocating new name: {error}")),
+            error => error,
+        };
+        let slashed = format!("/{name}");
+        let name = name::parse(&slashed).map_err(refused)?.to_owned();
         let _turn = record.turn().await;
-        self.engine.index.reserve(&record.namespace, &name, &record.id)?;
+        if record.name() == name {
+            return Err(Error::InvalidArgument(
+                "Renaming a container with the same name as its current name".into(),
+            ));
+        }
+        self.engine.index.reserve(&record.namespace, &name, &record.id).map_err(refused)?;
         let (engine, own, new) = (self.engine.clone(), record.clone(), name.clone());
         if let Err(error) = blocking(move || engine.rename_row(&own, &new)).await {
             self.engine.index.release(&record.namespace, &name);

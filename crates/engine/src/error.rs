@@ -38,6 +38,8 @@ pub enum Error {
     NoSuchNamespace(String),
     #[error("network {0} not found")]
     NoSuchNetwork(String),
+    #[error("endpoint {0} not found")]
+    NoSuchEndpoint(String),
     #[error("network with name {0} already exists")]
     NetworkExists(String),
     /// Something about networks that is not allowed, whoever asks.
@@ -95,7 +97,8 @@ impl Error {
             | Error::NoSuchExec(_)
             | Error::NoSuchVolume(_)
             | Error::NoSuchNamespace(_)
-            | Error::NoSuchNetwork(_) => Code::NotFound,
+            | Error::NoSuchNetwork(_)
+            | Error::NoSuchEndpoint(_) => Code::NotFound,
             Error::NameInUse { .. } | Error::NetworkExists(_) => Code::AlreadyExists,
             Error::Forbidden(_) => Code::PermissionDenied,
             Error::Network(error) => error.code(),

@@ -350,10 +350,10 @@ impl Table {
     /// The running execs of a container.
     pub(crate) fn running(&self, container: &str) -> Vec<String> {
         let inner = self.lock();
-        let running = inner.entries.values().filter(|entry| {
-            entry.container.id == container && matches!(entry.state(), ExecState::Running { .. })
+        let alive = inner.entries.values().filter(|entry| {
+            entry.container.id == container && !matches!(entry.state(), ExecState::Ended { .. })
         });
-        running.map(|entry| entry.id.clone()).collect()
+        alive.map(|entry| entry.id.clone()).collect()
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, TableInner> {

@@ -369,6 +369,11 @@ impl ImageFilter {
             if image.tags.is_empty() {
                 return None;
             }
+            let shown: Vec<&str> =
+                image.tags.iter().filter_map(|tag| Some(tag.rsplit_once(':')?.0)).collect();
+            image.digests.retain(|digest| {
+                digest.split_once('@').is_some_and(|(repository, _)| shown.contains(&repository))
+            });
         }
         let labels = &image.config.config.labels;
         let is_kept = !self.kept_labels.is_empty() && has_labels(labels, &self.kept_labels);

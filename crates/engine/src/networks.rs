@@ -228,18 +228,23 @@ impl Networks {
     pub async fn connect(&self, network: &str, container: &str, endpoint: EndpointSpec) -> Result<()> {
         let record = self.engine.index.find(&self.namespace, container)?;
         let (engine, name) = (self.engine.clone(), network.to_owned());
-        let network = blocking(move || engine.find_network(&name)).await?;
+        let network = blocking(move || {
+            refuse_builtin(&name)?;
+            engine.find_network(&name)
+        })
+        .await?;
         self.engine.connect_more(&record, &network, endpoint).await?;
         self.engine.publish_network("connect", &network, Some(&record.id));
         Ok(())
     }
 
-    /// Disconnects a container. `force`: one that does not exist any more is no error.
+    /// Disconnects a container. `force`: it need not exist any more, if its place in the network does.
     pub async fn disconnect(&self, network: &str, container: &str, force: bool) -> Result<()> {
-        let record = match self.engine.index.find(&self.namespace, container) {
-            Err(Error::NoSuchContainer(_)) if force => return Ok(()),
-            record => record?,
-        };
+        let record = self.engine.index.find(&self.namespace, container).map_err(|error| match error {
+            // Who forces it means what a container that has gone has left; here nothing is left of it.
+            Error::NoSuchContainer(name) if force => Error::NoSuchEndpoint(name),
+            error => error,
+        })?;
         let (engine, name) = (self.engine.clone(), network.to_owned());
         let network = blocking(move || engine.find_network(&name)).await?;
         self.engine.disconnect_one(&record, &network).await?;
@@ -332,7 +337,10 @@ impl Engine {
             internal: bridge.is_some_and(|bridge| bridge.internal),
             ipv6: bridge.is_some_and(conflist::Bridge::is_ipv6),
             subnets: subnets.iter().map(subnet).collect(),
-            options: network.options.clone(),
+            options: match (bridge, network.name == DEFAULT_NETWORK) {
+                (Some(bridge), true) => create::options_of_default(bridge),
+                _ => network.options.clone(),
+            },
             labels: network.labels.clone(),
             members: self.members(&network.name),
             is_builtin: network.name == DEFAULT_NETWORK,
@@ -354,6 +362,20 @@ fn builtin_id(name: &str) -> String {
 
 fn is_id(name: &str, text: &str) -> bool {
     !text.is_empty() && builtin_id(name).starts_with(text)
+}
+
+/// Docker's words for who wants to join what is no network.
+fn refuse_builtin(name: &str) -> Result<()> {
+    match BUILTIN.iter().find(|(builtin, _)| *builtin == name || is_id(builtin, name)) {
+        None => Ok(()),
+        Some(("host", _)) => Err(Error::Forbidden(
+            "cannot connect container to host network - container must be created in host network mode".into(),
+        )),
+        Some(_) => Err(Error::Forbidden(
+            "container cannot be connected to multiple networks with one of the networks in private (none) mode"
+                .into(),
+        )),
+    }
 }
 
 fn builtin(name: &str, driver: &str) -> Network {

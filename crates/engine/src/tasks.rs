@@ -44,6 +44,9 @@ const ATTACH_RESPONSE_MAX: usize = 64 << 10;
 /// A shim answers at once. One that has not after this time hangs, and its container is taken for lost; on a machine that
 /// is overloaded this must not happen.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(30);
+/// What failed when a container, or an exec, was not started, in dockerd's words: clients look for them.
+const CREATE: &str = "failed to create task for container: OCI runtime create failed";
+const EXEC: &str = "OCI runtime exec failed: exec failed";
 /// How often a spare shim that should be ending is asked again.
 const SPARE_POLL: Duration = Duration::from_millis(2);
 
@@ -149,7 +152,7 @@ impl Task {
         if launch.attaches.len() > 1 {
             batch.send().await?;
             bound.get("bind a shim").await?;
-            created.get("create task").await.map_err(not_started)?;
+            created.get(CREATE).await.map_err(not_started)?;
             self.connect(launch.attaches).await;
             let mut batch = self.client.batch();
             let (started, exit) = self.add_start(&mut batch, "")?;
@@ -159,7 +162,7 @@ impl Task {
         let (started, exit) = self.add_start(&mut batch, "")?;
         batch.send().await?;
         bound.get("bind a shim").await?;
-        created.get("create task").await.map_err(not_started)?;
+        created.get(CREATE).await.map_err(not_started)?;
         // The shim keeps what is printed until then.
         self.connect(launch.attaches).await;
         Ok((started.get("start task").await.map_err(not_started)?.pid, exit))
@@ -300,7 +303,7 @@ impl Task {
         let (started, exit) = self.add_start(&mut batch, exec)?;
         batch.send().await?;
         added.get("create exec").await.map_err(not_started)?;
-        let pid = started.get("start exec").await.map_err(not_started)?.pid;
+        let pid = started.get(EXEC).await.map_err(not_started)?.pid;
         let stream = match attached {
             Some(options) => Some(attach(&self.directory, exec, options).await?),
             None => None,
@@ -396,7 +399,16 @@ fn not_started(error: Error) -> Error {
         Code::PermissionDenied => EXIT_NOT_EXECUTABLE,
         _ => EXIT_NOT_STARTED,
     };
-    Error::NotStarted { message: format!("failed to {what}: {message}"), exit_code, code }
+    // dockerd looks users up itself, before any runtime has a part in it.
+    if message.starts_with("unable to find user") || message.starts_with("unable to find group") {
+        let exit_code = if what == EXEC { EXIT_NOT_EXECUTABLE } else { EXIT_NOT_STARTED };
+        return Error::NotStarted { message, exit_code, code };
+    }
+    Error::NotStarted {
+        message: format!("{what}: unable to start container process: {message}"),
+        exit_code,
+        code,
+    }
 }
 
 fn wire_mount(mount: Mount) -> api::types::Mount {

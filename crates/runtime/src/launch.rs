@@ -101,6 +101,9 @@ fn failure(plan: &Plan, number: usize, errno: Errno) -> Error {
         Some(Step::Directory(path) | Step::RetryDirectory(path)) if errno == Errno::XDEV => Error::Invalid {
             what: format!("working directory `{}` is outside the container", path.to_string_lossy()),
         },
+        Some(Step::Directory(path) | Step::RetryDirectory(path)) => {
+            no_directory(&path.to_string_lossy(), errno)
+        }
         Some(step) => Error::Step { step: step.to_string(), source: errno },
         None => Error::Step { step: "prepare the process".into(), source: errno },
     }
@@ -125,6 +128,15 @@ fn not_found(name: &str, errno: Errno) -> Error {
             Error::ProgramNotExecutable { message: format!("exec: {name:?}: permission denied") }
         }
         other => Error::ProgramNotExecutable { message: format!("exec: {name:?}: {}", words(other)) },
+    }
+}
+
+/// Docker's words for a working directory that cannot be entered.
+fn no_directory(path: &str, errno: Errno) -> Error {
+    let message = format!("chdir to cwd ({path:?}) set in config.json failed: {}", words(errno));
+    match errno {
+        Errno::NOENT => Error::ProgramNotFound { message },
+        _ => Error::ProgramNotExecutable { message },
     }
 }
 

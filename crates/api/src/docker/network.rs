@@ -16,7 +16,6 @@ wire! {
         pub ipam_config: Option<EndpointIpamConfig>,
         pub links: Option<Vec<String>>,
         pub aliases: Option<Vec<String>>,
-        #[serde(skip_serializing_if = "String::is_empty")]
         pub mac_address: String,
         #[serde(rename = "NetworkID")]
         pub network_id: String,
@@ -35,7 +34,6 @@ wire! {
         pub global_ipv6_prefix_len: i64,
         pub driver_opts: Option<StringMap>,
         /// Which network has the default route.
-        #[serde(skip_serializing_if = "super::is_zero")]
         pub gw_priority: i64,
         /// What the container is found by in this network.
         #[serde(rename = "DNSNames")]

@@ -89,9 +89,10 @@ wire! {
         pub pids_limit: bool,
         #[serde(rename = "IPv4Forwarding")]
         pub ipv4_forwarding: bool,
-        pub bridge_nf_iptables: bool,
-        #[serde(rename = "BridgeNfIp6tables")]
-        pub bridge_nf_ip6tables: bool,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        pub bridge_nf_iptables: Option<bool>,
+        #[serde(rename = "BridgeNfIp6tables", skip_serializing_if = "Option::is_none")]
+        pub bridge_nf_ip6tables: Option<bool>,
         pub debug: bool,
         #[serde(rename = "NFd")]
         pub open_files: i64,
@@ -137,6 +138,13 @@ wire! {
         pub init_commit: Commit,
         pub security_options: Vec<String>,
         pub warnings: Option<Vec<String>>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        pub firewall_backend: Option<FirewallBackend>,
+    }
+
+    /// Who filters packets.
+    pub struct FirewallBackend {
+        pub driver: String,
     }
 
     /// Names of what is built in.
@@ -151,8 +159,16 @@ wire! {
     pub struct RegistryConfig {
         #[serde(rename = "InsecureRegistryCIDRs")]
         pub insecure_registry_cidrs: Vec<String>,
-        pub index_configs: BTreeMap<String, StringMap>,
+        pub index_configs: BTreeMap<String, IndexConfig>,
         pub mirrors: Vec<String>,
+    }
+
+    /// How a registry is spoken to.
+    pub struct IndexConfig {
+        pub name: String,
+        pub mirrors: Vec<String>,
+        pub secure: bool,
+        pub official: bool,
     }
 
     /// An OCI runtime.
@@ -176,6 +192,7 @@ wire! {
     pub struct Commit {
         #[serde(rename = "ID")]
         pub id: String,
+        #[serde(skip_serializing_if = "String::is_empty")]
         pub expected: String,
     }
 }

@@ -192,7 +192,7 @@ mod tests {
         let shown = serde_json::to_value(describe_one(&EndpointSpec::default(), Some(&live))).unwrap();
         let want = json!({
             "IPAMConfig": null, "Links": null, "Aliases": null, "MacAddress": "02:42:0a:01:00:02", "NetworkID": "n",
-            "EndpointID": "e", "Gateway": "10.1.0.1", "IPAddress": "10.1.0.2", "IPPrefixLen": 24, "DriverOpts": null,
+            "EndpointID": "e", "Gateway": "10.1.0.1", "IPAddress": "10.1.0.2", "IPPrefixLen": 24, "DriverOpts": null, "GwPriority": 0,
             "IPv6Gateway": "fd00::1", "GlobalIPv6Address": "fd00::2", "GlobalIPv6PrefixLen": 64, "DNSNames": ["web", "0123"],
         });
         assert_eq!(shown, want);

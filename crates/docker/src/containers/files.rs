@@ -56,7 +56,7 @@ pub(crate) async fn extract(call: Call) -> Result<Reply> {
         own_by_user: call.query.flag("copyUIDGID"),
     };
     let containers = call.engine.containers();
-    let (input, feeder) = feed(call.request.into_body())?;
+    let (input, feeder) = feed(call.request.take().into_body())?;
     let extracted = containers.extract(&call.name, &path, options, input).await;
     arrived(feeder, extracted).await?;
     Ok(reply::empty(StatusCode::OK))

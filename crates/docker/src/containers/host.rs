@@ -86,10 +86,9 @@ fn read_restart(policy: &WireRestart) -> Result<RestartPolicy> {
     let retries = policy.maximum_retry_count;
     let without_count = |read| match retries {
         0 => Ok(read),
-        _ => Err(Error::invalid(format!(
-            "invalid restart policy: maximum retry count cannot be used with restart policy '{}'",
-            policy.name
-        ))),
+        _ => Err(Error::invalid(
+            "invalid restart policy: maximum retry count can only be used with 'on-failure'",
+        )),
     };
     match policy.name.as_str() {
         "" | "no" => without_count(RestartPolicy::No),

@@ -9,8 +9,8 @@ use regex_lite::Regex;
 use super::ports::{self, PortFilter};
 use super::{endpoints, health, inspect, network};
 use crate::call::{ApiVersion, Call};
-use crate::error::Result;
-use crate::filters::{Filters, wrong};
+use crate::error::{Error, Result};
+use crate::filters::Filters;
 use crate::reply::{self, Reply};
 use crate::time;
 
@@ -48,8 +48,8 @@ pub(crate) async fn list(call: Call) -> Result<Reply> {
         ids: filters.values("id").to_vec(),
         names: Vec::new(),
         labels: filters.labels(),
-        statuses: filters.parsed("status", status)?,
-        exited: filters.parsed("exited", |code| code.parse().ok())?,
+        statuses: filters.values("status").iter().map(|word| status(word)).collect::<Result<_>>()?,
+        exited: filters.values("exited").iter().map(|code| exit_code(code)).collect::<Result<_>>()?,
         ancestors: filters.values("ancestor").to_vec(),
         volumes: filters.values("volume").to_vec(),
         before: filters.single("before")?,
@@ -68,7 +68,9 @@ pub(crate) async fn list(call: Call) -> Result<Reply> {
         for summary in &mut summaries {
             // One that has gone in between has no size.
             let Ok(usage) = containers.usage(&summary.id).await else { continue };
-            summary.size_rw = Some(i64::try_from(usage.writable_bytes).unwrap_or(i64::MAX));
+            // As dockerd, nothing for nothing.
+            let written = i64::try_from(usage.writable_bytes).unwrap_or(i64::MAX);
+            summary.size_rw = Some(written).filter(|bytes| *bytes != 0);
             summary.size_root_fs = Some(i64::try_from(usage.total_bytes).unwrap_or(i64::MAX));
         }
     }
@@ -101,7 +103,10 @@ impl DoorFilter {
     fn read(filters: &Filters, networks: Vec<String>) -> Result<DoorFilter> {
         let healths = filters.values("health");
         if let Some(other) = healths.iter().find(|word| !health::WORDS.contains(&word.as_str())) {
-            return Err(wrong("health", other));
+            return Err(Error::invalid(format!(
+                "invalid filter 'health={other}': invalid value for health ({other}): must be one of {}",
+                health::WORDS.join(", ")
+            )));
         }
         Ok(DoorFilter {
             names: filters.parsed("name", |pattern| Regex::new(pattern).ok())?,
@@ -128,7 +133,16 @@ impl DoorFilter {
     }
 }
 
-fn status(word: &str) -> Option<Status> {
+/// With Go's words for what is no number.
+fn exit_code(text: &str) -> Result<i32> {
+    text.parse().map_err(|_| {
+        Error::invalid(format!(
+            "invalid filter 'exited={text}': strconv.Atoi: parsing {text:?}: invalid syntax"
+        ))
+    })
+}
+
+fn status(word: &str) -> Result<Status> {
     const ALL: [Status; 7] = [
         Status::Created,
         Status::Running,
@@ -138,7 +152,12 @@ fn status(word: &str) -> Option<Status> {
         Status::Exited,
         Status::Dead,
     ];
-    ALL.into_iter().find(|status| inspect::word(*status) == word)
+    ALL.into_iter().find(|status| inspect::word(*status) == word).ok_or_else(|| {
+        Error::invalid(format!(
+            "invalid filter 'status={word}': invalid value for state ({word}): must be one of {}",
+            ALL.map(inspect::word).join(", ")
+        ))
+    })
 }
 
 pub(crate) fn summarize(container: &Container, now_ns: i64, version: ApiVersion) -> ContainerSummary {

@@ -23,7 +23,7 @@ pub(crate) async fn import(call: Call) -> Result<Reply> {
     match query.text("fromSrc") {
         None => Err(Error::invalid("one of `fromImage` and `fromSrc` is needed")),
         Some("-") => {
-            let (input, feeder) = feed(call.request.into_body())?;
+            let (input, feeder) = feed(call.request.take().into_body())?;
             let imported = call.engine.images().import(input, options).await;
             Ok(reply::ok(&status(arrived(feeder, imported).await?)))
         }

@@ -43,9 +43,7 @@ fn check_driver(driver: &str) -> Result<()> {
         "ipvlan" | "macvlan" | "overlay" => {
             Err(Error::not_there_yet(format!("the network driver `{driver}` (`--driver`)")))
         }
-        _ => Err(Error::NotFound(format!(
-            "could not find plugin {driver} in v1 plugin registry: plugin {driver:?} not found"
-        ))),
+        _ => Err(Error::NotFound(format!("plugin {driver:?} not found"))),
     }
 }
 
@@ -205,11 +203,7 @@ mod tests {
     #[test]
     fn what_is_not_there_is_refused_by_name() {
         for (body, status, want) in [
-            (
-                json!({"Driver": "weave"}),
-                404,
-                "could not find plugin weave in v1 plugin registry: plugin \"weave\" not found",
-            ),
+            (json!({"Driver": "weave"}), 404, "plugin \"weave\" not found"),
             (json!({"Driver": "macvlan"}), 501, "the network driver `macvlan` (`--driver`) is not there yet"),
             (json!({"Driver": "host"}), 403, "only one instance of \"host\" network is allowed"),
             (json!({"Attachable": true}), 501, "`--attachable` (field Attachable) is not there yet"),

@@ -45,9 +45,7 @@ pub(crate) fn open(socket: &Path, request: &[u8]) -> Open {
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     // A door that refuses early may stop reading before all is written.
     drop(stream.write_all(request));
-    let mut reader = BufReader::new(stream);
-    let head = read_head(&mut reader);
-    Open { status: status(&head), head, reader }
+    Open::of(stream)
 }
 
 /// Sends the request and reads its whole answer.
@@ -78,6 +76,13 @@ pub(crate) fn upgrade(path: &str, body: Option<&Value>) -> Vec<u8> {
 }
 
 impl Open {
+    /// Reads the head of an answer.
+    pub(crate) fn of(stream: UnixStream) -> Open {
+        let mut reader = BufReader::new(stream);
+        let head = read_head(&mut reader);
+        Open { status: status(&head), head, reader }
+    }
+
     /// The rest of the answer.
     pub(crate) fn finish(mut self) -> Answer {
         let length = header(&self.head, "content-length").map(|length| length.parse().unwrap());

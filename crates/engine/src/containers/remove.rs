@@ -33,7 +33,7 @@ impl Engine {
                 }
                 RemoveVerdict::Refuse(why) => {
                     return Err(Error::Conflict(format!(
-                        "cannot remove container \"/{}\": {why}",
+                        "cannot remove container \"{}\": {why}",
                         record.name()
                     )));
                 }

@@ -74,7 +74,7 @@ impl Engine {
 
     /// Sends a signal that a client names.
     pub(crate) async fn kill(self: &Arc<Self>, record: &Arc<Record>, signal: &str) -> Result<()> {
-        let signal = if signal.is_empty() { SIGKILL } else { signals::parse(signal)? };
+        let signal = if signal.is_empty() { SIGKILL } else { signal_of(record, signal)? };
         let not_running = || {
             Error::Conflict(format!(
                 "cannot kill container: {}: container {} is not running",
@@ -205,6 +205,17 @@ impl Engine {
             (&record.id, record.attributes()),
         );
     }
+}
+
+/// The signal that a client names, with Docker's words for a number that the kernel does not have.
+fn signal_of(record: &Record, text: &str) -> Result<i32> {
+    signals::parse(text).map_err(|error| match text.parse::<i32>() {
+        Ok(number @ 1..) => Error::InvalidArgument(format!(
+            "cannot kill container: {}: the linux daemon does not support signal {number}",
+            record.name()
+        )),
+        _ => error,
+    })
 }
 
 fn stop_signal(record: &Record) -> i32 {

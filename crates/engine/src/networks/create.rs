@@ -25,6 +25,9 @@ impl Fabric {
     /// Makes a network; its bridge comes with its first container.
     pub(super) fn create(&self, request: NetworkRequest) -> Result<Network> {
         let invalid = |error: conflist::ConflistError| Error::InvalidArgument(chain(&error));
+        if request.name.is_empty() {
+            return Err(Error::InvalidArgument("invalid name: name is empty".into()));
+        }
         conflist::check_name(&request.name).map_err(invalid)?;
         if RESERVED.contains(&request.name.as_str()) {
             return Err(Error::Forbidden(format!(
@@ -117,6 +120,21 @@ impl Fabric {
     }
 }
 
+/// The default network's options, as if somebody had asked for it: programs look for the bridge's name there.
+pub(super) fn options_of_default(bridge: &Bridge) -> BTreeMap<String, String> {
+    /// What an interface has when nobody says otherwise.
+    const ETHERNET_MTU: u32 = 1500;
+    let options = [
+        ("com.docker.network.bridge.default_bridge", "true".to_owned()),
+        (INSIDE, bridge.is_open_inside.to_string()),
+        (MASQUERADE, bridge.masquerade.to_string()),
+        ("com.docker.network.bridge.host_binding_ipv4", "0.0.0.0".to_owned()),
+        (NAME, bridge.interface.clone()),
+        (MTU[0], bridge.mtu.unwrap_or(ETHERNET_MTU).to_string()),
+    ];
+    options.map(|(name, value)| (name.to_owned(), value)).into()
+}
+
 /// The options of a network to be made.
 struct Options<'a>(&'a BTreeMap<String, String>);
 
@@ -155,7 +173,10 @@ impl Options<'_> {
         match value.parse::<u32>() {
             Ok(0) => Ok(None),
             Ok(mtu @ 68..=65_535) => Ok(Some(mtu)),
-            _ => Err(Error::InvalidArgument(format!("invalid value {value:?} for the option {key}"))),
+            Ok(_) => Err(Error::InvalidArgument(format!("invalid value {value:?} for the option {key}"))),
+            Err(_) => Err(Error::InvalidArgument(format!(
+                "failed to parse {key} value: {value} (strconv.Atoi: parsing {value:?}: invalid syntax)"
+            ))),
         }
     }
 }

@@ -153,7 +153,10 @@ fn the_working_directory_is_made_only_when_asked() {
     let mut image = Image::new();
     image.process().cwd = "/a/b/c".into();
     let message = chain(&image.refused());
-    assert!(message.starts_with("cannot change to working directory `/a/b/c`: No such file"), "{message}");
+    assert!(
+        message.starts_with("chdir to cwd (\"/a/b/c\") set in config.json failed: no such file"),
+        "{message}"
+    );
     image.ensure_cwd = true;
     assert_eq!(image.sh("pwd"), "/a/b/c\n");
 }
