@@ -15,6 +15,8 @@ RULES = [
     (r"\b(3[2-9]|[45]\d|6[0-5])\d{3}\b", "<port>"),
     # Columns are as wide as what stands in them.
     (r" {2,}", "  "),
+    # What the client of 20.10 says or not, as it happens.
+    (r"\n?time=\"<time>\" level=error msg=\"error waiting for container: context canceled\"", ""),
     # Names that a daemon thought of.
     (r"(?<=\n)(.*  )[a-z]+_[a-z]+(?=\n|$)", r"\1<name>"),
 ]

@@ -13,13 +13,17 @@ docker run --rm -u www busybox id
 docker run --rm --read-only busybox touch /file
 docker run --rm -w /made/here busybox pwd
 
+# differs: No runc
 docker run --rm busybox nosuchprogram
+# differs: No runc
 docker run --rm busybox /etc/passwd
+# differs: No runc
 docker run --rm busybox /nosuchfile
 docker run --rm -u nobodyhere busybox true
 docker run --rm -u root:nogrouphere busybox true
 docker run --rm -w relative busybox true
 docker run --rm --entrypoint '' busybox
+# differs: No runc
 docker run --rm --entrypoint nosuch busybox
 
 docker run
@@ -139,6 +143,7 @@ docker run --health-retries -1 busybox true
 docker run --no-healthcheck --health-cmd true busybox true
 docker run --pull sometimes busybox true
 docker run --gpus all busybox true
+# differs: Told when it is asked
 docker run --detach-keys nonsense busybox true
 docker run --attach nonsense busybox true
 
@@ -228,12 +233,13 @@ docker ps -aq
 
 docker run -d --name tty -t busybox sh -c 'stty size; tty; sleep 1000'
 docker logs tty
+# differs: Told when it is asked
 docker attach --no-stdin --detach-keys nonsense tty
 docker run -t busybox true
 docker run -it busybox true
 
 docker run -d --name web -p 8080:80 -p 127.0.0.1:8081:81/udp server:1
-docker port web
+docker port web | sort
 docker port web 80
 docker port web 80/tcp
 docker port web 81/udp
@@ -242,14 +248,15 @@ docker port web nonsense
 docker port nosuch
 docker port
 docker ps --format '{{.Ports}}'
+# differs: More is said
 docker run -d --name again -p 8080:80 server:1
 docker ps -a --filter name=again --format '{{.Names}} {{.Status}}'
 docker rm again
 docker port web 80 81
 
 docker run -d --name web -P server:1
-docker port web
-docker ps --format '{{.Ports}} {{.Labels}}'
+docker port web | sort
+docker ps --format '{{.Ports}} {{.Label "role"}}'
 docker ps --filter publish=80 --format '{{.Names}}'
 docker ps --filter expose=80 --format '{{.Names}}'
 docker ps --filter ancestor=server:1 --format '{{.Names}}'
@@ -266,6 +273,7 @@ docker ps --filter exited=x
 docker ps --filter before=nosuch
 docker ps --filter since=nosuch
 docker ps --filter is-task=maybe
+# differs: Filters that mean nothing
 docker ps --filter name='['
 docker ps --format '{{.Nonsense}}'
 docker ps --format '{{'

@@ -17,11 +17,13 @@ docker exec --privileged one true
 docker run -d --name one busybox sleep 1000
 docker exec one nosuch
 docker exec one /etc/passwd
+# differs: A directory is no program
 docker exec one /tmp
 docker exec one
 docker exec
 docker exec nosuch true
 docker exec -w /nosuchdir one pwd
+# differs: Told when it is asked
 docker exec -w relative one pwd
 docker exec -u nosuchuser one id
 docker exec -u 1:nosuchgroup one id

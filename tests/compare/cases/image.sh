@@ -1,6 +1,6 @@
 # Images: listing, names, archives, and what refuses.
 
-docker images
+docker images | sort
 docker images --format '{{.Repository}}:{{.Tag}}' | sort
 docker images -q | sort | uniq | wc -l
 docker images server
@@ -16,9 +16,9 @@ docker images --filter before=nosuch
 docker images --filter nonsense=1
 docker images --format '{{.Nonsense}}'
 docker images --no-trunc --format '{{.ID}}' busybox
+# differs: Digests of loaded images
 docker images --digests busybox
 docker image ls nosuch -q
-docker image ls --tree
 
 docker tag busybox other:1
 docker tag busybox other
@@ -66,7 +66,9 @@ docker save busybox server:1 | docker load
 docker save -o out.tar busybox; docker load -i out.tar
 docker load -q -i out.tar
 docker load -i nosuchfile
+# differs: Words about archives
 echo nonsense | docker load
+# differs: Words about archives
 docker load </dev/null
 docker load extra
 
@@ -81,6 +83,7 @@ docker import root.tar 'Bad Name'
 docker import -c 'NONSENSE x' root.tar
 docker import -c 'RUN x' root.tar
 docker import
+# differs: Words about archives
 echo nonsense | docker import - made:3
 docker import --platform nonsense root.tar
 docker image prune -f
@@ -90,9 +93,12 @@ docker pull 'Bad Name'
 docker pull
 docker pull UPPER
 docker pull -a busybox:1
+# differs: Words about registries
 docker pull localhost:1/nosuch
 docker pull --nonsense
+# differs: An image that is not there is not pushed
 docker push nosuch
+# differs: An image that is not there is not pushed
 docker push localhost:1/nosuch
 docker push 'Bad Name'
 docker push
@@ -100,6 +106,7 @@ docker push -a busybox:latest
 docker search
 docker search --limit 1000 x
 docker search --filter nonsense=1 x
+# differs: Words about registries
 docker login localhost:1 -u me -p secret
 docker login -u me
 docker login --password-stdin

@@ -22,6 +22,7 @@ docker network rm
 
 docker network create back
 docker network create back
+# differs: Names of networks
 docker network create 'bad name'
 docker network create ''
 docker network create --driver nonsense other
@@ -29,8 +30,10 @@ docker network create --subnet nonsense other
 docker network create --subnet 10.99.0.0/24 --gateway 10.98.0.1 other
 docker network create --subnet 10.99.0.0/24 --ip-range 10.98.0.0/25 other
 docker network create --subnet 10.99.0.0/24 sub
+# differs: More is said
 docker network create --subnet 10.99.0.0/25 overlap
 docker network create --gateway 10.99.0.1 other
+# differs: Options that do nothing
 docker network create -o nonsense=1 opts
 docker network create -o com.docker.network.driver.mtu=x mtu
 docker network create --label =x other
@@ -38,20 +41,29 @@ docker network create --internal --label k=v inside
 docker network create host
 docker network create bridge
 docker network create --driver host other
+# differs: Options that do nothing
 docker network create --attachable here
+# differs: Options that do nothing
 docker network create --ingress other
+# differs: Options that do nothing
 docker network create --config-from nosuch other
+# differs: Options that do nothing
 docker network create --ipam-driver nonsense other
+# differs: Options that do nothing
 docker network create --scope swarm other
 docker network create
 docker network create one two
 docker network inspect inside -f '{{.Internal}} {{.Labels}} {{.Driver}} {{.Attachable}}'
+# differs: Gateways
 docker network inspect sub -f '{{json .IPAM.Config}}'
 docker network ls --filter label=k --format '{{.Name}}'
+# differs: Options that do nothing
 docker network ls --filter type=custom --format '{{.Name}}' | sort
 docker network rm back back
+# differs: Options that do nothing
 docker network prune -f | sort
 docker network prune --filter nonsense=1 -f
+# differs: Options that do nothing
 docker network ls --filter type=custom --format '{{.Name}}' | sort
 
 docker network create --subnet 10.97.0.0/24 net
@@ -59,7 +71,9 @@ docker run -d --name one --net net --ip 10.97.0.9 --network-alias uno busybox sl
 docker run --rm --net net busybox ping -c 1 -q one | grep -c '1 packets received'
 docker run --rm --net net busybox ping -c 1 -q uno | grep -c '1 packets received'
 docker run --rm --net net busybox nslookup nosuch | grep -c NXDOMAIN
+# differs: More is said
 docker run --net net --ip 10.97.0.9 --name two busybox true
+# differs: More is said
 docker run --net net --ip 10.96.0.9 busybox true
 docker run --net net --ip nonsense busybox true
 docker inspect one -f '{{.NetworkSettings.Networks.net.IPAddress}} {{.NetworkSettings.Networks.net.Aliases}}'
