@@ -75,7 +75,13 @@ pub(crate) async fn unpause(call: Call) -> Result<Reply> {
 pub(crate) async fn rename(call: Call) -> Result<Reply> {
     let name =
         call.query.text("name").ok_or_else(|| Error::invalid("Neither old nor new names may be empty"))?;
-    call.engine.containers().rename(&call.name, name.strip_prefix('/').unwrap_or(name)).await?;
+    let name = name.strip_prefix('/').unwrap_or(name);
+    call.engine.containers().rename(&call.name, name).await.map_err(|error| match error {
+        engine::Error::NameInUse { .. } => {
+            Error::Conflict(format!("Error when allocating new name: {error}"))
+        }
+        error => Error::from(error),
+    })?;
     Ok(reply::empty(StatusCode::NO_CONTENT))
 }
 

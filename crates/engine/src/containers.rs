@@ -148,7 +148,6 @@ impl Containers {
             Error::InvalidArgument(why) => {
                 Error::InvalidArgument(format!("Error when allocating new name: {why}"))
             }
-            Error::NameInUse { .. } => Error::Conflict(format!("Error when allocating new name: {error}")),
             error => error,
         };
         let slashed = format!("/{name}");
@@ -159,7 +158,7 @@ impl Containers {
                 "Renaming a container with the same name as its current name".into(),
             ));
         }
-        self.engine.index.reserve(&record.namespace, &name, &record.id).map_err(refused)?;
+        self.engine.index.reserve(&record.namespace, &name, &record.id)?;
         let (engine, own, new) = (self.engine.clone(), record.clone(), name.clone());
         if let Err(error) = blocking(move || engine.rename_row(&own, &new)).await {
             self.engine.index.release(&record.namespace, &name);
