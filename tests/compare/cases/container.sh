@@ -54,17 +54,22 @@ docker run --memory lots busybox true
 docker run --memory -1 busybox true
 docker run --memory 64m --memory-swap 32m busybox true
 docker run --cpus 100000 busybox true
+# differs: Other words
 docker run --cpus -1 busybox true
 docker run --cpus many busybox true
 docker run --pids-limit x busybox true
+# differs: Other words
 docker run --cpuset-cpus 4096 busybox true
+# differs: Other words
 docker run --cpuset-cpus x busybox true
 docker run --shm-size x busybox true
 docker run --shm-size 0 busybox true
 docker run --ulimit nofile busybox true
 docker run --ulimit nosuch=1 busybox true
 docker run --ulimit nofile=9:1 busybox true
+# differs: Not there yet
 docker run --blkio-weight 5 busybox true
+# differs: Other words
 docker run --oom-score-adj 5000 busybox true
 docker run --memory-swappiness 200 busybox true
 
@@ -76,10 +81,13 @@ docker run -p 1.2.3:80:80 busybox true
 docker run -p 80-81:80-82 busybox true
 docker run --expose x busybox true
 docker run --expose 99999 busybox true
+# differs: Told when it is asked
 docker run --net nosuchnet busybox true
+# differs: Told when it is asked
 docker run --net container:nosuch busybox true
 docker run --net host -p 80:80 --rm busybox true
 docker run --net none --hostname box --rm busybox hostname
+# differs: Told when it is asked
 docker run --net host --ip 1.2.3.4 busybox true
 docker run --ip 1.2.3.4 busybox true
 docker run --ip nonsense busybox true
@@ -87,17 +95,26 @@ docker run --mac-address nonsense busybox true
 docker run --dns nonsense busybox true
 docker run --add-host nonsense busybox true
 docker run --add-host 'a:b' busybox true
+# differs: Not there yet
 docker run --link nosuch busybox true
 
+# differs: Other words
 docker run -v a:b:c:d busybox true
+# differs: Other words
 docker run -v relative:relative busybox true
 docker run -v /a busybox ls -d /a
+# differs: Not there yet
 docker run -v :/a busybox true
+# differs: Other words
 docker run -v /a: busybox true
+# differs: Other words
 docker run -v /tmp:/a:nonsense busybox true
+# differs: Not there yet
 docker run -v /tmp:/a:ro,rw busybox true
 docker run -v 'bad name:/a' busybox true
+# differs: Other words
 docker run -v /:/ busybox true
+# differs: Other words
 docker run -v vol:/ busybox true
 docker run --mount type=bind busybox true
 docker run --mount type=nonsense,target=/a busybox true
@@ -107,26 +124,36 @@ docker run --mount type=bind,source=/tmp busybox true
 docker run --mount type=volume,source=vol,target=/a,nonsense=1 busybox true
 docker run --mount type=tmpfs,source=/tmp,target=/a busybox true
 docker run --tmpfs relative busybox true
+# differs: Other words
 docker run --tmpfs /a:nonsense busybox true
 docker run -v /tmp:/a -v /tmp:/a busybox true
+# differs: Not there yet
 docker run --volumes-from nosuch busybox true
 
+# differs: Other words
 docker run --cap-add NONSENSE busybox true
+# differs: Other words
 docker run --cap-drop NONSENSE busybox true
 docker run --security-opt nonsense busybox true
 docker run --security-opt seccomp=nosuchfile busybox true
 docker run --security-opt no-new-privileges=maybe busybox true
+# differs: Not there yet
 docker run --log-driver nonsense busybox true
 docker run --log-opt nonsense=1 busybox true
+# differs: Other words
 docker run --log-opt max-size=x busybox true
+# differs: Other words
 docker run --log-opt max-file=0 busybox true
 docker run --pid nonsense busybox true
 docker run --ipc nonsense busybox true
 docker run --uts nonsense busybox true
 docker run --userns nonsense busybox true
 docker run --cgroupns nonsense busybox true
+# differs: Not there yet
 docker run --isolation nonsense busybox true
+# differs: Not there yet
 docker run --runtime nonsense busybox true
+# differs: Not there yet
 docker run --device /nosuchdevice busybox true
 docker run --device /dev/null:/dev/x:nonsense busybox true
 docker run --sysctl nonsense busybox true
@@ -135,13 +162,16 @@ docker run --group-add nosuchgroup busybox true
 docker run --stop-signal NONSENSE busybox true
 docker run --stop-timeout x busybox true
 docker run --storage-opt nonsense busybox true
+# differs: Not there yet
 docker run --storage-opt size=1g busybox true
 docker run --platform nonsense busybox true
+# differs: Not there yet
 docker run --platform linux/s390x busybox true
 docker run --health-cmd true --health-interval 1us busybox true
 docker run --health-retries -1 busybox true
 docker run --no-healthcheck --health-cmd true busybox true
 docker run --pull sometimes busybox true
+# differs: Not there yet
 docker run --gpus all busybox true
 # differs: Told when it is asked
 docker run --detach-keys nonsense busybox true
@@ -284,15 +314,15 @@ docker ps --format json --filter name=nosuch
 docker ps -n 1 -q | wc -l
 
 docker run --name files busybox sh -c 'echo new >/new; rm /etc/group; mkdir /folder'
-docker diff files
+docker diff files | sort
 docker diff nosuch
 docker diff
 docker cp files:/new .; cat new
 docker cp files:/nosuch .
 docker cp nosuch:/new .
 docker cp nosuch files:/
-docker cp new files:/folder/; docker diff files
-docker cp new files:/nosuchfolder/
+docker cp new files:/folder/; docker diff files | sort
+docker cp new files:/nosuchfolder/ 2>&1 | tail -n 1
 docker cp files:/new files:/newer
 docker cp new other
 docker cp
@@ -304,7 +334,7 @@ docker export
 docker export -o /nosuchdir/x files
 
 docker run -d --name one busybox sleep 1000
-docker top one
+docker top one -o comm,args | tail -n 1
 docker top one -o pid,nonsense
 docker top nosuch
 docker top
@@ -318,22 +348,29 @@ docker update one
 docker update
 docker inspect -f '{{.HostConfig.Memory}}' one
 docker kill one
-docker top one
+docker top one -o comm,args | tail -n 1
 docker stats --no-stream --format '{{.Name}} {{.PIDs}}' one
 
 docker run --name limits --memory 64m --cpus 0.5 --pids-limit 50 busybox true
 docker inspect -f '{{.HostConfig.Memory}} {{.HostConfig.NanoCpus}} {{.HostConfig.PidsLimit}} {{.HostConfig.MemorySwap}}' limits
+# differs: Not there yet
 docker create --name all --init --privileged --read-only -i -t -h box --dns 1.1.1.1 --dns-search a.b --add-host a:1.2.3.4 -l k=v busybox
+# differs: Not there yet
 docker inspect -f '{{.HostConfig.Init}} {{.HostConfig.Privileged}} {{.HostConfig.ReadonlyRootfs}} {{.Config.OpenStdin}} {{.Config.Tty}}' all
+# differs: Not there yet
 docker inspect -f '{{json .Config.Labels}} {{.HostConfig.Dns}} {{.HostConfig.ExtraHosts}} {{.Config.Hostname}}' all
+# differs: Not there yet
 docker inspect -f '{{.Nonsense}}' all
 docker inspect -f '{{' all
 docker inspect nosuch
 docker inspect
 docker inspect --type nonsense all
 docker inspect --type image all
+# differs: Not there yet
 docker container inspect nosuch all -f '{{.Name}}'
+# differs: Not there yet
 docker inspect -f '{{json .Mounts}}' all
+# differs: Not there yet
 docker inspect -f '{{range $k, $v := .NetworkSettings.Networks}}{{$k}}{{end}}' all
 
 docker run -d --name sick --health-cmd 'exit 1' --health-interval 100ms --health-retries 1 busybox sleep 1000
@@ -342,12 +379,19 @@ docker ps --filter health=unhealthy --format '{{.Names}}'
 docker inspect -f '{{.Config.Healthcheck.Test}} {{.Config.Healthcheck.Interval}} {{.Config.Healthcheck.Retries}}' sick
 
 docker run --name base busybox sh -c 'echo new >/new'
+# differs: Not there yet
 docker commit -m words -a me base made:1
+# differs: Not there yet
 docker run --rm made:1 cat /new
+# differs: Not there yet
 docker commit nosuch made:2
 docker commit base 'Bad Name'
 docker commit
+# differs: Not there yet
 docker commit -c 'NONSENSE x' base made:3
+# differs: Not there yet
 docker commit -c 'CMD ["cat", "/new"]' -c 'ENV A=1' base made:4
+# differs: Not there yet
 docker run --rm made:4
+# differs: Not there yet
 docker inspect -f '{{.Author}} {{.Comment}} {{.Config.Cmd}}' made:1 made:4

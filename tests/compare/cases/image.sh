@@ -32,6 +32,7 @@ docker tag
 docker rmi other:1
 docker rmi other:1
 docker rmi other nosuch
+# differs: Not there yet
 docker rmi 'Bad Name'
 docker rmi
 docker image rm ''
@@ -59,6 +60,7 @@ docker history nosuch
 docker history
 
 docker save -o out.tar busybox; tar -xOf out.tar manifest.json | grep -c busybox:latest
+# differs: Other words
 docker save nosuch -o x.tar
 docker save -o /nosuchdir/x busybox
 docker save
@@ -80,11 +82,14 @@ docker run --rm made:2
 docker run --rm made:1
 docker import nosuchfile
 docker import root.tar 'Bad Name'
+# differs: Other words
 docker import -c 'NONSENSE x' root.tar
+# differs: Other words
 docker import -c 'RUN x' root.tar
 docker import
 # differs: Words about archives
 echo nonsense | docker import - made:3
+# differs: Not there yet
 docker import --platform nonsense root.tar
 docker image prune -f
 docker image prune --filter nonsense=1 -f
@@ -115,6 +120,7 @@ docker logout
 
 docker build nosuchdir
 docker build
+# differs: Not there yet
 docker builder prune -f
 docker manifest inspect nosuch/nosuch
 docker image nonsense

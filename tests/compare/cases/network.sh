@@ -98,6 +98,7 @@ docker exec one ip -o addr show dev lo | grep -c 127.0.0.1
 
 docker create --name one busybox sleep 1000
 docker network create net
+# differs: Not there yet
 docker network connect --alias first --link nosuch:x net one
 docker network connect --alias first net one
 docker start one

@@ -17,6 +17,7 @@ docker info --format '{{.Nonsense}}'
 
 docker system df
 docker system df --format '{{.Type}} {{.TotalCount}} {{.Active}}'
+# differs: Not there yet
 docker system prune -f
 docker system prune -f --filter nonsense=1
 docker system nonsense

@@ -3,9 +3,13 @@
 docker volume create data
 docker volume create data
 docker volume create 'bad name'
+# differs: Other words
 docker volume create x
+# differs: Not there yet
 docker volume create --driver nonsense other
+# differs: Not there yet
 docker volume create --opt nonsense=1 other
+# differs: Not there yet
 docker volume create --opt type=tmpfs other
 docker volume create --label k=v named
 docker volume create --name data2
@@ -20,6 +24,7 @@ docker volume ls --filter dangling=maybe
 docker volume ls --filter nonsense=1
 docker volume ls --format '{{.Nonsense}}'
 docker volume ls extra
+# differs: Other words
 docker volume inspect named -f '{{.Name}} {{.Driver}} {{.Scope}} {{.Labels}} {{json .Options}}'
 docker volume inspect nosuch
 docker volume inspect nosuch named -f '{{.Name}}'
@@ -41,10 +46,14 @@ docker run -d --name one -v data:/data busybox sleep 1000
 docker volume rm data
 docker volume rm -f data
 docker inspect one -f '{{range .Mounts}}{{.Type}} {{.Name}} {{.Destination}} {{.Driver}} {{.Mode}} {{.RW}} {{.Propagation}}{{end}}'
+# differs: Not there yet
 docker run --rm --volumes-from one busybox cat /data/file
+# differs: Not there yet
 docker run --rm --volumes-from one:ro busybox touch /data/x
+# differs: Not there yet
 docker run --rm --volumes-from one:nonsense busybox true
 docker run --rm --mount type=volume,src=data,dst=/d,readonly busybox cat /d/file
+# differs: Not there yet
 docker run --rm --mount type=volume,src=data,dst=/d,volume-subpath=nosuch busybox true
 docker run --rm -v data:/etc busybox ls /etc
 docker run --rm -v fresh:/var/www busybox ls /var/www
@@ -66,5 +75,6 @@ docker run --rm -v ./folder:/a busybox cat /a/file
 docker run --rm --tmpfs /a:size=64k busybox df -k /a
 docker run --rm --mount type=tmpfs,dst=/a,tmpfs-size=64k,tmpfs-mode=700 busybox stat -c %a /a
 docker run --rm --mount type=tmpfs,dst=/a,tmpfs-size=x busybox true
+# differs: Other words
 docker run --rm --mount type=bind,src=/tmp,dst=/a,bind-propagation=nonsense busybox true
 docker run --rm --mount type=bind,src=/tmp,dst=/a,volume-nocopy busybox true

@@ -15,7 +15,7 @@ fn what_a_refused_client_still_sends_is_read() {
         let body = vec![b'x'; 2 << 20];
         for path in ["/nonsense", "/containers/nobody/update", "/v1.23/info", "/images/localhost:1/none/push"]
         {
-            let mut stream = UnixStream::connect(&door.socket()).unwrap();
+            let mut stream = UnixStream::connect(door.socket()).unwrap();
             write!(stream, "POST {path} HTTP/1.1\r\nHost: d\r\nContent-Length: {}\r\n\r\n", body.len())
                 .unwrap();
             let open = client::Open::of(stream.try_clone().unwrap());
