@@ -31,7 +31,6 @@ pub(crate) const NOT_YET: &[&str] = &[
     "builder",
     "buildx",
     "checkpoint",
-    "commit",
     "compose",
     "context",
     "dial-stdio",
@@ -61,6 +60,7 @@ const fn top(verbs: &'static [&'static str], command: &'static Command) -> Entry
 /// Every command, in the order of the help.
 pub(crate) static ENTRIES: &[Entry] = &[
     entry("container", &["attach"], Some("attach"), &container::attach::COMMAND),
+    entry("container", &["commit"], Some("commit"), &container::commit::COMMAND),
     entry("container", &["cp"], Some("cp"), &container::cp::COMMAND),
     entry("container", &["create"], Some("create"), &container::create::COMMAND),
     entry("container", &["diff"], Some("diff"), &container::diff::COMMAND),

@@ -1,6 +1,7 @@
 //! The commands about containers.
 
 pub(crate) mod attach;
+pub(crate) mod commit;
 pub(crate) mod cp;
 pub(crate) mod create;
 pub(crate) mod diff;

@@ -130,7 +130,18 @@ impl Drop for Draft {
 
 #[cfg(test)]
 mod tests {
-    use super::check;
+    use super::{Draft, check};
+
+    #[test]
+    fn a_draft_goes_unless_it_is_kept() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("archive.tar");
+        let names = || std::fs::read_dir(directory.path()).unwrap().flatten().map(|entry| entry.path());
+        drop(Draft::beside(&path).unwrap());
+        assert_eq!(names().count(), 0);
+        Draft::beside(&path).unwrap().keep_as(&path).unwrap();
+        assert_eq!(names().collect::<Vec<_>>(), [path]);
+    }
 
     #[test]
     fn only_regular_files_are_written_over() {

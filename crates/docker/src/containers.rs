@@ -1,5 +1,6 @@
 //! Containers: the requests that change one, and the wait for its end.
 
+pub(crate) mod commit;
 pub(crate) mod create;
 pub(crate) mod endpoints;
 pub(crate) mod files;

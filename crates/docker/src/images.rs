@@ -1,20 +1,16 @@
 //! Images.
 
 mod import;
+pub(crate) mod inspect;
 pub(crate) mod save;
 pub(crate) mod transfer;
 
-use api::docker::container::Config;
-use api::docker::image::{
-    GraphDriver, ImageDeleteItem, ImageHistoryItem, ImageInspect, ImageMetadata, ImageSummary,
-    ImagesPruneReport, RootFs,
-};
-use api::docker::{Command, ErrorDetail, Present, Progress, ProgressDetail};
+use api::docker::image::{ImageDeleteItem, ImageHistoryItem, ImageSummary, ImagesPruneReport};
+use api::docker::{ErrorDetail, Progress, ProgressDetail};
 use bytes::Bytes;
 use engine::images::{Image, ImageFilter, LoadProgress, Loaded, Removed};
 use futures_util::stream;
 use hyper::StatusCode;
-use oci::image_config::{Healthcheck, ImageConfig};
 use tokio::sync::mpsc;
 
 use crate::archive::{arrived, feed};
@@ -45,13 +41,14 @@ pub(crate) async fn list(call: Call) -> Result<Reply> {
         with_shares: call.query.flag("shared-size"),
     };
     let images = call.engine.images().list(&filter).await?;
-    let summaries: Vec<ImageSummary> = images.iter().map(|image| summarize(image, call.version)).collect();
+    let mut summaries: Vec<ImageSummary> =
+        images.iter().map(|image| summarize(image, call.version)).collect();
+    if call.query.flag("manifests") && call.version >= inspect::MANIFESTS_LISTED_SINCE {
+        for summary in &mut summaries {
+            summary.manifests = Some(inspect::manifests(&call, &summary.id).await?);
+        }
+    }
     Ok(reply::ok(&summaries))
-}
-
-pub(crate) async fn inspect(call: Call) -> Result<Reply> {
-    let image = call.engine.images().inspect(&call.name).await?;
-    Ok(reply::ok(&describe(&image, call.version)))
 }
 
 pub(crate) async fn history(call: Call) -> Result<Reply> {
@@ -180,7 +177,7 @@ fn describe_step(step: LoadProgress) -> Progress {
 }
 
 /// `repo` and `tag` as one name.
-fn reference(call: &Call) -> Result<Option<String>> {
+pub(crate) fn reference(call: &Call) -> Result<Option<String>> {
     let Some(repository) = call.query.text("repo") else { return Ok(None) };
     let name = match call.query.text("tag") {
         Some(tag) => format!("{repository}:{tag}"),
@@ -218,62 +215,6 @@ pub(crate) fn summarize(image: &Image, version: ApiVersion) -> ImageSummary {
         shared_size: image.shared_bytes.map_or(-1, |bytes| i64::try_from(bytes).unwrap_or(i64::MAX)),
         size,
         virtual_size: (version < NO_VIRTUAL_SIZE_SINCE).then_some(size),
-    }
-}
-
-fn describe(image: &Image, version: ApiVersion) -> ImageInspect {
-    let size = i64::try_from(image.size_bytes).unwrap_or(i64::MAX);
-    ImageInspect {
-        id: image.id.clone(),
-        repo_tags: image.tags.clone(),
-        repo_digests: image.digests.clone(),
-        comment: image.config.comment.clone(),
-        created: image.created_ns.map(|created| time::rfc3339(Some(created))).unwrap_or_default(),
-        author: image.author.clone(),
-        config: Some(describe_config(&image.config)),
-        architecture: image.architecture.clone(),
-        variant: image.variant.clone(),
-        os: image.os.clone(),
-        size,
-        virtual_size: (version < NO_VIRTUAL_SIZE_SINCE).then_some(size),
-        graph_driver: GraphDriver { name: "overlay".into(), data: None },
-        root_fs: RootFs { kind: "layers".into(), layers: Some(image.layers.clone()) },
-        metadata: ImageMetadata { last_tag_time: time::rfc3339(None) },
-        ..ImageInspect::default()
-    }
-}
-
-fn describe_config(image: &ImageConfig) -> Config {
-    let config = &image.config;
-    let set = |names: &std::collections::BTreeSet<String>| {
-        Some(names.iter().map(|name| (name.clone(), Present)).collect()).filter(|_| !names.is_empty())
-    };
-    let list = |texts: &[String]| Some(texts.to_vec()).filter(|texts| !texts.is_empty());
-    Config {
-        user: config.user.clone(),
-        exposed_ports: set(&config.exposed_ports),
-        env: list(&config.env),
-        cmd: config.cmd.clone().map(Command),
-        healthcheck: config.healthcheck.as_ref().map(describe_healthcheck),
-        volumes: set(&config.volumes),
-        working_dir: config.working_dir.clone(),
-        entrypoint: config.entrypoint.clone().map(Command),
-        on_build: list(&config.on_build),
-        labels: Some(config.labels.clone()).filter(|labels| !labels.is_empty()),
-        stop_signal: config.stop_signal.clone(),
-        stop_timeout: config.stop_timeout,
-        shell: config.shell.clone().map(Command),
-        ..Config::default()
-    }
-}
-
-fn describe_healthcheck(check: &Healthcheck) -> api::docker::container::Healthcheck {
-    api::docker::container::Healthcheck {
-        test: Some(check.test.clone()).filter(|test| !test.is_empty()),
-        interval: check.interval.unwrap_or_default(),
-        timeout: check.timeout.unwrap_or_default(),
-        start_period: check.start_period.unwrap_or_default(),
-        start_interval: check.start_interval.unwrap_or_default(),
-        retries: check.retries.unwrap_or_default(),
+        manifests: None,
     }
 }

@@ -48,7 +48,7 @@ const ROUTES: &[Route] = routes! {
     POST "/images/load" => images::load,
     POST "/images/create" => images::create,
     POST "/images/prune" => images::prune,
-    GET "/images/{name..}/json" => images::inspect,
+    GET "/images/{name..}/json" => images::inspect::inspect,
     GET "/images/{name..}/get" => images::save::one,
     GET "/images/{name..}/history" => images::history,
     GET "/images/search" => images::transfer::search,
@@ -59,6 +59,7 @@ const ROUTES: &[Route] = routes! {
     DELETE "/images/{name..}" => images::remove,
 
     GET "/containers/json" => containers::list::list,
+    POST "/commit" => containers::commit::commit,
     POST "/containers/create" => containers::create::create,
     POST "/containers/prune" => containers::prune,
     GET "/containers/{id}/json" => containers::inspect::inspect,

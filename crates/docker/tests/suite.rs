@@ -9,6 +9,8 @@
 
 #[path = "suite/client.rs"]
 mod client;
+#[path = "suite/commits.rs"]
+mod commits;
 #[path = "suite/door.rs"]
 mod door;
 #[path = "suite/files.rs"]

@@ -7,6 +7,7 @@
 pub(crate) mod attach;
 mod changes;
 mod check;
+mod commit;
 mod confinement;
 mod create;
 mod devices;
@@ -36,6 +37,7 @@ use tokio::sync::watch;
 
 pub use attach::{AttachOptions, AttachStream};
 pub use changes::{Change, ChangeKind};
+pub use commit::CommitRequest;
 pub use files::{Archive, ArchiveEnd, ExtractOptions, FileStat};
 pub use health::{Health, HealthStatus, Probe};
 pub use list::ListFilter;

@@ -1,5 +1,6 @@
 //! Images: the engine's part of them, over the `image` crate.
 
+mod details;
 mod history;
 mod remote;
 mod save;
@@ -8,6 +9,7 @@ mod web;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
+pub use details::{ImageDetails, Manifest, ManifestKind};
 pub use history::HistoryStep;
 pub use remote::{
     Access, Credentials, Proxies, PullEvent, PullOptions, PullProgress, PullStep, Pulled, PushEvent,

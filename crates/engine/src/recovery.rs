@@ -95,6 +95,7 @@ pub(crate) async fn recover(engine: &Arc<Engine>) -> Result<()> {
             start_by_policy(engine, &record);
         }
     }
+    engine.resume_committed().await?;
     let own = engine.clone();
     blocking(move || own.sweep(&kept)).await
 }

@@ -32,6 +32,13 @@ impl Default for ExpansionLimits {
     }
 }
 
+impl ExpansionLimits {
+    /// Whether so many bytes may have become so many.
+    pub(crate) fn allow(&self, input_bytes: u64, output_bytes: u64) -> bool {
+        output_bytes <= self.free_bytes.saturating_add(input_bytes.saturating_mul(self.ratio))
+    }
+}
+
 /// How a stream is compressed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -163,12 +170,11 @@ impl<R: Read> Decoder<R> {
     }
 
     fn check_expansion(&self) -> io::Result<()> {
-        let ExpansionLimits { output_bytes, ratio, free_bytes } = self.limits;
+        let ExpansionLimits { output_bytes, ratio, .. } = self.limits;
         if self.output_bytes > output_bytes {
             return Err(invalid(format!("the input expands to more than {output_bytes} bytes")));
         }
-        let allowed = free_bytes.saturating_add(self.input_bytes.get().saturating_mul(ratio));
-        if self.output_bytes > allowed {
+        if !self.limits.allow(self.input_bytes.get(), self.output_bytes) {
             return Err(invalid(format!(
                 "the input expands more than {ratio} times, like a decompression bomb"
             )));

@@ -21,12 +21,17 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// Why something was not done with an image.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
+    #[error("the container's layer cannot be packed")]
+    Pack(#[source] WorkerError),
     #[error("image id `{0}` is ambiguous: several images begin with it")]
     AmbiguousId(String),
     #[error("the archive cannot be taken apart")]
     Archive(#[source] WorkerError),
     #[error("invalid change `{change}`")]
     Change { change: String, source: ChangeError },
+    /// Docker's words.
+    #[error("{0} is not a valid change command")]
+    NoChange(String),
     #[error("{member} is not an image configuration")]
     Config { member: String, source: ImageConfigError },
     /// Whoever wanted it went away.
@@ -171,7 +176,10 @@ impl Error {
             Error::Conflict(_) => Code::FailedPrecondition,
             Error::DamagedDocument { .. } | Error::DamagedLayer { .. } => Code::DataLoss,
             Error::Platform { .. } => Code::FailedPrecondition,
-            Error::Archive(source) | Error::Import(source) | Error::Layer { source, .. } => source.code(),
+            Error::Pack(source)
+            | Error::Archive(source)
+            | Error::Import(source)
+            | Error::Layer { source, .. } => source.code(),
             Error::Store(source) | Error::WrongContent { source, .. } => source.code(),
             Error::File { source, .. } => match source.kind() {
                 io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Code::ResourceExhausted,

@@ -57,11 +57,7 @@ impl Images {
                 Platform::parse(text).map_err(|source| Error::PlatformName { name: text.clone(), source })?
             }
         };
-        let mut config = RuntimeConfig::default();
-        for change in &options.changes {
-            changes::apply(&mut config, change)
-                .map_err(|source| Error::Change { change: change.clone(), source })?;
-        }
+        let config = changed(RuntimeConfig::default(), &options.changes)?;
         let content = self.store.content();
         let mut ingest = content.ingest(MAX_LAYER_SIZE)?;
         copy(&mut File::from(input), &mut ingest, &mut |_| {}).map_err(|source| Error::File {
@@ -88,6 +84,24 @@ impl Images {
         self.name(namespace, name.as_ref(), target, outcome.size_bytes)?;
         Ok(manifest.config.digest)
     }
+}
+
+/// A configuration after Dockerfile instructions.
+pub(crate) fn changed(mut config: RuntimeConfig, changes: &[String]) -> Result<RuntimeConfig> {
+    let mut instructions = Vec::new();
+    for change in changes {
+        let applied = changes::apply(&mut config, change);
+        instructions.push(applied.map_err(|source| match source {
+            ChangeError::Unknown(instruction) => Error::NoChange(instruction),
+            source => Error::Change { change: change.clone(), source },
+        })?);
+    }
+    let sets = |instruction: &str| instructions.iter().any(|known| known == instruction);
+    if sets("ENTRYPOINT") && !sets("CMD") {
+        // It was meant for another entrypoint.
+        config.cmd = None;
+    }
+    Ok(config)
 }
 
 fn image_config(

@@ -15,6 +15,7 @@
 
 mod apply;
 mod archive;
+mod commit;
 mod compression;
 mod error;
 pub mod files;
@@ -22,6 +23,7 @@ mod image;
 mod images;
 mod import;
 pub mod local;
+mod manifests;
 mod pack;
 mod pull;
 mod push;
@@ -33,10 +35,12 @@ mod unpack;
 pub mod worker;
 
 pub use archive::{Loaded, Progress, Step};
+pub use commit::{CommitOptions, ContainerLayers};
 pub use error::{Conflict, Error, LayerName, Result};
 pub use image::Image;
 pub use images::Images;
 pub use import::{ChangeError, Download, ImportOptions};
+pub use manifests::{ImageManifest, ManifestKind};
 pub use pull::{PullEvent, PullOptions, PullProgress, PullStep, Pulled};
 pub use push::{PushEvent, PushProgress, PushStep, Pushed};
 pub use remove::{Removed, User};

@@ -127,6 +127,23 @@ impl Images {
         sizes.collect()
     }
 
+    /// Bytes of all files of an image; none if it is not unpacked.
+    pub(crate) fn unpacked_bytes(&self, image: &Image) -> Result<u64> {
+        match image.chain_id() {
+            Some(chain_id) if self.is_committed(&chain_id)? => self.size_of(image),
+            _ => Ok(0),
+        }
+    }
+
+    /// The directories of an image's layers, topmost first; none if it is not unpacked.
+    pub fn layer_directories(&self, image: &Image) -> Result<Vec<std::path::PathBuf>> {
+        let Some(chain_id) = image.chain_id().filter(|id| self.is_committed(id).unwrap_or(false)) else {
+            return Ok(Vec::new());
+        };
+        let directories = self.store.snapshots(SNAPSHOTTER)?.directories(chain_id.as_str())?;
+        Ok(std::iter::once(directories.upper).chain(directories.lower).collect())
+    }
+
     /// Bytes of all files of an image that is unpacked.
     pub(crate) fn size_of(&self, image: &Image) -> Result<u64> {
         Ok(self.layer_sizes(image)?.iter().map(|(_, bytes)| bytes).sum())

@@ -28,6 +28,7 @@ use protocol::{Message, Request};
 
 mod client;
 mod confine;
+mod diff;
 mod extract;
 mod files;
 mod protocol;
@@ -96,6 +97,7 @@ fn perform(
         let _ = protocol::send_message(socket, &Message::Progress(progress));
     };
     match request.task {
+        Task::Diff => diff::diff(input, &target),
         Task::Unpack => unpack::unpack(input, target, &request.limits, &mut progress),
         Task::Extract => extract::extract(input, &target.upper, &request.limits, &mut progress),
         // Without a request for them there is nothing to do.

@@ -216,6 +216,11 @@ impl Ingest<'_> {
         &self.directory
     }
 
+    /// The bytes that were written so far.
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
     /// Makes it a blob: synced, checked, renamed. A blob that is there already stays, and is no error.
     pub fn commit(self, expected: Option<&Digest>) -> Result<(Blob, Pin)> {
         let actual = finish(self.hash.clone());

@@ -59,6 +59,37 @@ docker history -q busybox
 docker history nosuch
 docker history
 
+docker run --name source busybox sh -c 'echo x > /x; rm -r /var; mkdir /d'
+docker commit source
+docker commit -a me -m 'a message' source made:1
+docker commit -c 'CMD ["cat", "/x"]' -c 'ENV A=1 B=2' -c 'EXPOSE 80' -c 'LABEL a=b' -c 'USER 0' -c 'WORKDIR /d' source made:2
+docker commit -c 'HEALTHCHECK --interval=5s CMD true' -c 'ONBUILD RUN x' -c 'STOPSIGNAL SIGINT' -c 'VOLUME /v' -c 'ENTRYPOINT ["cat"]' source made:3
+docker run --rm made:2
+docker run --rm made:1 ls /var
+docker inspect made:1 -f '{{.Author}} {{.Comment}} {{json .Config.Cmd}} {{json .Config.Env}} {{len .RootFS.Layers}}'
+docker inspect made:2 -f '{{json .Config.Cmd}} {{json .Config.Env}} {{json .Config.ExposedPorts}} {{json .Config.Labels}} {{.Config.User}} {{.Config.WorkingDir}}'
+docker inspect made:3 -f '{{json .Config.Entrypoint}} {{json .Config.Cmd}} {{json .Config.Healthcheck}} {{json .Config.OnBuild}} {{.Config.StopSignal}} {{json .Config.Volumes}}'
+docker history made:1 --format '{{.CreatedBy}}|{{.Comment}}'
+docker commit nosuch
+docker commit source 'Bad Name'
+docker commit source UPPER
+docker commit -c 'RUN x' source
+docker commit -c 'NONSENSE' source
+docker commit
+docker commit source a b
+docker run --name idle busybox true
+docker commit idle same:1
+docker inspect same:1 -f '{{len .RootFS.Layers}}'
+docker history same:1 --format '{{.CreatedBy}} {{.Size}}'
+docker run -d --name busy busybox sleep 100
+docker commit --pause=false busy made:4
+docker commit busy made:5
+docker inspect busy -f '{{.State.Status}}'
+docker pause busy
+docker commit busy made:6
+docker inspect busy -f '{{.State.Status}}'
+docker rmi made:1 made:2 | grep -c Untagged
+
 docker save -o out.tar busybox; tar -xOf out.tar manifest.json | grep -c busybox:latest
 # differs: Other words
 docker save nosuch -o x.tar

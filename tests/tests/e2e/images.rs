@@ -245,3 +245,37 @@ fn what_nothing_uses_is_told_and_removed() {
     let empty = host.ok(&["system", "df", "--format", "{{.TotalCount}} {{.Reclaimable}}"]);
     assert_eq!(empty, "0 0B\n0 0B\n0 0B\n0 0B");
 }
+
+#[test]
+fn a_commit_whose_daemon_is_killed_lets_its_container_go_on() {
+    let mut host = Host::start();
+    // What cannot be compressed takes its time.
+    let script = "head -c 150000000 /dev/urandom > /file; echo made; while :; do sleep 1; done";
+    host.ok(&["run", "-d", "--name", "busy", "--network", "none", "busybox", "sh", "-c", script]);
+    host.until("the file is there", || host.ok(&["logs", "busy"]) == "made");
+    let status = |host: &Host| host.ok(&["inspect", "-f", "{{.State.Status}}", "busy"]);
+    let mut child = host
+        .command(&["commit", "busy", "half"])
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .expect("corten runs");
+    host.until("it stands still", || status(&host) == "paused");
+    host.kill_daemon();
+    assert!(!child.wait().expect("it ends").success());
+    host.start_daemon();
+    assert_eq!(status(&host), "running");
+    host.fails(&["inspect", "--type", "image", "half"], 1, "No such image");
+    let id = host.ok(&[
+        "commit",
+        "-a",
+        "me",
+        "-m",
+        "a word",
+        "-c",
+        "CMD [\"stat\", \"-c\", \"%s\", \"/file\"]",
+        "busy",
+        "whole:1",
+    ]);
+    assert!(id.starts_with("sha256:"), "{id}");
+    assert_eq!(host.ok(&["run", "--rm", "--network", "none", "whole:1"]), "150000000");
+}

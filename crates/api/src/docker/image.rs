@@ -18,6 +18,9 @@ wire! {
         /// The same as `size`; answered to clients below API 1.44 only.
         #[serde(skip_serializing_if = "Option::is_none")]
         pub virtual_size: Option<i64>,
+        /// Answered to who asks for it.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        pub manifests: Option<Vec<ManifestSummary>>,
     }
 
     /// `GET /images/{name}/json`.
@@ -28,9 +31,16 @@ wire! {
         pub parent: String,
         pub comment: String,
         pub created: String,
+        /// Answered to clients below API 1.45 only.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        pub container: Option<String>,
+        /// Answered to clients below API 1.45 only.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        pub container_config: Option<Config>,
         pub docker_version: String,
         pub author: String,
-        pub config: Option<Config>,
+        /// A [`Config`]; its empty fields are left out since API 1.50.
+        pub config: Option<serde_json::Value>,
         pub architecture: String,
         #[serde(skip_serializing_if = "String::is_empty")]
         pub variant: String,
@@ -42,6 +52,45 @@ wire! {
         #[serde(rename = "RootFS")]
         pub root_fs: RootFs,
         pub metadata: ImageMetadata,
+        /// What the image's names lead to.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        pub descriptor: Option<WireDescriptor>,
+        /// Answered to who asks for it.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        pub manifests: Option<Vec<ManifestSummary>>,
+    }
+
+    /// One manifest that an image's names lead to. `Kind`: image, attestation.
+    pub struct ManifestSummary {
+        #[serde(rename = "ID")]
+        pub id: String,
+        pub descriptor: WireDescriptor,
+        pub available: bool,
+        pub kind: String,
+        pub size: ManifestSizes,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        pub image_data: Option<ManifestImage>,
+        /// `For`: the manifest that it describes.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        pub attestation_data: Option<StringMap>,
+    }
+
+    /// What a manifest takes of the disk.
+    pub struct ManifestSizes {
+        pub content: i64,
+        pub total: i64,
+    }
+
+    /// What a manifest that is an image tells of it.
+    pub struct ManifestImage {
+        pub platform: DistributionPlatform,
+        pub containers: Vec<String>,
+        pub size: UnpackedSize,
+    }
+
+    /// The files of an unpacked image.
+    pub struct UnpackedSize {
+        pub unpacked: i64,
     }
 
     /// The snapshotter and where its directories are.

@@ -2,7 +2,12 @@
 //!
 //! Words are split as a shell does, without variables: there is no build environment that could define any.
 
+mod health;
+
 use oci::image_config::RuntimeConfig;
+
+/// What runs a text that is no list of words.
+const SHELL: [&str; 2] = ["/bin/sh", "-c"];
 
 /// Why an instruction is not understood.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -15,22 +20,35 @@ pub enum ChangeError {
     NotAPair(String),
     #[error("`{0}` is not a port such as `80`, `53/udp` or `8000-8010`")]
     Port(String),
+    #[error("{0} needs a list of words such as `[\"sh\", \"-c\"]`")]
+    NotAList(&'static str),
+    #[error("`{0}` is not an option of HEALTHCHECK with its value")]
+    HealthOption(String),
+    #[error("HEALTHCHECK is followed by NONE, or by CMD and a command")]
+    HealthCommand,
+    #[error("{0} is not allowed as an ONBUILD trigger")]
+    Trigger(String),
     #[error("the quotes are not balanced")]
     Quotes,
-    #[error(
-        "`{0}` cannot be changed; known are CMD, ENTRYPOINT, ENV, EXPOSE, LABEL, STOPSIGNAL, USER, VOLUME, WORKDIR"
-    )]
+    #[error("`{0}` cannot be changed")]
     Unknown(String),
 }
 
-/// Applies one instruction.
-pub(super) fn apply(config: &mut RuntimeConfig, change: &str) -> Result<(), ChangeError> {
+/// Applies one instruction; its name, in capitals.
+pub(super) fn apply(config: &mut RuntimeConfig, change: &str) -> Result<String, ChangeError> {
     let change = change.trim();
     let (instruction, rest) = change.split_once(char::is_whitespace).unwrap_or((change, ""));
     let rest = rest.trim();
-    match instruction.to_ascii_uppercase().as_str() {
-        "CMD" => config.cmd = Some(command(rest, "CMD")?),
-        "ENTRYPOINT" => config.entrypoint = Some(command(rest, "ENTRYPOINT")?),
+    let name = instruction.to_ascii_uppercase();
+    match name.as_str() {
+        "CMD" => config.cmd = Some(command(rest, "CMD", config.shell.as_deref())?),
+        "ENTRYPOINT" => config.entrypoint = Some(command(rest, "ENTRYPOINT", config.shell.as_deref())?),
+        "HEALTHCHECK" => config.healthcheck = Some(health::parse(rest)?),
+        "ONBUILD" => config.on_build.push(trigger(rest)?),
+        "SHELL" => {
+            let words = json_words(rest).filter(|words| !words.is_empty());
+            config.shell = Some(words.ok_or(ChangeError::NotAList("SHELL"))?);
+        }
         "ENV" => {
             for (key, value) in pairs(rest, "ENV")? {
                 let prefix = format!("{key}=");
@@ -56,15 +74,32 @@ pub(super) fn apply(config: &mut RuntimeConfig, change: &str) -> Result<(), Chan
         "STOPSIGNAL" => config.stop_signal = one(rest, "STOPSIGNAL")?,
         _ => return Err(ChangeError::Unknown(instruction.to_owned())),
     }
-    Ok(())
+    Ok(name)
 }
 
 /// `["a", "b"]`, or a text for the shell.
-fn command(text: &str, instruction: &'static str) -> Result<Vec<String>, ChangeError> {
+fn command(
+    text: &str,
+    instruction: &'static str,
+    shell: Option<&[String]>,
+) -> Result<Vec<String>, ChangeError> {
     match json_words(text) {
         Some(words) => Ok(words),
         None if text.is_empty() => Err(ChangeError::Empty(instruction)),
-        None => Ok(vec!["/bin/sh".to_owned(), "-c".to_owned(), text.to_owned()]),
+        None => {
+            let mut words = shell.map_or_else(|| SHELL.map(str::to_owned).to_vec(), <[String]>::to_vec);
+            words.push(text.to_owned());
+            Ok(words)
+        }
+    }
+}
+
+/// What a build of an image on top of this one does first; not another trigger.
+fn trigger(text: &str) -> Result<String, ChangeError> {
+    let instruction = text.split_whitespace().next().ok_or(ChangeError::Empty("ONBUILD"))?;
+    match instruction.to_ascii_uppercase().as_str() {
+        refused @ ("ONBUILD" | "FROM" | "MAINTAINER") => Err(ChangeError::Trigger(refused.to_owned())),
+        _ => Ok(text.to_owned()),
     }
 }
 
@@ -163,6 +198,31 @@ mod tests {
     }
 
     #[test]
+    fn health_checks_triggers_and_shells_are_set() {
+        let mut config = RuntimeConfig::default();
+        for change in [
+            "HEALTHCHECK --interval=5m --timeout=3s --start-period=1s --start-interval=1ms --retries=2 CMD curl -f x || exit 1",
+            r#"SHELL ["/bin/bash", "-ec"]"#,
+            "CMD echo hi",
+            "ONBUILD RUN make  it",
+            "ONBUILD COPY . /",
+        ] {
+            apply(&mut config, change).unwrap_or_else(|error| panic!("{change}: {error}"));
+        }
+        let health = config.healthcheck.take().unwrap();
+        assert_eq!(health.test, ["CMD-SHELL", "curl -f x || exit 1"]);
+        assert_eq!((health.interval, health.timeout), (Some(300_000_000_000), Some(3_000_000_000)));
+        assert_eq!((health.start_period, health.start_interval), (Some(1_000_000_000), Some(1_000_000)));
+        assert_eq!(health.retries, Some(2));
+        assert_eq!(config.cmd.take().unwrap(), ["/bin/bash", "-ec", "echo hi"]);
+        assert_eq!(config.on_build, ["RUN make  it", "COPY . /"]);
+        apply(&mut config, r#"HEALTHCHECK CMD ["a", "b"]"#).unwrap();
+        assert_eq!(config.healthcheck.take().unwrap().test, ["CMD", "a", "b"]);
+        apply(&mut config, "HEALTHCHECK none").unwrap();
+        assert_eq!(config.healthcheck.take().unwrap().test, ["NONE"]);
+    }
+
+    #[test]
     fn what_is_not_understood_is_refused() {
         for change in [
             "",
@@ -183,7 +243,20 @@ mod tests {
             "WORKDIR",
             "VOLUME",
             "LABEL \"a",
-            "HEALTHCHECK NONE",
+            "SHELL /bin/sh",
+            "SHELL []",
+            "ONBUILD",
+            "ONBUILD FROM x",
+            "onbuild onbuild RUN x",
+            "HEALTHCHECK",
+            "HEALTHCHECK curl",
+            "HEALTHCHECK CMD",
+            "HEALTHCHECK NONE x",
+            "HEALTHCHECK --interval CMD x",
+            "HEALTHCHECK --interval=5 CMD x",
+            "HEALTHCHECK --interval=-5s CMD x",
+            "HEALTHCHECK --retries=x CMD x",
+            "HEALTHCHECK --other=5s CMD x",
         ] {
             assert!(apply(&mut RuntimeConfig::default(), change).is_err(), "{change}");
         }

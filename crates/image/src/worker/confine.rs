@@ -45,6 +45,9 @@ pub(super) const PLACE_CAPABILITIES: CapabilitySet = UNPACK_CAPABILITIES.differe
 /// What reading any file takes.
 pub(super) const PACK_CAPABILITIES: CapabilitySet = CapabilitySet::DAC_READ_SEARCH;
 
+/// What reading any file and an overlay's own attributes takes.
+const DIFF_CAPABILITIES: CapabilitySet = CapabilitySet::DAC_READ_SEARCH.union(CapabilitySet::SYS_ADMIN);
+
 /// Address space: a zstd window of 128 MiB and our buffers need far less, but allocators reserve generously.
 const MAX_ADDRESS_SPACE: u64 = 4 << 30;
 
@@ -143,16 +146,18 @@ pub(super) struct Rights<'a> {
 }
 
 impl<'a> Rights<'a> {
-    /// What applying or extracting an archive takes.
+    /// What applying, extracting or making an archive takes.
     pub(super) fn of(task: Task, target: &'a Target) -> Rights<'a> {
-        Rights {
-            capabilities: match task {
-                Task::Unpack => UNPACK_CAPABILITIES,
-                Task::Extract | Task::Files => CapabilitySet::empty(),
-            },
-            writable: Some(target.upper.as_fd()),
-            readable: target.lowers.iter().map(AsFd::as_fd).collect(),
-        }
+        let (upper, lowers) = (target.upper.as_fd(), target.lowers.iter().map(AsFd::as_fd));
+        let capabilities = match task {
+            // It reads, and writes to a pipe.
+            Task::Diff => {
+                return Rights { capabilities: DIFF_CAPABILITIES, writable: None, readable: vec![upper] };
+            }
+            Task::Unpack => UNPACK_CAPABILITIES,
+            Task::Extract | Task::Files => CapabilitySet::empty(),
+        };
+        Rights { capabilities, writable: Some(upper), readable: lowers.collect() }
     }
 }
 
@@ -271,6 +276,22 @@ mod tests {
             assert_eq!(other.err(), Some(rustix::io::Errno::ACCESS));
             let moved = fs::rename(folder.join("upper/new"), folder.join("other/new"));
             assert!(moved.is_err(), "nothing leaves the target");
+        });
+    }
+
+    #[test]
+    fn packing_a_layer_reads_it_and_nothing_else() {
+        confined(Task::Diff, |_, folder| {
+            assert_eq!(kind(File::open(folder.join("upper/file"))), None);
+            for path in ["upper/new", "lower/new"] {
+                assert_eq!(
+                    kind(File::create(folder.join(path))),
+                    Some(ErrorKind::PermissionDenied),
+                    "{path}"
+                );
+            }
+            assert_eq!(kind(File::open(folder.join("lower/file"))), Some(ErrorKind::PermissionDenied));
+            assert_eq!(rustix::thread::capabilities(None).unwrap().effective, DIFF_CAPABILITIES);
         });
     }
 

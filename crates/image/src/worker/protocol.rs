@@ -27,6 +27,8 @@ pub(super) const MAX_LOWERS: usize = 500;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Task {
+    /// Pack a container's own layer.
+    Diff,
     /// Take the plausible members of an image archive apart into a directory.
     Extract,
     /// Read or write files of a container.
@@ -38,6 +40,7 @@ pub(crate) enum Task {
 impl Task {
     pub(super) fn name(self) -> &'static str {
         match self {
+            Task::Diff => "diff",
             Task::Extract => "extract",
             Task::Files => "files",
             Task::Unpack => "unpack",
