@@ -4,6 +4,7 @@ pub(crate) mod attach;
 pub(crate) mod commit;
 pub(crate) mod cp;
 pub(crate) mod create;
+mod devices;
 pub(crate) mod diff;
 pub(crate) mod environment;
 pub(crate) mod exec;

@@ -59,6 +59,9 @@ registry_hosts = ["/etc/corten/certs.d", "/etc/containerd/certs.d", "/etc/docker
 # Registries (`host`, `host:port`, or a prefix of addresses) that may be without TLS, or with any certificate. Loopback is one of them.
 registry_insecure = []
 
+# Directories with descriptions of devices (`--device vendor/class=name`, `--gpus`); what is in a later one comes first.
+cdi_directories = ["/etc/cdi", "/var/run/cdi"]
+
 # The group that may use the Docker Engine API beside root. Who may, is root. Empty: nobody.
 docker_group = ""
 
@@ -94,6 +97,7 @@ pub(crate) struct Config {
     pub(crate) network_addresses: PathBuf,
     pub(crate) network_bridge: String,
     pub(crate) registry_hosts: Vec<PathBuf>,
+    pub(crate) cdi_directories: Vec<PathBuf>,
     pub(crate) registry_insecure: Vec<String>,
     pub(crate) shim: PathBuf,
     pub(crate) spare_shims: usize,
@@ -144,6 +148,7 @@ impl Default for Config {
             network_config: PathBuf::new(),
             network_addresses: PathBuf::new(),
             network_bridge: String::new(),
+            cdi_directories: ["/etc/cdi", "/var/run/cdi"].map(PathBuf::from).into(),
             registry_hosts: ["corten", "containerd", "docker"]
                 .map(|name| format!("/etc/{name}/certs.d").into())
                 .into(),

@@ -45,6 +45,7 @@ async fn serve(config: Config) -> Result<(), Error> {
         worker: image::WorkerCommand::default(),
         network: config.networks(),
         registries: config.registries(),
+        cdi_directories: config.cdi_directories.clone(),
     })
     .await
     .map_err(Error::Engine)?;

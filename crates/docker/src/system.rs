@@ -133,6 +133,7 @@ pub(crate) async fn info(call: Call) -> Result<Reply> {
         live_restore_enabled: true,
         init_commit: Commit::default(),
         security_options: security,
+        cdi_spec_dirs: info.cdi_directories,
         warnings: Some(info.warnings).filter(|warnings| !warnings.is_empty()),
         firewall_backend: (call.version >= FIREWALL_IS_SHOWN)
             .then(|| FirewallBackend { driver: "nftables".into() }),

@@ -29,6 +29,8 @@ mod mounts;
 mod namespaces;
 #[path = "suite/networks.rs"]
 mod networks;
+#[path = "suite/security.rs"]
+mod security;
 #[path = "suite/streams.rs"]
 mod streams;
 #[path = "suite/wrong.rs"]

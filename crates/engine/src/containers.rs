@@ -5,6 +5,7 @@
 //! the database, `state` its states.
 
 pub(crate) mod attach;
+mod cdi;
 mod changes;
 mod check;
 mod commit;

@@ -53,6 +53,8 @@ pub struct Config {
     pub worker: image::WorkerCommand,
     pub network: FabricConfig,
     pub registries: image::registry::Config,
+    /// Where vendors describe their devices; in a later one they come first.
+    pub cdi_directories: Vec<PathBuf>,
 }
 
 /// The engine.

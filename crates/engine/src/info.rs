@@ -22,6 +22,8 @@ pub struct Info {
     /// The file system below the root.
     pub backing_file_system: String,
     pub root: String,
+    /// Where descriptions of devices are looked for.
+    pub cdi_directories: Vec<String>,
     pub hostname: String,
     /// Of containers that do not say.
     pub log_driver: String,
@@ -88,6 +90,12 @@ impl Engine {
             backing_file_system: rustix::fs::statfs(&self.config.root)
                 .map_or(String::new(), |stat| file_system(stat.f_type)),
             root: self.config.root.display().to_string(),
+            cdi_directories: self
+                .config
+                .cdi_directories
+                .iter()
+                .map(|directory| directory.display().to_string())
+                .collect(),
             hostname: uname(rustix::system::Uname::nodename),
             log_driver: self.config.log.driver.clone(),
             kernel_version: uname(rustix::system::Uname::release),

@@ -5,6 +5,7 @@
 //! wrong: callers in higher layers map all of them to `InvalidArgument`.
 #![forbid(unsafe_code)]
 
+pub mod cdi;
 pub mod descriptor;
 pub mod digest;
 pub mod docker_archive;

@@ -137,6 +137,8 @@ wire! {
         pub runc_commit: Commit,
         pub init_commit: Commit,
         pub security_options: Vec<String>,
+        #[serde(rename = "CDISpecDirs")]
+        pub cdi_spec_dirs: Vec<String>,
         pub warnings: Option<Vec<String>>,
         #[serde(skip_serializing_if = "Option::is_none")]
         pub firewall_backend: Option<FirewallBackend>,

@@ -70,11 +70,8 @@ pub(crate) fn device(text: &str) -> Result<DeviceMapping, String> {
         [host, rights] if is_rights(rights) => (host, host, rights),
         [host, container] => (host, container, "rwm"),
         [host, container, rights] => (host, container, rights),
-        _ => return Err(format!("invalid device specification: {text}")),
+        _ => return Err(format!("bad format for path: {text}")),
     };
-    if !host.starts_with('/') && host.contains('/') && host.contains('=') {
-        return Err("CDI devices are not there yet".into());
-    }
     if let Some(path) = [host, container].iter().find(|path| !path.starts_with('/')) {
         return Err(format!("{path} is not an absolute path"));
     }
@@ -180,8 +177,8 @@ mod tests {
             ("/dev/null:/dev/x:rr", Err("bad mode specified: rr")),
             ("/dev/null:/dev/x:", Err("bad mode specified: ")),
             ("null", Err("null is not an absolute path")),
-            ("/a:/b:r:w", Err("invalid device specification: /a:/b:r:w")),
-            ("nvidia.com/gpu=all", Err("CDI devices are not there yet")),
+            ("/a:/b:r:w", Err("bad format for path: /a:/b:r:w")),
+            ("nvidia.com/gpu", Err("nvidia.com/gpu is not an absolute path")),
         ];
         for (text, expected) in cases {
             let read = device(text);

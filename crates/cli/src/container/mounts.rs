@@ -6,7 +6,14 @@ use api::docker::host_config::{
     BindOptions, DriverConfig, ImageOptions, MountRequest, TmpfsOptions, VolumeOptions,
 };
 
+use clap::Arg;
+
+use crate::flags::value;
 use crate::size;
+
+pub(super) fn flags() -> Vec<Arg> {
+    vec![value("volume-driver", "string", "Optional volume driver for the container")]
+}
 
 /// One `-v`.
 #[derive(Debug, PartialEq, Eq)]

@@ -5,9 +5,10 @@ use std::fs::File;
 use std::io::{self, Read};
 
 use api::docker::host_config::HostConfig;
+use clap::Arg;
 
 use crate::error::Error;
-use crate::flags::Given;
+use crate::flags::{Given, list, value};
 use crate::json;
 
 /// The longest seccomp profile that is read.
@@ -25,26 +26,52 @@ const IPC_SYSCTLS: [&str; 8] = [
     "kernel.shmmni",
 ];
 
-/// Puts what `--security-opt` asks for into `host`: the text of a seccomp profile instead of its path, and empty lists of
-/// hidden paths for `systempaths=unconfined`, which the API has no option for.
+/// The flags about what holds a container back, and what it runs in.
+pub(super) fn flags() -> Vec<Arg> {
+    vec![
+        value("isolation", "string", "Container isolation technology"),
+        value("runtime", "string", "Runtime to use for this container"),
+        list("security-opt", "list", "Security Options"),
+        list("storage-opt", "list", "Storage driver options for the container"),
+        value("userns", "string", "User namespace to use"),
+    ]
+}
+
+/// Puts what the flags ask for into `host`: the text of a seccomp profile instead of its path, and empty lists of hidden
+/// paths for `systempaths=unconfined`, which the API has no option for.
 pub(crate) fn apply(given: &Given, host: &mut HostConfig) -> Result<(), Error> {
     let mut options = Vec::new();
     for option in given.list("security-opt") {
-        let (key, value) = option.split_once('=').unwrap_or((option, ""));
-        if value.is_empty() && key != "no-new-privileges" {
-            return Err(Error::Value(format!("invalid --security-opt: \"{option}\"")));
-        }
-        match (key, value) {
-            ("systempaths", "unconfined") => {
+        let pair = option.split_once('=').or_else(|| option.split_once(':'));
+        match pair {
+            None if option != "no-new-privileges" => {
+                return Err(Error::Value(format!("Invalid --security-opt: {option:?}")));
+            }
+            Some(("systempaths", "unconfined")) => {
                 host.masked_paths = Some(Vec::new());
                 host.readonly_paths = Some(Vec::new());
             }
-            ("seccomp", "unconfined" | "builtin") => options.push(option.to_owned()),
-            ("seccomp", path) => options.push(format!("seccomp={}", profile(path)?)),
+            Some(("seccomp", path)) if !matches!(path, "unconfined" | "builtin") => {
+                options.push(format!("seccomp={}", profile(path)?));
+            }
             _ => options.push(option.to_owned()),
         }
     }
     host.security_opt = (!options.is_empty()).then_some(options);
+    let text = |flag| given.text(flag).unwrap_or_default().to_owned();
+    host.userns_mode = text("userns");
+    if !matches!(host.userns_mode.as_str(), "" | "host") {
+        return Err(Error::Value("--userns: invalid USER mode".into()));
+    }
+    host.isolation = text("isolation");
+    host.runtime = text("runtime");
+    let mut storage = BTreeMap::new();
+    for option in given.list("storage-opt") {
+        let (key, value) =
+            option.split_once('=').ok_or_else(|| Error::Value("invalid storage option".into()))?;
+        storage.insert(key.to_owned(), value.to_owned());
+    }
+    host.storage_opt = (!storage.is_empty()).then_some(storage);
     Ok(())
 }
 

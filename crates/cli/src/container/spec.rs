@@ -9,7 +9,7 @@ use api::docker::{Command as Words, Present};
 use clap::Arg;
 
 use super::mounts::Volume;
-use super::{environment, health, limits, mounts, network, security};
+use super::{devices, environment, health, limits, mounts, network, security};
 use crate::error::Error;
 use crate::flags::{Given, Refused, list, switch, value};
 use crate::{size, terminal};
@@ -56,7 +56,6 @@ pub(crate) fn flags() -> Vec<Arg> {
         value("cidfile", "string", "Write the container ID to the file"),
         value("cpus", "decimal", "Number of CPUs"),
         value("cpuset-cpus", "string", "CPUs in which to allow execution (0-3, 0,1)"),
-        list("device", "list", "Add a host device to the container"),
         value("entrypoint", "string", "Overwrite the default ENTRYPOINT of the image"),
         list("env", "list", "Set environment variables").short('e'),
         list("env-file", "list", "Read in a file of environment variables"),
@@ -83,7 +82,6 @@ pub(crate) fn flags() -> Vec<Arg> {
         switch("read-only", "Mount the container's root filesystem as read only"),
         value("restart", "string", "Restart policy to apply when a container exits (default \"no\")"),
         switch("rm", "Automatically remove the container and its associated anonymous volumes when it exits"),
-        list("security-opt", "list", "Security Options"),
         value("shm-size", "bytes", "Size of /dev/shm"),
         value("stop-signal", "string", "Signal to stop the container"),
         value("stop-timeout", "int", "Timeout (in seconds) to stop a container"),
@@ -97,6 +95,9 @@ pub(crate) fn flags() -> Vec<Arg> {
         value("workdir", "string", "Working directory inside the container").short('w'),
     ];
     flags.extend(network::flags());
+    flags.extend(devices::flags());
+    flags.extend(security::flags());
+    flags.extend(mounts::flags());
     flags.extend(health::flags());
     flags
 }
@@ -124,11 +125,9 @@ pub(crate) const REFUSED: Refused = &[
     ("device-write-iops", None),
     ("disable-content-trust", None),
     ("domainname", None),
-    ("gpus", None),
     ("init", None),
     ("io-maxbandwidth", None),
     ("io-maxiops", None),
-    ("isolation", None),
     ("kernel-memory", None),
     ("label-file", None),
     ("link", None),
@@ -139,11 +138,7 @@ pub(crate) const REFUSED: Refused = &[
     ("memory-swappiness", None),
     ("oom-kill-disable", None),
     ("oom-score-adj", None),
-    ("runtime", None),
-    ("storage-opt", None),
     ("use-api-socket", None),
-    ("userns", None),
-    ("volume-driver", None),
     ("volumes-from", None),
 ];
 
@@ -159,6 +154,7 @@ pub(crate) fn read(given: &Given) -> Result<Request, Error> {
     let networking_config = network::apply(given, &mut config, &mut host)?;
     mounted(given, &mut config, &mut host)?;
     security::apply(given, &mut host)?;
+    devices::apply(given, &mut host)?;
     host.cap_add = some_list(given, "cap-add");
     host.cap_drop = some_list(given, "cap-drop");
     host.group_add = some_list(given, "group-add");
@@ -219,7 +215,6 @@ fn config(given: &Given) -> Result<Config, Error> {
 
 fn limits_of(given: &Given) -> Result<HostConfig, Error> {
     let ulimits = given.parsed_list("ulimit", limits::ulimit)?;
-    let devices = given.parsed_list("device", limits::device)?;
     Ok(HostConfig {
         memory: given.parsed("memory", size::parse)?.unwrap_or(0),
         nano_cpus: given.parsed("cpus", limits::cpus)?.unwrap_or(0),
@@ -228,7 +223,6 @@ fn limits_of(given: &Given) -> Result<HostConfig, Error> {
         shm_size: given.parsed("shm-size", size::parse)?.unwrap_or(0),
         restart_policy: given.parsed("restart", limits::restart)?.unwrap_or_default(),
         ulimits: (!ulimits.is_empty()).then_some(ulimits),
-        devices: (!devices.is_empty()).then_some(devices),
         ..HostConfig::default()
     })
 }
@@ -267,6 +261,10 @@ fn mounted(given: &Given, config: &mut Config, host: &mut HostConfig) -> Result<
     }
     let requested = given.parsed_list("mount", |text| mounts::mount(text, &directory))?;
     let tmpfs: BTreeMap<String, String> = given.list("tmpfs").into_iter().map(mounts::tmpfs).collect();
+    // Docker's client takes the same words twice for once.
+    let mut seen = std::collections::BTreeSet::new();
+    binds.retain(|bind| seen.insert(bind.clone()));
+    given.text("volume-driver").unwrap_or_default().clone_into(&mut host.volume_driver);
     config.volumes = (!anonymous.is_empty()).then_some(anonymous);
     host.binds = (!binds.is_empty()).then_some(binds);
     host.mounts = (!requested.is_empty()).then_some(requested);
@@ -385,7 +383,7 @@ mod tests {
             (&["--pid", "container:", "x"], "--pid: invalid PID mode"),
             (&["--ipc", "foo", "x"], "--ipc: invalid IPC mode"),
             (&["--network", "container:", "x"], "--network: invalid container format container:<name|id>"),
-            (&["--security-opt", "seccomp", "x"], "invalid --security-opt: \"seccomp\""),
+            (&["--security-opt", "seccomp", "x"], "Invalid --security-opt: \"seccomp\""),
             (&["-m", "abc", "x"], "invalid argument \"abc\" for \"-m, --memory\" flag: invalid size: 'abc'"),
             (
                 &["--sysctl", "a", "x"],

@@ -123,7 +123,6 @@ pub(super) fn of_host(host: &HostConfig) -> Vec<Unsupported> {
         (host.cpu_realtime_period != 0, "`--cpu-rt-period`", "HostConfig.CpuRealtimePeriod"),
         (host.cpu_realtime_runtime != 0, "`--cpu-rt-runtime`", "HostConfig.CpuRealtimeRuntime"),
         (has(&host.device_cgroup_rules), "`--device-cgroup-rule`", "HostConfig.DeviceCgroupRules"),
-        (has(&host.device_requests), "`--gpus`", "HostConfig.DeviceRequests"),
         (host.kernel_memory != 0, "`--kernel-memory`", "HostConfig.KernelMemory"),
         (host.kernel_memory_tcp != 0, "a limit of TCP memory", "HostConfig.KernelMemoryTCP"),
         (host.cpu_count != 0, "`--cpu-count`", "HostConfig.CpuCount"),

@@ -1,10 +1,12 @@
 //! `HostConfig` and the engine's specification, in both directions. Mounts and networks have files of their own.
 
 use api::docker::host_config::{
-    DeviceMapping, HostConfig, LogConfig, RestartPolicy as WireRestart, Ulimit as WireUlimit,
+    DeviceMapping, DeviceRequest as WireRequest, HostConfig, LogConfig, RestartPolicy as WireRestart,
+    Ulimit as WireUlimit,
 };
 use engine::containers::spec::{
-    CgroupNamespaceMode, DeviceSpec, IpcMode, LogSpec, PidMode, ResourceSpec, RestartPolicy, Ulimit, UtsMode,
+    CgroupNamespaceMode, DeviceRequest, DeviceSpec, IpcMode, LogSpec, PidMode, ResourceSpec, RestartPolicy,
+    Ulimit, UtsMode,
 };
 
 use engine::containers::{Changes, ContainerSpec};
@@ -66,6 +68,7 @@ pub(crate) fn read(host: HostConfig, spec: &mut ContainerSpec) -> Result<()> {
         .map(|limit| Ulimit { name: limit.name.clone(), soft: limit.soft, hard: limit.hard })
         .collect();
     spec.devices = host.devices.iter().flatten().map(read_device).collect();
+    spec.device_requests = host.device_requests.iter().flatten().cloned().map(read_request).collect();
     spec.resources = read_resources(&host)?;
     Ok(())
 }
@@ -201,6 +204,8 @@ pub(crate) fn describe(spec: &ContainerSpec) -> HostConfig {
         sysctls: Some(spec.sysctls.clone()).filter(|sysctls| !sysctls.is_empty()),
         runtime: RUNTIME.into(),
         devices: Some(spec.devices.iter().map(describe_device).collect()),
+        device_requests: Some(spec.device_requests.iter().map(describe_request).collect())
+            .filter(|requests: &Vec<_>| !requests.is_empty()),
         ulimits: Some(spec.ulimits.iter().map(describe_ulimit).collect())
             .filter(|limits: &Vec<_>| !limits.is_empty()),
         ..HostConfig::default()
@@ -220,6 +225,27 @@ fn describe_restart(policy: RestartPolicy) -> WireRestart {
         RestartPolicy::OnFailure { max_retries } => ("on-failure", max_retries.into()),
     };
     WireRestart { name: name.into(), maximum_retry_count }
+}
+
+fn read_request(request: WireRequest) -> DeviceRequest {
+    DeviceRequest {
+        driver: request.driver,
+        count: request.count,
+        ids: request.device_ids.unwrap_or_default(),
+        capabilities: request.capabilities.unwrap_or_default(),
+        options: request.options.unwrap_or_default(),
+    }
+}
+
+fn describe_request(request: &DeviceRequest) -> WireRequest {
+    let ids = &request.ids;
+    WireRequest {
+        driver: request.driver.clone(),
+        count: request.count,
+        device_ids: Some(ids.clone()).filter(|ids| !ids.is_empty()),
+        capabilities: Some(request.capabilities.clone()).filter(|sets| !sets.is_empty()),
+        options: Some(request.options.clone()).filter(|options| !options.is_empty()),
+    }
 }
 
 fn describe_device(device: &DeviceSpec) -> DeviceMapping {
@@ -270,6 +296,7 @@ mod tests {
             "CapAdd": ["ALL"], "CapDrop": ["CHOWN"], "GroupAdd": ["1"], "ReadonlyRootfs": true, "Privileged": true, "ShmSize": 99,
             "Sysctls": {"net.x": "1"}, "Ulimits": [{"Name": "core", "Soft": 0, "Hard": -1}],
             "Devices": [{"PathOnHost": "/dev/a", "PathInContainer": "/dev/b", "CgroupPermissions": "r"}],
+            "DeviceRequests": [{"Driver": "cdi", "Count": 0, "DeviceIDs": ["vendor.com/net=a"], "Capabilities": [["gpu"]], "Options": {"a": "b"}}],
             "LogConfig": {"Type": "json-file", "Config": {"max-size": "5", "max-file": "2"}},
         }))
         .unwrap();

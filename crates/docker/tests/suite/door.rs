@@ -72,6 +72,7 @@ impl Door {
                 executable("corten"),
             ),
             registries: Default::default(),
+            cdi_directories: vec![directory.path().join("cdi")],
         };
         let socket = directory.path().join("sock");
         let (engine, served) = runtime.block_on(async {
@@ -80,6 +81,11 @@ impl Door {
             (engine.clone(), tokio::spawn(docker::serve(listener, engine, stopping)))
         });
         Door { directory, cgroup_parent, runtime, stop, served, engine }
+    }
+
+    /// Where descriptions of devices are looked for.
+    pub(crate) fn cdi_directory(&self) -> PathBuf {
+        self.directory.path().join("cdi")
     }
 
     pub(crate) fn socket(&self) -> PathBuf {

@@ -12,7 +12,7 @@ use store::snapshots::PrepareOptions;
 use super::record::{Identity, Record, StoredSpec, StoredState};
 use super::rows::NewRow;
 use super::spec::{ContainerSpec, IpcMode, MountSpec, NetworkMode, PidMode, UtsMode};
-use super::{Created, check, confinement, devices, merge, name, start};
+use super::{Created, cdi, check, confinement, devices, merge, name, start};
 use crate::blocking::blocking;
 use crate::clock;
 use crate::engine::Engine;
@@ -84,7 +84,8 @@ impl Engine {
         let image = self.resolve_image(&identity.namespace, &spec.image)?;
         let mut spec = merge::merge(spec, &image.config.config)?;
         check::check_merged(&spec)?;
-        devices::find(&spec)?;
+        let injected = cdi::find(&spec.device_requests, &self.config.cdi_directories)?;
+        devices::find(&spec, injected.devices)?;
         confinement::check(&spec)?;
         for mount in &spec.mounts {
             if let MountSpec::Bind(bind) = mount

@@ -57,6 +57,9 @@ pub(crate) struct Surroundings {
     /// `--device`, or every device of the host for a privileged container.
     pub(crate) devices: Vec<Device>,
     pub(crate) device_rules: Vec<DeviceRule>,
+    /// What the vendors of devices want in the environment, and mounted.
+    pub(crate) injected_env: Vec<String>,
+    pub(crate) injected_mounts: Vec<SpecMount>,
     /// The most open files that the kernel lets us give; without CAP_SYS_RESOURCE nobody can raise it.
     pub(crate) open_files_max: u64,
 }
@@ -123,7 +126,7 @@ fn process(spec: &ContainerSpec, around: &Surroundings, capabilities: Vec<String
         terminal: spec.terminal,
         console_size: spec.console_size.map(|(height, width)| ConsoleSize { height, width }),
         args: args(spec),
-        env: environment(&spec.env, spec.terminal, &around.hostname),
+        env: merge_env(&environment(&spec.env, spec.terminal, &around.hostname), &around.injected_env),
         cwd: if spec.working_dir.is_empty() { "/".into() } else { clean_path(&spec.working_dir) },
         capabilities: Some(capability_sets(capabilities)),
         rlimits: rlimits(&spec.ulimits, around.open_files_max),
@@ -249,6 +252,7 @@ fn mounts(spec: &ContainerSpec, around: &Surroundings) -> Vec<SpecMount> {
             options: ["bind", "rprivate", access].map(str::to_owned).into(),
         });
     }
+    own.extend(around.injected_mounts.iter().cloned());
     own.sort_by_key(|mount| clean_path(&mount.destination).split('/').count());
     mounts.extend(own);
     mounts

@@ -95,6 +95,7 @@ pub struct ContainerSpec {
     pub sysctls: BTreeMap<String, String>,
     pub ulimits: Vec<Ulimit>,
     pub devices: Vec<DeviceSpec>,
+    pub device_requests: Vec<DeviceRequest>,
     pub resources: ResourceSpec,
 }
 
@@ -187,6 +188,20 @@ pub struct DeviceSpec {
     pub container_path: String,
     /// Any of `r`, `w`, `m`.
     pub permissions: String,
+}
+
+/// Devices that a driver provides, by name or by what they can do.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct DeviceRequest {
+    /// `cdi`, or empty for whichever has the capabilities.
+    pub driver: String,
+    /// How many, when there are no `ids`; -1: all.
+    pub count: i64,
+    pub ids: Vec<String>,
+    /// Any of these sets of capabilities.
+    pub capabilities: Vec<Vec<String>>,
+    pub options: BTreeMap<String, String>,
 }
 
 /// Limits of the control groups. None: no limit.

@@ -17,7 +17,7 @@ use super::record::{Live, Record};
 use super::sources::{Sources, unmount_images};
 use super::spec::{ContainerSpec, IpcMode, MountSpec, NetworkMode, PidMode, UtsMode};
 use super::state::{Run, StartVerdict, State, may_start};
-use super::{devices, health};
+use super::{cdi, devices, health};
 use crate::blocking::blocking;
 use crate::clock;
 use crate::engine::Engine;
@@ -250,7 +250,8 @@ impl Engine {
             }
         }
         let Sources { paths, held } = self.open_sources(record, &bundle)?;
-        let (devices, device_rules) = devices::find(spec)?;
+        let injected = cdi::find(&spec.device_requests, &self.config.cdi_directories)?;
+        let (devices, device_rules) = devices::find(spec, injected.devices)?;
         let around = Surroundings {
             hostname,
             cgroup_path: self.cgroup_path(&record.id),
@@ -263,6 +264,8 @@ impl Engine {
             ipc_pid: shared.ipc_pid,
             devices,
             device_rules,
+            injected_env: injected.env,
+            injected_mounts: injected.mounts,
             open_files_max: open_files_max(),
         };
         let document =
@@ -279,7 +282,7 @@ impl Engine {
             cgroup: around.cgroup_path,
             rootfs: self.rootfs(record)?,
             terminal: spec.terminal,
-            options: self.create_options(record)?,
+            options: self.create_options(record, &injected.groups)?,
             attaches: Vec::new(),
             held,
         };
@@ -297,12 +300,12 @@ impl Engine {
         }
     }
 
-    fn create_options(&self, record: &Record) -> Result<CreateOptions> {
+    fn create_options(&self, record: &Record, groups: &[u32]) -> Result<CreateOptions> {
         let spec = &record.spec;
         let (height, width) = spec.console_size.unwrap_or_default();
         Ok(CreateOptions {
             user: spec.user.clone(),
-            group_add: spec.group_add.clone(),
+            group_add: spec.group_add.iter().cloned().chain(groups.iter().map(u32::to_string)).collect(),
             log: Some(logs::order(&spec.log, || log_facts(record), &self.log_path(&record.id))?),
             open_stdin: spec.open_stdin,
             stdin_once: spec.stdin_once,

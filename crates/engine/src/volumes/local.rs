@@ -226,10 +226,17 @@ impl Mounted {
         let volumes = lock(&self.uses).volumes.remove(user).unwrap_or_default();
         for volume in volumes {
             let Some(users) = lock(&self.uses).users.get(&volume).cloned() else { continue };
-            let mut users = lock(&users);
-            users.remove(user);
-            if users.is_empty() {
-                unmount_or_warn(&target(&volume));
+            {
+                let mut users = lock(&users);
+                users.remove(user);
+                if users.is_empty() {
+                    unmount_or_warn(&target(&volume));
+                }
+            }
+            // Ours and the table's: whoever wants it now comes through the table, which is locked.
+            let mut uses = lock(&self.uses);
+            if Arc::strong_count(&users) == 2 && lock(&users).is_empty() {
+                uses.users.remove(&volume);
             }
         }
     }
@@ -249,7 +256,9 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// Whether something is mounted exactly there. No such directory: no.
 pub(super) fn is_mount_point(path: &Path) -> io::Result<bool> {
-    match rustix::fs::statx(CWD, path, AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT, StatxFlags::TYPE) {
+    // A server that does not answer is not asked.
+    let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT | AtFlags::STATX_DONT_SYNC;
+    match rustix::fs::statx(CWD, path, flags, StatxFlags::TYPE) {
         Ok(found) => Ok(found.stx_attributes.contains(StatxAttributes::MOUNT_ROOT)),
         Err(rustix::io::Errno::NOENT) => Ok(false),
         // A network file system whose server has forgotten it; it is mounted, though.

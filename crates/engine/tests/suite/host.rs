@@ -82,6 +82,7 @@ impl Host {
             worker: image::WorkerCommand { program: executable("corten"), arguments: vec!["worker".into()] },
             network: FabricConfig::below(&self.root(), &self.state(), "corten-test", executable("corten")),
             registries: Default::default(),
+            cdi_directories: vec![self.directory.path().join("cdi")],
         }
     }
 
