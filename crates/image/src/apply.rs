@@ -398,6 +398,12 @@ impl Layer {
         }
         .during("making it")?;
         self.applied.skipped_xattrs += attributes.set_at(upper, name)?;
+        if self.placement.is_none() && entry.kind != Kind::Symlink {
+            // The change of owner took set-user-id and set-group-id away. Nobody else has a layer in the making, so that
+            // the name still leads to what was made; where somebody has, they are not worth a chmod(2) that follows links.
+            let mode = Mode::from_raw_mode(entry.mode);
+            rustix::fs::chmodat(upper, name, mode, AtFlags::empty()).during("changing its mode")?;
+        }
         attributes::set_time_at(upper, name, entry.mtime).during("setting its time")
     }
 

@@ -72,12 +72,14 @@ fn an_archive_goes_in_and_comes_out_of_a_container_at_rest_and_of_a_running_one(
         let id = door.create("files", "sleep 1000", json!({}));
         let entries =
             [(entry(Kind::Directory, "d/", "", 0), ""), file("d/f", "text"), file("late/deep/f", "x")];
-        for path in ["/tmp", "/"] {
+        for (path, starts) in [("/tmp", true), ("/", false)] {
             assert_eq!(put(door, &id, &format!("path={path}"), &tar(&entries)), (200, String::new()));
             let out = door.get(&format!("/containers/{id}/archive?path={}/d", path.trim_end_matches('/')));
             assert_eq!((out.status, names(&out.body)), (200, vec!["d/".into(), "d/f".into()]));
             assert_eq!(out.header("content-type"), Some("application/x-tar"));
-            door.start(&id);
+            if starts {
+                door.start(&id);
+            }
         }
         let seen = stat(door, &id, "/d/f");
         assert_eq!((&seen["name"], &seen["size"], &seen["mode"]), (&json!("f"), &json!(4), &json!(0o755)));
@@ -121,11 +123,7 @@ fn what_cannot_be_copied_is_refused_in_dockers_words() {
             assert_eq!(seen, status, "{query}: {text}");
             assert!(text.contains(message), "{query}: {text}");
         }
-        for (method, path, status) in [
-            ("HEAD", "archive?path=/none", 404),
-            ("GET", "archive?path=/none", 404),
-            ("POST", "archive?path=/", 404),
-        ] {
+        for (method, path, status) in [("GET", "archive?path=/none", 404), ("POST", "archive?path=/", 404)] {
             assert_eq!(
                 door.send(&request(method, &format!("/containers/{id}/{path}"), None)).status,
                 status,
