@@ -23,6 +23,7 @@ pub(crate) mod port;
 pub(crate) mod prune;
 mod publish;
 pub(crate) mod rename;
+mod resources;
 pub(crate) mod restart;
 pub(crate) mod rm;
 pub(crate) mod run;

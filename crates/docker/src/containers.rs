@@ -11,6 +11,7 @@ pub(crate) mod list;
 pub(crate) mod mounts;
 pub(crate) mod network;
 pub(crate) mod ports;
+pub(crate) mod resources;
 mod security;
 pub(crate) mod stats;
 pub(crate) mod streams;

@@ -29,6 +29,8 @@ mod mounts;
 mod namespaces;
 #[path = "suite/networks.rs"]
 mod networks;
+#[path = "suite/resources.rs"]
+mod resources;
 #[path = "suite/security.rs"]
 mod security;
 #[path = "suite/streams.rs"]

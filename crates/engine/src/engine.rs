@@ -1,6 +1,6 @@
 //! The engine: everything that it owns, made once.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,7 +14,7 @@ use tokio::sync::{RwLock, watch};
 use crate::blocking::blocking;
 use crate::containers::files::COPIES_MAX;
 use crate::containers::plan::EtcFiles;
-use crate::containers::record::Index;
+use crate::containers::record::{Index, Record};
 use crate::containers::spec::LogSpec;
 use crate::error::{Error, Result, chain};
 use crate::events::Events;
@@ -187,14 +187,50 @@ impl Engine {
         }
     }
 
+    /// The group of a container: below ours, or below the one that was asked for.
+    pub(crate) fn cgroup_of(&self, record: &Record) -> String {
+        match record.spec.cgroup_parent.as_str() {
+            "" => self.cgroup_path(&record.id),
+            // As Docker has it: what does not begin at the root begins there all the same.
+            parent => format!("/{}/{}", parent.trim_matches('/'), record.id),
+        }
+    }
+
+    /// Refuses a parent that is no path, or that recovery would take for a container of ours.
+    pub(crate) fn check_cgroup_parent(&self, parent: &str) -> Result<()> {
+        if parent.is_empty() {
+            return Ok(());
+        }
+        let path = format!("/{}", parent.trim_matches('/'));
+        runtime::cgroup::check_path(&path)
+            .map_err(|error| Error::InvalidArgument(format!("invalid cgroup parent: {error}")))?;
+        let own = format!("{}/", self.config.cgroup_parent);
+        match path.starts_with(&own) {
+            true => Err(Error::InvalidArgument(format!(
+                "invalid cgroup parent: `{parent}` is below `{own}`, where only containers are, hint: leave it out"
+            ))),
+            false => Ok(()),
+        }
+    }
+
+    /// The groups of containers that have another parent than ours, as far as there are some.
+    pub(crate) fn cgroups_elsewhere(&self) -> BTreeMap<String, String> {
+        let elsewhere = |record: Arc<Record>| {
+            let path = self.cgroup_of(&record);
+            let is_there =
+                !record.spec.cgroup_parent.is_empty() && runtime::cgroup::Cgroup::open(&path).is_ok();
+            is_there.then(|| (record.id.clone(), path))
+        };
+        self.index.all().into_iter().filter_map(elsewhere).collect()
+    }
+
     pub(crate) fn cgroup_path(&self, id: &str) -> String {
         format!("{}/{id}", self.config.cgroup_parent)
     }
 
     /// Kills what is left of a container that has no shim, and removes its control groups.
-    pub(crate) fn kill_cgroup(&self, id: &str) {
-        let path = self.cgroup_path(id);
-        let Ok(cgroup) = runtime::cgroup::Cgroup::open(&path) else { return };
+    pub(crate) fn kill_cgroup(&self, path: &str) {
+        let Ok(cgroup) = runtime::cgroup::Cgroup::open(path) else { return };
         if let Err(error) = cgroup.kill_all().and_then(|()| cgroup.remove()) {
             tracing::warn!(cgroup = path, error = chain(&error), "a control group could not be removed");
         }

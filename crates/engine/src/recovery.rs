@@ -192,7 +192,7 @@ impl Engine {
             self.bundle_path(id).exists()
                 && (end_ns.is_none() || end_ns != record.live.borrow().last.finished_ns)
         };
-        self.cgroups().into_iter().filter(is_unrecorded).collect()
+        self.cgroups().into_iter().chain(self.cgroups_elsewhere().into_keys()).filter(is_unrecorded).collect()
     }
 
     /// Undoes what was begun and removes what nobody names.
@@ -206,7 +206,12 @@ impl Engine {
             leftover.finish()?;
         }
         for id in self.cgroups().difference(&kept.containers) {
-            self.kill_cgroup(id);
+            self.kill_cgroup(&self.cgroup_path(id));
+        }
+        for (id, path) in self.cgroups_elsewhere() {
+            if !kept.containers.contains(&id) {
+                self.kill_cgroup(&path);
+            }
         }
         for (id, _) in names(&self.config.state.join("bundles"))? {
             if !kept.containers.contains(&id) {

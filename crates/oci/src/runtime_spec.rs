@@ -255,6 +255,11 @@ pub struct Cpu {
     /// Microseconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub period: Option<u64>,
+    /// Microseconds of real-time tasks per period, and that period; only v1 has them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub realtime_runtime: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub realtime_period: Option<u64>,
     #[serde(skip_serializing_if = "String::is_empty")]
     pub cpus: String,
     #[serde(skip_serializing_if = "String::is_empty")]
@@ -268,12 +273,40 @@ pub struct Pids {
     pub limit: i64,
 }
 
-/// Block I/O weight, 10 to 1000.
+/// Block I/O: weights of 10 to 1000, and the most bytes or operations per second of a device.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
+#[serde(rename_all = "camelCase", default)]
 pub struct BlockIo {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub weight: Option<u16>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub weight_device: Vec<WeightDevice>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub throttle_read_bps_device: Vec<ThrottleDevice>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub throttle_write_bps_device: Vec<ThrottleDevice>,
+    #[serde(rename = "throttleReadIOPSDevice", skip_serializing_if = "Vec::is_empty")]
+    pub throttle_read_iops_device: Vec<ThrottleDevice>,
+    #[serde(rename = "throttleWriteIOPSDevice", skip_serializing_if = "Vec::is_empty")]
+    pub throttle_write_iops_device: Vec<ThrottleDevice>,
+}
+
+/// The weight of one block device.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct WeightDevice {
+    pub major: i64,
+    pub minor: i64,
+    pub weight: u16,
+}
+
+/// The most of something per second on one block device.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ThrottleDevice {
+    pub major: i64,
+    pub minor: i64,
+    pub rate: u64,
 }
 
 /// A system call filter.

@@ -22,6 +22,7 @@
 //! See `Documentation/admin-guide/cgroup-v1/` and `cgroup-v2.rst` of the kernel, and the runtime specification,
 //! `config-linux.md`, "Control groups".
 
+mod block_io;
 mod create;
 mod devices;
 mod directory;
@@ -46,6 +47,7 @@ use directory::Directory;
 pub use error::{Error, Result};
 pub use hierarchy::{Hierarchies, Version};
 use path::CgroupPath;
+pub use path::check_path;
 pub use stats::{IoCount, Stats, Throttling};
 
 /// The control groups of one container, in every hierarchy.

@@ -175,9 +175,10 @@ fn limits_are_read_back_as_they_were_asked_for() {
             period: Some(200_000),
             cpus: "0".to_owned(),
             mems: "0".to_owned(),
+            ..Cpu::default()
         }),
         pids: Some(Pids { limit: 42 }),
-        block_io: Some(BlockIo { weight: Some(300) }),
+        block_io: Some(BlockIo { weight: Some(300), ..BlockIo::default() }),
         devices: vec![rule(false, "a *:* rwm"), rule(true, "c 1:3 rwm"), rule(true, "b *:* m")],
         ..Resources::default()
     };
@@ -236,7 +237,10 @@ fn impossible_values_are_named_and_leave_nothing_behind() {
         (memory(64 * MIB, Some(32 * MIB)), "swap limit of 33554432", Code::InvalidArgument),
         (memory(-5, None), "memory limit of -5", Code::InvalidArgument),
         (
-            Resources { block_io: Some(BlockIo { weight: Some(9) }), ..Resources::default() },
+            Resources {
+                block_io: Some(BlockIo { weight: Some(9), ..BlockIo::default() }),
+                ..Resources::default()
+            },
             "of 9",
             Code::InvalidArgument,
         ),

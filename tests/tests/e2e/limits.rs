@@ -69,3 +69,59 @@ fn limits_are_changed_and_survive_the_daemon() {
     host.ok(&["kill", "one"]);
     host.ok(&["rm", "-f", "one"]);
 }
+
+/// A parent of control groups that is gone when the test is.
+struct Parent(String);
+
+impl Parent {
+    /// The group's directories, in whichever hierarchies it is.
+    fn groups(&self, below: &str) -> Vec<std::path::PathBuf> {
+        let roots = std::fs::read_dir("/sys/fs/cgroup").expect("cgroups are mounted");
+        let roots = roots.flatten().map(|entry| entry.path()).chain(["/sys/fs/cgroup".into()]);
+        roots.map(|root| root.join(&self.0).join(below)).filter(|group| group.is_dir()).collect()
+    }
+}
+
+impl Drop for Parent {
+    fn drop(&mut self) {
+        for group in self.groups("") {
+            let _ = std::fs::remove_dir(group);
+        }
+    }
+}
+
+#[test]
+fn a_container_below_another_parent_is_met_and_ended_as_any_other() {
+    let parent = Parent(format!("corten-e2e-parent-{}", std::process::id()));
+    let mut host = Host::start();
+    let flags = [
+        "--cgroup-parent",
+        &parent.0,
+        "--cgroupns",
+        "host",
+        "--cpu-quota",
+        "50000",
+        "--memory-reservation",
+        "32m",
+    ];
+    let id = host.ok(&[&["run", "-d", "--name", "far"], &flags[..], &["busybox", "sleep", "1000"]].concat());
+    assert!(!parent.groups(&id).is_empty());
+    assert!(host.ok(&["exec", "far", "cat", "/proc/1/cgroup"]).contains(&format!("/{}/{id}", parent.0)));
+    // A daemon that comes back lets it run.
+    host.kill_daemon();
+    host.start_daemon();
+    assert_eq!(host.ok(&["exec", "far", "echo", "on"]), "on");
+    // One that comes back without the shim ends what is left.
+    let pid = host.ok(&["inspect", "-f", "{{.State.Pid}}", "far"]);
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("it runs");
+    let shim = status.lines().find_map(|line| line.strip_prefix("PPid:\t")).expect("it has a parent");
+    host.kill_daemon();
+    tests::host::signal(shim.parse().expect("a number"), rustix::process::Signal::KILL);
+    host.start_daemon();
+    assert_eq!(host.ok(&["inspect", "-f", "{{.State.Status}} {{.State.ExitCode}}", "far"]), "exited 137");
+    assert_eq!(parent.groups(&id), Vec::<std::path::PathBuf>::new());
+    let own = format!("{}/x", host.cgroup());
+    host.fails(&["create", "--cgroup-parent", &own, "busybox"], 125, "where only containers are");
+    host.fails(&["create", "--cgroupns", "mine", "busybox"], 125, "--cgroupns: invalid CGROUP mode");
+    host.ok(&["rm", "far"]);
+}

@@ -9,7 +9,7 @@ use api::docker::{Command as Words, Present};
 use clap::Arg;
 
 use super::mounts::Volume;
-use super::{devices, environment, health, limits, mounts, network, security};
+use super::{devices, environment, health, limits, mounts, network, resources, security};
 use crate::error::Error;
 use crate::flags::{Given, Refused, list, switch, value};
 use crate::{size, terminal};
@@ -54,8 +54,6 @@ pub(crate) fn flags() -> Vec<Arg> {
         list("cap-add", "list", "Add Linux capabilities"),
         list("cap-drop", "list", "Drop Linux capabilities"),
         value("cidfile", "string", "Write the container ID to the file"),
-        value("cpus", "decimal", "Number of CPUs"),
-        value("cpuset-cpus", "string", "CPUs in which to allow execution (0-3, 0,1)"),
         value("entrypoint", "string", "Overwrite the default ENTRYPOINT of the image"),
         list("env", "list", "Set environment variables").short('e'),
         list("env-file", "list", "Read in a file of environment variables"),
@@ -66,7 +64,6 @@ pub(crate) fn flags() -> Vec<Arg> {
         list("label", "list", "Set meta data on a container").short('l'),
         value("log-driver", "string", "Logging driver for the container"),
         list("log-opt", "list", "Log driver options"),
-        value("memory", "bytes", "Memory limit").short('m'),
         list("mount", "mount", "Attach a filesystem mount to the container"),
         value("name", "string", "Assign a name to the container"),
         value("pid", "string", "PID namespace to use"),
@@ -77,7 +74,6 @@ pub(crate) fn flags() -> Vec<Arg> {
             "Pull image before running (\"always\", \"missing\", \"never\") (default \"missing\")",
         ),
         switch("quiet", "Suppress the pull output").short('q'),
-        value("pids-limit", "int", "Tune container pids limit (set -1 for unlimited)"),
         switch("privileged", "Give extended privileges to this container"),
         switch("read-only", "Mount the container's root filesystem as read only"),
         value("restart", "string", "Restart policy to apply when a container exits (default \"no\")"),
@@ -99,6 +95,8 @@ pub(crate) fn flags() -> Vec<Arg> {
     flags.extend(security::flags());
     flags.extend(mounts::flags());
     flags.extend(health::flags());
+    flags.extend(resources::flags());
+    flags.extend(resources::flags_of_new());
     flags
 }
 
@@ -106,38 +104,17 @@ pub(crate) fn flags() -> Vec<Arg> {
 pub(crate) const REFUSED: Refused = &[
     ("annotation", None),
     ("attach", Some('a')),
-    ("blkio-weight", None),
-    ("blkio-weight-device", None),
-    ("cgroup-parent", None),
-    ("cgroupns", None),
     ("cpu-count", None),
     ("cpu-percent", None),
-    ("cpu-period", None),
-    ("cpu-quota", None),
-    ("cpu-rt-period", None),
-    ("cpu-rt-runtime", None),
-    ("cpu-shares", Some('c')),
-    ("cpuset-mems", None),
-    ("device-cgroup-rule", None),
-    ("device-read-bps", None),
-    ("device-read-iops", None),
-    ("device-write-bps", None),
-    ("device-write-iops", None),
     ("disable-content-trust", None),
     ("domainname", None),
     ("init", None),
     ("io-maxbandwidth", None),
     ("io-maxiops", None),
-    ("kernel-memory", None),
     ("label-file", None),
     ("link", None),
     ("link-local-ip", None),
     ("mac-address", None),
-    ("memory-reservation", None),
-    ("memory-swap", None),
-    ("memory-swappiness", None),
-    ("oom-kill-disable", None),
-    ("oom-score-adj", None),
     ("use-api-socket", None),
     ("volumes-from", None),
 ];
@@ -146,6 +123,8 @@ pub(crate) const REFUSED: Refused = &[
 pub(crate) fn read(given: &Given) -> Result<Request, Error> {
     let mut config = config(given)?;
     let mut host = limits_of(given)?;
+    resources::apply(given, &mut host)?;
+    resources::apply_to_new(given, &mut host)?;
     host.auto_remove = given.switch("rm");
     if host.auto_remove && !matches!(&*host.restart_policy.name, "" | "no") {
         return Err(Error::Conflict("cannot specify both --restart and --rm"));
@@ -216,10 +195,6 @@ fn config(given: &Given) -> Result<Config, Error> {
 fn limits_of(given: &Given) -> Result<HostConfig, Error> {
     let ulimits = given.parsed_list("ulimit", limits::ulimit)?;
     Ok(HostConfig {
-        memory: given.parsed("memory", size::parse)?.unwrap_or(0),
-        nano_cpus: given.parsed("cpus", limits::cpus)?.unwrap_or(0),
-        cpuset_cpus: given.text("cpuset-cpus").unwrap_or_default().to_owned(),
-        pids_limit: given.integer("pids-limit")?,
         shm_size: given.parsed("shm-size", size::parse)?.unwrap_or(0),
         restart_policy: given.parsed("restart", limits::restart)?.unwrap_or_default(),
         ulimits: (!ulimits.is_empty()).then_some(ulimits),

@@ -12,7 +12,7 @@ use hyper::StatusCode;
 use oci::platform::Platform;
 
 use super::network::{self, Request};
-use super::{health, host, mounts};
+use super::{health, host, mounts, resources};
 use crate::call::{ApiVersion, Call};
 use crate::error::{Error, Result};
 use crate::execs::console_size;
@@ -85,8 +85,10 @@ fn specify(body: ContainerCreateBody, version: ApiVersion) -> Result<(ContainerS
     if let Some(entry) = spec.env.iter().find(|entry| entry.is_empty() || entry.starts_with('=')) {
         return Err(Error::invalid(format!("invalid environment variable: {entry}")));
     }
+    let mut warnings = asked.warnings;
+    warnings.extend(resources::warnings(&host_config));
     host::read(host_config, &mut spec)?;
-    Ok((spec, asked.warnings))
+    Ok((spec, warnings))
 }
 
 /// Whether it is set, the flag, and the field.
@@ -114,17 +116,6 @@ pub(super) fn of_host(host: &HostConfig) -> Vec<Unsupported> {
         (has_entries(&host.annotations), "`--annotation`", "HostConfig.Annotations"),
         (host.init == Some(true), "`--init`", "HostConfig.Init"),
         (!host.cgroup.is_empty(), "sharing a cgroup", "HostConfig.Cgroup"),
-        (!host.cgroup_parent.is_empty(), "`--cgroup-parent`", "HostConfig.CgroupParent"),
-        (has(&host.blkio_weight_device), "`--blkio-weight-device`", "HostConfig.BlkioWeightDevice"),
-        (has(&host.blkio_device_read_bps), "`--device-read-bps`", "HostConfig.BlkioDeviceReadBps"),
-        (has(&host.blkio_device_write_bps), "`--device-write-bps`", "HostConfig.BlkioDeviceWriteBps"),
-        (has(&host.blkio_device_read_iops), "`--device-read-iops`", "HostConfig.BlkioDeviceReadIOps"),
-        (has(&host.blkio_device_write_iops), "`--device-write-iops`", "HostConfig.BlkioDeviceWriteIOps"),
-        (host.cpu_realtime_period != 0, "`--cpu-rt-period`", "HostConfig.CpuRealtimePeriod"),
-        (host.cpu_realtime_runtime != 0, "`--cpu-rt-runtime`", "HostConfig.CpuRealtimeRuntime"),
-        (has(&host.device_cgroup_rules), "`--device-cgroup-rule`", "HostConfig.DeviceCgroupRules"),
-        (host.kernel_memory != 0, "`--kernel-memory`", "HostConfig.KernelMemory"),
-        (host.kernel_memory_tcp != 0, "a limit of TCP memory", "HostConfig.KernelMemoryTCP"),
         (host.cpu_count != 0, "`--cpu-count`", "HostConfig.CpuCount"),
         (host.cpu_percent != 0, "`--cpu-percent`", "HostConfig.CpuPercent"),
         (host.io_maximum_iops != 0, "`--io-maxiops`", "HostConfig.IOMaximumIOps"),

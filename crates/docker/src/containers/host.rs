@@ -11,7 +11,7 @@ use engine::containers::spec::{
 
 use engine::containers::{Changes, ContainerSpec};
 
-use super::{mounts, network, security};
+use super::{mounts, network, resources, security};
 use crate::error::{Error, Result};
 
 /// The one OCI runtime that there is, under the name that containerd's and Docker's clients know its kind by.
@@ -69,6 +69,8 @@ pub(crate) fn read(host: HostConfig, spec: &mut ContainerSpec) -> Result<()> {
         .collect();
     spec.devices = host.devices.iter().flatten().map(read_device).collect();
     spec.device_requests = host.device_requests.iter().flatten().cloned().map(read_request).collect();
+    spec.device_cgroup_rules = host.device_cgroup_rules.clone().unwrap_or_default();
+    spec.cgroup_parent.clone_from(&host.cgroup_parent);
     spec.resources = read_resources(&host)?;
     Ok(())
 }
@@ -76,6 +78,7 @@ pub(crate) fn read(host: HostConfig, spec: &mut ContainerSpec) -> Result<()> {
 /// What an update asks for: limits, and a policy if one is named.
 pub(crate) fn read_changes(body: &HostConfig) -> Result<Changes> {
     super::create::refuse(&super::create::of_host(body))?;
+    resources::check_changes(body)?;
     let restart = match body.restart_policy.name.as_str() {
         "" => None,
         _ => Some(read_restart(&body.restart_policy)?),
@@ -141,7 +144,7 @@ fn read_resources(host: &HostConfig) -> Result<ResourceSpec> {
     if host.nano_cpus != 0 && host.cpu_period != 0 {
         return Err(Error::invalid("Conflicting options: Nano CPUs and CPU Period cannot both be set."));
     }
-    Ok(ResourceSpec {
+    let mut resources = ResourceSpec {
         memory_bytes: set(host.memory),
         memory_swap_bytes: set(host.memory_swap),
         memory_reservation_bytes: set(host.memory_reservation),
@@ -160,11 +163,16 @@ fn read_resources(host: &HostConfig) -> Result<ResourceSpec> {
         cpu_shares: unsigned("CpuShares", host.cpu_shares)?,
         cpu_quota_us: set(host.cpu_quota),
         cpu_period_us: unsigned("CpuPeriod", host.cpu_period)?,
+        cpu_realtime_runtime_us: set(host.cpu_realtime_runtime),
+        cpu_realtime_period_us: unsigned("CpuRealtimePeriod", host.cpu_realtime_period)?,
         cpuset_cpus: host.cpuset_cpus.clone(),
         cpuset_mems: host.cpuset_mems.clone(),
         pids_limit: host.pids_limit.and_then(set),
         blkio_weight: Some(host.blkio_weight).filter(|weight| *weight != 0),
-    })
+        ..ResourceSpec::default()
+    };
+    resources::read_block_io(host, &mut resources);
+    Ok(resources)
 }
 
 /// `HostConfig` as inspect shows it.
@@ -212,6 +220,8 @@ pub(crate) fn describe(spec: &ContainerSpec) -> HostConfig {
     };
     describe_resources(&spec.resources, &mut host);
     security::describe(spec, &mut host);
+    host.device_cgroup_rules = list(&spec.device_cgroup_rules);
+    host.cgroup_parent.clone_from(&spec.cgroup_parent);
     mounts::describe(spec, &mut host);
     network::describe(spec, &mut host);
     host
@@ -273,6 +283,9 @@ fn describe_resources(resources: &ResourceSpec, host: &mut HostConfig) {
     host.cpu_shares = signed(resources.cpu_shares);
     host.cpu_quota = resources.cpu_quota_us.unwrap_or_default();
     host.cpu_period = signed(resources.cpu_period_us);
+    host.cpu_realtime_period = signed(resources.cpu_realtime_period_us);
+    host.cpu_realtime_runtime = resources.cpu_realtime_runtime_us.unwrap_or_default();
+    resources::describe_block_io(resources, host);
     host.cpuset_cpus.clone_from(&resources.cpuset_cpus);
     host.cpuset_mems.clone_from(&resources.cpuset_mems);
     host.pids_limit = resources.pids_limit;

@@ -11,6 +11,8 @@ use crate::signals;
 const MIN_MEMORY_BYTES: i64 = 6 * 1024 * 1024;
 /// Billionths of a CPU; the kernel's smallest quota of 1 ms in a period of 100 ms.
 const MIN_NANO_CPUS: i64 = 10_000_000;
+const BLKIO_WEIGHTS: std::ops::RangeInclusive<u16> = 10..=1000;
+const CPU_PERIODS_US: std::ops::RangeInclusive<u64> = 1000..=1_000_000;
 const CPU_SHARES: std::ops::RangeInclusive<u64> = 2..=262_144;
 const HOSTNAME_MAX: usize = 64;
 
@@ -217,15 +219,36 @@ pub(super) fn check_resources(resources: &ResourceSpec) -> Result<Vec<String>> {
     if resources.oom_score_adj.is_some_and(|score| !(-1000..=1000).contains(&score)) {
         return invalid("Invalid value for oom score adj. Valid range is -1000 to 1000".into());
     }
-    if resources.blkio_weight.is_some_and(|weight| weight != 0 && !(10..=1000).contains(&weight)) {
+    let weights = resources.blkio_weight_devices.iter().map(|device| device.weight);
+    let mut weights = weights.chain(resources.blkio_weight.filter(|weight| *weight != 0));
+    if weights.any(|weight| !BLKIO_WEIGHTS.contains(&weight)) {
         return invalid("Range of blkio weight is from 10 to 1000".into());
     }
+    check_cpu_time(resources)?;
     Ok(warnings)
+}
+
+fn check_cpu_time(resources: &ResourceSpec) -> Result<()> {
+    if resources.cpu_period_us.is_some_and(|period| period != 0 && !CPU_PERIODS_US.contains(&period)) {
+        return invalid(
+            "CPU cfs period can not be less than 1ms (i.e. 1000) or larger than 1s (i.e. 1000000)".into(),
+        );
+    }
+    if resources.cpu_quota_us.is_some_and(|quota| (1..1000).contains(&quota)) {
+        return invalid("CPU cfs quota can not be less than 1ms (i.e. 1000)".into());
+    }
+    if let (Some(period), Some(runtime)) =
+        (resources.cpu_realtime_period_us, resources.cpu_realtime_runtime_us)
+        && u64::try_from(runtime).is_ok_and(|runtime| runtime > period)
+    {
+        return invalid("cpu real-time runtime cannot be higher than cpu real-time period".into());
+    }
+    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::spec::{BindMount, MountSpec, TmpfsMount, Ulimit, VolumeMount};
+    use super::super::spec::{BindMount, DeviceWeight, MountSpec, TmpfsMount, Ulimit, VolumeMount};
     use super::*;
 
     fn tmpfs(target: &str) -> MountSpec {
@@ -235,7 +258,7 @@ mod tests {
     #[test]
     fn what_cannot_be_is_refused_with_the_word_that_is_wrong() {
         type Change = fn(&mut ContainerSpec);
-        let cases: [(Change, &str); 19] = [
+        let cases: [(Change, &str); 23] = [
             (|spec| (spec.auto_remove, spec.restart) = (true, RestartPolicy::Always), "AutoRemove"),
             (|spec| spec.hostname = "a/b".into(), "a/b"),
             (|spec| spec.working_dir = "relative".into(), "relative"),
@@ -282,6 +305,22 @@ mod tests {
             (|spec| spec.resources.memory_swap_bytes = Some(1024), "Memory limit"),
             (|spec| spec.resources.nano_cpus = Some(-1), "CPUs"),
             (|spec| spec.resources.oom_score_adj = Some(1001), "oom score"),
+            (|spec| spec.resources.cpu_period_us = Some(999), "cfs period"),
+            (|spec| spec.resources.cpu_quota_us = Some(999), "cfs quota"),
+            (
+                |spec| {
+                    spec.resources.cpu_realtime_period_us = Some(1);
+                    spec.resources.cpu_realtime_runtime_us = Some(2);
+                },
+                "real-time runtime",
+            ),
+            (
+                |spec| {
+                    let path = "/dev/x".into();
+                    spec.resources.blkio_weight_devices = vec![DeviceWeight { path, weight: 9 }];
+                },
+                "blkio weight",
+            ),
         ];
         for (change, expected) in cases {
             let mut spec = ContainerSpec::default();

@@ -87,6 +87,8 @@ impl Engine {
         let injected = cdi::find(&spec.device_requests, &self.config.cdi_directories)?;
         devices::find(&spec, injected.devices)?;
         confinement::check(&spec)?;
+        devices::block_io(&spec.resources)?;
+        self.check_cgroup_parent(&spec.cgroup_parent)?;
         for mount in &spec.mounts {
             if let MountSpec::Bind(bind) = mount
                 && !bind.create_source

@@ -3,9 +3,9 @@
 
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 
-use oci::runtime_spec::{Device, DeviceRule};
+use oci::runtime_spec::{BlockIo, Device, DeviceRule, ThrottleDevice, WeightDevice};
 
-use super::spec::{ContainerSpec, DeviceSpec};
+use super::spec::{ContainerSpec, DeviceRate, DeviceSpec, ResourceSpec};
 use crate::error::{Error, Result};
 
 /// Most devices of a `--device` directory, or of the host for a privileged container.
@@ -34,7 +34,68 @@ pub(crate) fn find(
         }
     }
     found.extend(injected);
-    Ok(found.into_iter().unzip())
+    let (devices, mut rules): (Vec<_>, Vec<_>) = found.into_iter().unzip();
+    for text in &spec.device_cgroup_rules {
+        rules.push(parse_rule(text)?);
+    }
+    Ok((devices, rules))
+}
+
+/// `c 1:3 rwm`: all or one kind of device, numbers or `*`, and what may be done.
+pub(crate) fn parse_rule(text: &str) -> Result<DeviceRule> {
+    let number = |text: &str| match text {
+        "*" => Some(None),
+        _ => text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok().map(Some))?,
+    };
+    let parse = || {
+        let mut fields = text.split(' ');
+        let (kind, numbers, access) = (fields.next()?, fields.next()?, fields.next()?);
+        let (major, minor) = numbers.split_once(':')?;
+        let is_access = (1..=3).contains(&access.len()) && access.bytes().all(|byte| b"rwm".contains(&byte));
+        let is_whole = matches!(kind, "a" | "c" | "b") && is_access && fields.next().is_none();
+        let (major, minor) = (number(major)?, number(minor)?);
+        is_whole.then(|| DeviceRule {
+            allow: true,
+            kind: Some(kind.into()),
+            major,
+            minor,
+            access: access.into(),
+        })
+    };
+    parse().ok_or_else(|| Error::InvalidArgument(format!("invalid device cgroup rule format: '{text}'")))
+}
+
+/// Weights and rates of single devices, by the numbers that they have now.
+pub(crate) fn block_io(asked: &ResourceSpec) -> Result<BlockIo> {
+    let rates = |list: &[DeviceRate]| -> Result<Vec<ThrottleDevice>> {
+        let rates = list.iter().map(|one| {
+            let (major, minor) = block_device(&one.path)?;
+            Ok(ThrottleDevice { major, minor, rate: one.rate })
+        });
+        rates.collect()
+    };
+    let weights = asked.blkio_weight_devices.iter().map(|one| {
+        let (major, minor) = block_device(&one.path)?;
+        Ok(WeightDevice { major, minor, weight: one.weight })
+    });
+    Ok(BlockIo {
+        weight: None,
+        weight_device: weights.collect::<Result<_>>()?,
+        throttle_read_bps_device: rates(&asked.blkio_read_bps)?,
+        throttle_write_bps_device: rates(&asked.blkio_write_bps)?,
+        throttle_read_iops_device: rates(&asked.blkio_read_iops)?,
+        throttle_write_iops_device: rates(&asked.blkio_write_iops)?,
+    })
+}
+
+fn block_device(path: &str) -> Result<(i64, i64)> {
+    let wrong = |why: &str| Error::InvalidArgument(format!("cannot limit block device `{path}`: {why}"));
+    let metadata = std::fs::metadata(path).map_err(|error| wrong(&error.to_string()))?;
+    if !metadata.file_type().is_block_device() {
+        return Err(wrong("it is not a block device"));
+    }
+    let number = metadata.rdev();
+    Ok((i64::from(rustix::fs::major(number)), i64::from(rustix::fs::minor(number))))
 }
 
 fn no_device(device: &DeviceSpec, why: &str) -> Error {
@@ -143,6 +204,39 @@ mod tests {
         let (devices, rules) = find(&asked("/dev/null", false), Vec::new()).unwrap();
         assert_eq!((devices[0].path.as_str(), devices[0].major, devices[0].minor), ("/dev/other", 1, 3));
         assert_eq!((rules[0].access.as_str(), rules[0].minor), ("rw", Some(3)));
+    }
+
+    #[test]
+    fn rules_are_a_kind_numbers_and_an_access() {
+        for (text, major, minor, access) in [
+            ("c 1:3 rwm", Some(1), Some(3), "rwm"),
+            ("b *:7 r", None, Some(7), "r"),
+            ("a *:* m", None, None, "m"),
+        ] {
+            let rule = parse_rule(text).unwrap();
+            assert_eq!(
+                (rule.major, rule.minor, rule.access.as_str(), rule.allow),
+                (major, minor, access, true)
+            );
+        }
+        for text in
+            ["", "c 1:3", "d 1:3 r", "c 1 r", "c 1:+3 r", "c 1:3 x", "c 1:3 rwmr", "c 1:3 r ", "c : r"]
+        {
+            let error = parse_rule(text).unwrap_err().to_string();
+            assert_eq!(error, format!("invalid device cgroup rule format: '{text}'"));
+        }
+    }
+
+    #[test]
+    fn only_block_devices_have_rates() {
+        for path in ["/dev/null", "/dev/not-there"] {
+            let asked = ResourceSpec {
+                blkio_read_bps: vec![DeviceRate { path: path.into(), rate: 1 }],
+                ..ResourceSpec::default()
+            };
+            assert!(block_io(&asked).unwrap_err().to_string().contains(path));
+        }
+        assert_eq!(block_io(&ResourceSpec::default()).unwrap(), BlockIo::default());
     }
 
     #[test]

@@ -173,7 +173,7 @@ impl Engine {
     async fn lost(self: &Arc<Self>, record: &Arc<Record>, error: &Error) -> (Ended, String) {
         let (engine, own) = (self.clone(), record.clone());
         let (ended, why) = blocking(move || {
-            engine.kill_cgroup(&own.id);
+            engine.kill_cgroup(&engine.cgroup_of(&own));
             if let Some(exit) = recovery::read_exit(&engine.bundle_path(&own.id).join(SHIM_LINK)) {
                 return (Ended { code: exit.exit_status, finished_ns: exit.exited_at_ns }, "");
             }

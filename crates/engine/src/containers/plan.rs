@@ -60,6 +60,8 @@ pub(crate) struct Surroundings {
     /// What the vendors of devices want in the environment, and mounted.
     pub(crate) injected_env: Vec<String>,
     pub(crate) injected_mounts: Vec<SpecMount>,
+    /// Weights and rates of single devices.
+    pub(crate) block_io: BlockIo,
     /// The most open files that the kernel lets us give; without CAP_SYS_RESOURCE nobody can raise it.
     pub(crate) open_files_max: u64,
 }
@@ -371,15 +373,14 @@ fn resources(spec: &ContainerSpec, around: &Surroundings) -> Resources {
         rules.extend(around.device_rules.iter().cloned());
         rules
     };
+    let weight = asked.blkio_weight.filter(|weight| *weight > 0);
+    let io = BlockIo { weight, ..around.block_io.clone() };
     Resources {
         devices,
         memory: memory(asked),
         cpu: cpu(asked),
         pids: asked.pids_limit.filter(|limit| *limit > 0).map(|limit| Pids { limit }),
-        block_io: asked
-            .blkio_weight
-            .filter(|weight| *weight > 0)
-            .map(|weight| BlockIo { weight: Some(weight) }),
+        block_io: (io != BlockIo::default()).then_some(io),
         unified: BTreeMap::new(),
     }
 }
@@ -419,6 +420,8 @@ pub(super) fn cpu(asked: &ResourceSpec) -> Option<Cpu> {
         shares: asked.cpu_shares.filter(|shares| *shares > 0),
         quota,
         period,
+        realtime_runtime: asked.cpu_realtime_runtime_us,
+        realtime_period: asked.cpu_realtime_period_us,
         cpus: asked.cpuset_cpus.clone(),
         mems: asked.cpuset_mems.clone(),
     };

@@ -96,6 +96,10 @@ pub struct ContainerSpec {
     pub ulimits: Vec<Ulimit>,
     pub devices: Vec<DeviceSpec>,
     pub device_requests: Vec<DeviceRequest>,
+    /// `c 1:3 rwm`: devices that may be made and used although no node was asked for.
+    pub device_cgroup_rules: Vec<String>,
+    /// Below which group the container's own is. Empty: below the engine's.
+    pub cgroup_parent: String,
     pub resources: ResourceSpec,
 }
 
@@ -221,9 +225,33 @@ pub struct ResourceSpec {
     pub cpu_shares: Option<u64>,
     pub cpu_quota_us: Option<i64>,
     pub cpu_period_us: Option<u64>,
+    /// Microseconds of real-time tasks per period, and that period.
+    pub cpu_realtime_runtime_us: Option<i64>,
+    pub cpu_realtime_period_us: Option<u64>,
     pub cpuset_cpus: String,
     pub cpuset_mems: String,
     /// `-1` or `0`: unlimited.
     pub pids_limit: Option<i64>,
     pub blkio_weight: Option<u16>,
+    pub blkio_weight_devices: Vec<DeviceWeight>,
+    pub blkio_read_bps: Vec<DeviceRate>,
+    pub blkio_write_bps: Vec<DeviceRate>,
+    pub blkio_read_iops: Vec<DeviceRate>,
+    pub blkio_write_iops: Vec<DeviceRate>,
+}
+
+/// Block I/O weight of one device of the host, 10 to 1000.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct DeviceWeight {
+    pub path: String,
+    pub weight: u16,
+}
+
+/// The most bytes or operations per second on one device of the host.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct DeviceRate {
+    pub path: String,
+    pub rate: u64,
 }

@@ -254,7 +254,7 @@ impl Engine {
         let (devices, device_rules) = devices::find(spec, injected.devices)?;
         let around = Surroundings {
             hostname,
-            cgroup_path: self.cgroup_path(&record.id),
+            cgroup_path: self.cgroup_of(record),
             etc,
             sources: paths,
             shm: shared.shm,
@@ -266,6 +266,7 @@ impl Engine {
             device_rules,
             injected_env: injected.env,
             injected_mounts: injected.mounts,
+            block_io: devices::block_io(&spec.resources)?,
             open_files_max: open_files_max(),
         };
         let document =

@@ -93,7 +93,7 @@ impl Engine {
             what: "read what the container uses",
             source: std::io::Error::other(error),
         };
-        let cgroup = Cgroup::open(&self.cgroup_path(&record.id)).map_err(wrong)?.stats().map_err(wrong)?;
+        let cgroup = Cgroup::open(&self.cgroup_of(record)).map_err(wrong)?.stats().map_err(wrong)?;
         let interfaces = match record.spec.network {
             NetworkMode::Networks => interfaces(&proc_file(&format!("/proc/{pid}/net/dev"))?),
             NetworkMode::None | NetworkMode::Host | NetworkMode::Container(_) => BTreeMap::new(),

@@ -80,7 +80,7 @@ impl Engine {
         let refused = |error: runtime::cgroup::Error| {
             Error::Conflict(format!("Cannot update container {}: {}", record.id, crate::error::chain(&error)))
         };
-        Cgroup::open(&self.cgroup_path(&record.id)).map_err(refused)?.update(limits).map_err(refused)
+        Cgroup::open(&self.cgroup_of(record)).map_err(refused)?.update(limits).map_err(refused)
     }
 }
 
@@ -140,6 +140,8 @@ fn merge(current: &ResourceSpec, asked: &ResourceSpec) -> Result<ResourceSpec> {
         cpu_shares: asked.cpu_shares.or(current.cpu_shares),
         cpu_quota_us: asked.cpu_quota_us.or(current.cpu_quota_us),
         cpu_period_us: asked.cpu_period_us.or(current.cpu_period_us),
+        cpu_realtime_runtime_us: asked.cpu_realtime_runtime_us.or(current.cpu_realtime_runtime_us),
+        cpu_realtime_period_us: asked.cpu_realtime_period_us.or(current.cpu_realtime_period_us),
         cpuset_cpus: text(&asked.cpuset_cpus, &current.cpuset_cpus),
         cpuset_mems: text(&asked.cpuset_mems, &current.cpuset_mems),
         pids_limit: asked.pids_limit.or(current.pids_limit),
@@ -161,7 +163,7 @@ fn kernel_changes(asked: &ResourceSpec, merged: &ResourceSpec) -> Resources {
         block_io: asked
             .blkio_weight
             .filter(|weight| *weight > 0)
-            .map(|weight| BlockIo { weight: Some(weight) }),
+            .map(|weight| BlockIo { weight: Some(weight), ..BlockIo::default() }),
         ..Resources::default()
     }
 }

@@ -8,6 +8,11 @@ const MAX_DEPTH: usize = 32;
 /// Longest name that cgroupfs takes (`NAME_MAX`).
 const MAX_NAME_BYTES: usize = 255;
 
+/// Refuses what is no path of a group, as [`super::Cgroup::create`] would.
+pub fn check_path(text: &str) -> Result<()> {
+    CgroupPath::parse(text).map(drop)
+}
+
 /// A path below the roots of the hierarchies: `/name`, `/name/name`, …
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct CgroupPath(String);

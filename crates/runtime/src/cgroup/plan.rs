@@ -6,7 +6,7 @@ use linux::bpf::{self, Instruction};
 use oci::runtime_spec::Resources;
 use rustix::io::Errno;
 
-use super::{Cgroup, Error, Result, Version, devices, v1, v2};
+use super::{Cgroup, Error, Result, Version, block_io, devices, v1, v2};
 
 /// One value for one file of one controller.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -95,6 +95,7 @@ pub(super) fn plan(resources: &Resources, machine: &dyn Machine) -> Result<Vec<S
     if let Some(cpu) = &resources.cpu {
         check_cpu(cpu)?;
         steps.extend(if is_v1("cpu") { v1::cpu(cpu) } else { v2::cpu(cpu, &|| machine.cpu_max()) });
+        steps.extend(realtime(cpu, if is_v1("cpu") { Version::V1 } else { Version::V2 }));
         let version = if is_v1("cpuset") { Version::V1 } else { Version::V2 };
         for (file, list) in [("cpuset.cpus", &cpu.cpus), ("cpuset.mems", &cpu.mems)] {
             if !list.is_empty() {
@@ -107,12 +108,23 @@ pub(super) fn plan(resources: &Resources, machine: &dyn Machine) -> Result<Vec<S
         let limit = if pids.limit > 0 { pids.limit.to_string() } else { "max".to_owned() };
         steps.push(Step::Write(Setting::new(version, "pids", "pids.max", limit)));
     }
-    if let Some(weight) = resources.block_io.as_ref().and_then(|io| io.weight).filter(|&weight| weight != 0) {
-        check_range("block I/O weight", weight.into(), 10, 1000)?;
-        steps.push(Step::Write(if is_v1("blkio") { v1::io_weight(weight) } else { v2::io_weight(weight) }));
+    if let Some(io) = &resources.block_io {
+        steps.extend(block_io::steps(io, is_v1("blkio"))?);
     }
     steps.extend(v2::unified(&resources.unified)?);
     Ok(steps)
+}
+
+/// The time of real-time tasks: the same names in v1 and, if they ever come, in v2.
+fn realtime(cpu: &oci::runtime_spec::Cpu, version: Version) -> Vec<Step> {
+    let period = cpu.realtime_period.filter(|&period| period != 0);
+    let period = period.map(|period| Setting::new(version, "cpu", "cpu.rt_period_us", period));
+    let runtime = cpu.realtime_runtime.filter(|&runtime| runtime != 0);
+    let runtime = runtime.map(|runtime| Setting::new(version, "cpu", "cpu.rt_runtime_us", runtime));
+    match (period, runtime) {
+        (Some(period), Some(runtime)) => vec![Step::WriteBoth(period, runtime)],
+        (period, runtime) => period.into_iter().chain(runtime).map(Step::Write).collect(),
+    }
 }
 
 /// What no version of the kernel takes, told better than by its `EINVAL`.
@@ -157,7 +169,7 @@ fn check_cpu(cpu: &oci::runtime_spec::Cpu) -> Result<()> {
     }
 }
 
-fn check_range(field: &'static str, value: u64, least: u64, most: u64) -> Result<()> {
+pub(super) fn check_range(field: &'static str, value: u64, least: u64, most: u64) -> Result<()> {
     let hint = match field {
         "CPU period" => "1000 to 1000000 microseconds",
         "CPU shares" => "2 to 262144",
@@ -263,7 +275,7 @@ fn help(file: &str, errno: Errno) -> Option<&'static str> {
 
 #[cfg(test)]
 mod tests {
-    use oci::runtime_spec::{BlockIo, Cpu, DeviceRule, Memory, Pids};
+    use oci::runtime_spec::{BlockIo, Cpu, DeviceRule, Memory, Pids, ThrottleDevice, WeightDevice};
 
     use super::*;
 
@@ -402,7 +414,7 @@ mod tests {
             devices: vec![DeviceRule { allow: false, access: "rwm".to_owned(), ..DeviceRule::default() }],
             cpu: Some(Cpu { shares: Some(1024), cpus: "0-1".to_owned(), ..Cpu::default() }),
             pids: Some(Pids { limit: 0 }),
-            block_io: Some(BlockIo { weight: Some(500) }),
+            block_io: Some(BlockIo { weight: Some(500), ..BlockIo::default() }),
             unified: [("memory.high".to_owned(), "1G".to_owned())].into(),
             ..memory(Some(100), None)
         };
@@ -423,10 +435,52 @@ mod tests {
     }
 
     #[test]
+    fn single_devices_are_named_by_their_numbers() {
+        let rate = |rate| vec![ThrottleDevice { major: 8, minor: 16, rate }];
+        let io = BlockIo {
+            weight: None,
+            weight_device: vec![WeightDevice { major: 8, minor: 0, weight: 100 }],
+            throttle_read_bps_device: rate(1),
+            throttle_write_bps_device: rate(2),
+            throttle_read_iops_device: rate(3),
+            throttle_write_iops_device: rate(4),
+        };
+        let resources = Resources { block_io: Some(io), ..Resources::default() };
+        let v1 = [
+            "V1 blkio.weight_device=8:0 100|blkio.bfq.weight_device=8:0 100",
+            "V1 blkio.throttle.read_bps_device=8:16 1",
+            "V1 blkio.throttle.write_bps_device=8:16 2",
+            "V1 blkio.throttle.read_iops_device=8:16 3",
+            "V1 blkio.throttle.write_iops_device=8:16 4",
+        ];
+        assert_eq!(printed(&resources, &Fake::V1).unwrap(), v1);
+        let v2 = [
+            "V2 io.weight=8:0 910|io.bfq.weight=8:0 100",
+            "V2 io.max=8:16 rbps=1",
+            "V2 io.max=8:16 wbps=2",
+            "V2 io.max=8:16 riops=3",
+            "V2 io.max=8:16 wiops=4",
+        ];
+        assert_eq!(printed(&resources, &V2).unwrap(), v2);
+    }
+
+    #[test]
+    fn real_time_is_asked_for_by_its_v1_name() {
+        let cpu = Cpu { realtime_period: Some(20), realtime_runtime: Some(10), ..Cpu::default() };
+        let resources = Resources { cpu: Some(cpu), ..Resources::default() };
+        let want = |version| [format!("{version} cpu.rt_period_us=20 & {version} cpu.rt_runtime_us=10")];
+        assert_eq!(printed(&resources, &Fake::V1).unwrap(), want("V1"));
+        // Writing them then tells that v2 has no such file.
+        assert_eq!(printed(&resources, &V2).unwrap(), want("V2"));
+    }
+
+    #[test]
     fn block_io_weights_span_their_whole_range() {
         for (weight, expected) in [(10, "default 1|"), (100, "default 910|"), (1000, "default 10000|")] {
-            let resources =
-                Resources { block_io: Some(BlockIo { weight: Some(weight) }), ..Resources::default() };
+            let resources = Resources {
+                block_io: Some(BlockIo { weight: Some(weight), ..BlockIo::default() }),
+                ..Resources::default()
+            };
             let printed = printed(&resources, &V2).unwrap().remove(0);
             assert!(printed.contains(&format!("io.weight={expected}")), "{printed}");
         }

@@ -48,10 +48,6 @@ pub(super) fn cpu(cpu: &Cpu) -> Vec<Step> {
     steps
 }
 
-pub(super) fn io_weight(weight: u16) -> Setting {
-    Setting::new(V1, "blkio", "blkio.weight", weight).or("blkio.bfq.weight", weight)
-}
-
 /// Zero is how documents say "not set".
 fn nonzero(value: Option<i64>) -> Option<i64> {
     value.filter(|&value| value != 0)

@@ -64,12 +64,6 @@ pub(super) fn cpu(cpu: &Cpu, current: &dyn Fn() -> Option<String>) -> Vec<Step> 
     steps
 }
 
-/// The block I/O weight 10 to 1000 as 1 to 10000. BFQ's own file takes the former.
-pub(super) fn io_weight(weight: u16) -> Setting {
-    let converted = 1 + (u32::from(weight) - 10) * 9999 / 990;
-    Setting::new(V2, "io", "io.weight", format!("default {converted}")).or("io.bfq.weight", weight)
-}
-
 /// Values for files by name, as the caller knows them.
 pub(super) fn unified(unified: &BTreeMap<String, String>) -> Result<Vec<Step>> {
     unified
