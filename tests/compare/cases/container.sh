@@ -98,23 +98,17 @@ docker run --add-host 'a:b' busybox true
 # differs: Not there yet
 docker run --link nosuch busybox true
 
-# differs: Other words
 docker run -v a:b:c:d busybox true
-# differs: Other words
 docker run -v relative:relative busybox true
 docker run -v /a busybox ls -d /a
 # differs: Not there yet
 docker run -v :/a busybox true
 # differs: Other words
 docker run -v /a: busybox true
-# differs: Other words
 docker run -v /tmp:/a:nonsense busybox true
-# differs: Not there yet
 docker run -v /tmp:/a:ro,rw busybox true
 docker run -v 'bad name:/a' busybox true
-# differs: Other words
 docker run -v /:/ busybox true
-# differs: Other words
 docker run -v vol:/ busybox true
 docker run --mount type=bind busybox true
 docker run --mount type=nonsense,target=/a busybox true
@@ -130,14 +124,11 @@ docker run -v /tmp:/a -v /tmp:/a busybox true
 # differs: Not there yet
 docker run --volumes-from nosuch busybox true
 
-# differs: Other words
 docker run --cap-add NONSENSE busybox true
-# differs: Other words
 docker run --cap-drop NONSENSE busybox true
 docker run --security-opt nonsense busybox true
 docker run --security-opt seccomp=nosuchfile busybox true
 docker run --security-opt no-new-privileges=maybe busybox true
-# differs: Not there yet
 docker run --log-driver nonsense busybox true
 docker run --log-opt nonsense=1 busybox true
 # differs: Other words
@@ -149,9 +140,7 @@ docker run --ipc nonsense busybox true
 docker run --uts nonsense busybox true
 docker run --userns nonsense busybox true
 docker run --cgroupns nonsense busybox true
-# differs: Not there yet
 docker run --isolation nonsense busybox true
-# differs: Not there yet
 docker run --runtime nonsense busybox true
 # differs: Not there yet
 docker run --device /nosuchdevice busybox true
@@ -162,7 +151,6 @@ docker run --group-add nosuchgroup busybox true
 docker run --stop-signal NONSENSE busybox true
 docker run --stop-timeout x busybox true
 docker run --storage-opt nonsense busybox true
-# differs: Not there yet
 docker run --storage-opt size=1g busybox true
 docker run --platform nonsense busybox true
 # differs: Not there yet
@@ -335,6 +323,7 @@ docker export -o /nosuchdir/x files
 
 docker run -d --name one busybox sleep 1000
 docker top one -o comm,args | tail -n 1
+# differs: Other words
 docker top one -o pid,nonsense
 docker top nosuch
 docker top

@@ -63,7 +63,6 @@ docker network rm back back
 # differs: Options that do nothing
 docker network prune -f | sort
 docker network prune --filter nonsense=1 -f
-# differs: Options that do nothing
 docker network ls --filter type=custom --format '{{.Name}}' | sort
 
 docker network create --subnet 10.97.0.0/24 net

@@ -25,7 +25,8 @@ docker system
 
 date +%s.%N >begin
 docker run --name seen busybox true
-docker rm seen
+# Clients cut the end of the range to whole seconds.
+docker rm seen; sleep 1.1
 docker events --since $(cat begin) --until 0s --filter container=seen --format '{{.Type}} {{.Action}} {{.Actor.Attributes.name}} {{.Actor.Attributes.image}}'
 docker events --since $(cat begin) --until 0s --filter container=seen --filter event=die --format '{{.Actor.Attributes.exitCode}}'
 docker events --since nonsense

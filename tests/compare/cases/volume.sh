@@ -3,13 +3,9 @@
 docker volume create data
 docker volume create data
 docker volume create 'bad name'
-# differs: Other words
 docker volume create x
-# differs: Not there yet
 docker volume create --driver nonsense other
-# differs: Not there yet
 docker volume create --opt nonsense=1 other
-# differs: Not there yet
 docker volume create --opt type=tmpfs other
 docker volume create --label k=v named
 docker volume create --name data2
@@ -75,6 +71,5 @@ docker run --rm -v ./folder:/a busybox cat /a/file
 docker run --rm --tmpfs /a:size=64k busybox df -k /a
 docker run --rm --mount type=tmpfs,dst=/a,tmpfs-size=64k,tmpfs-mode=700 busybox stat -c %a /a
 docker run --rm --mount type=tmpfs,dst=/a,tmpfs-size=x busybox true
-# differs: Other words
 docker run --rm --mount type=bind,src=/tmp,dst=/a,bind-propagation=nonsense busybox true
 docker run --rm --mount type=bind,src=/tmp,dst=/a,volume-nocopy busybox true
