@@ -7,7 +7,6 @@ use crate::router::matched;
 const ABSENT: &[(&str, &str)] = &[
     ("/build", "building images"),
     ("/build/{rest..}", "building images"),
-    ("/containers/{id}/attach/ws", "attaching by WebSocket"),
     ("/grpc", "building images"),
     ("/images/{name..}/attestations", "attestations of images"),
     ("/plugins", "plugins"),

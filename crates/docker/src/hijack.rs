@@ -14,7 +14,7 @@ use engine::containers::AttachStream;
 use futures_util::stream::unfold;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
-use hyper::header::{CONNECTION, CONTENT_TYPE, HeaderValue, UPGRADE};
+use hyper::header::{CONNECTION, CONTENT_TYPE, HeaderValue, SEC_WEBSOCKET_ACCEPT, UPGRADE};
 use hyper::{Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, copy_buf};
@@ -24,6 +24,7 @@ use crate::detach::{DetachFilter, Passed};
 use crate::frames;
 use crate::peer::Peer;
 use crate::reply::{self, Reply};
+use crate::websocket::{self, Output};
 
 /// Pieces that are passed on at once; also what is in flight when one side is slow.
 const BUFFER_BYTES: usize = 32 << 10;
@@ -78,6 +79,32 @@ where
     reply.headers_mut().insert(CONTENT_TYPE, kind);
     reply.headers_mut().insert(CONNECTION, HeaderValue::from_static("Upgrade"));
     reply.headers_mut().insert(UPGRADE, HeaderValue::from_static("tcp"));
+    reply
+}
+
+/// As [`hijack`], by WebSocket; `accept` answers its handshake.
+pub(crate) fn websocket<F, S>(call: Call, accept: &str, output: Output, session: S) -> Reply
+where
+    S: FnOnce(Client) -> F + Send + 'static,
+    F: Future<Output = ()> + Send + 'static,
+{
+    let Call { request, peer, .. } = call;
+    tokio::spawn(async move {
+        match hyper::upgrade::on(request.take()).await {
+            Ok(upgraded) => {
+                let (near, far) = tokio::io::duplex(BUFFER_BYTES);
+                let (input, shown) = tokio::io::split(far);
+                let client = Client { input: Box::new(input), output: Box::new(shown), peer };
+                tokio::join!(session(client), websocket::pass(TokioIo::new(upgraded), near, output));
+            }
+            Err(error) => tracing::debug!(%error, "a connection was not taken over"),
+        }
+    });
+    let mut reply = reply::empty(StatusCode::SWITCHING_PROTOCOLS);
+    let accept = HeaderValue::from_str(accept).expect("base64 is ASCII");
+    reply.headers_mut().insert(CONNECTION, HeaderValue::from_static("Upgrade"));
+    reply.headers_mut().insert(UPGRADE, HeaderValue::from_static("websocket"));
+    reply.headers_mut().insert(SEC_WEBSOCKET_ACCEPT, accept);
     reply
 }
 

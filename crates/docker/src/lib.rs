@@ -29,5 +29,6 @@ mod system;
 mod time;
 mod unread;
 mod volumes;
+mod websocket;
 
 pub use server::serve;

@@ -73,6 +73,7 @@ const ROUTES: &[Route] = routes! {
     GET "/containers/{id}/changes" => containers::files::changes,
     GET "/containers/{id}/export" => containers::files::export,
     POST "/containers/{id}/attach" => containers::streams::attach,
+    GET "/containers/{id}/attach/ws" => containers::streams::attach_websocket,
     POST "/containers/{id}/start" => containers::start,
     POST "/containers/{id}/stop" => containers::stop,
     POST "/containers/{id}/restart" => containers::restart,

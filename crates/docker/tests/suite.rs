@@ -35,5 +35,7 @@ mod resources;
 mod security;
 #[path = "suite/streams.rs"]
 mod streams;
+#[path = "suite/websocket.rs"]
+mod websocket;
 #[path = "suite/wrong.rs"]
 mod wrong;

@@ -1,51 +1,82 @@
 //! Output of containers: attached, and from the log.
 
 use bytes::{Bytes, BytesMut};
-use engine::containers::{AttachOptions, Container, LogEntry, LogOptions, LogSource, LogStream};
+use engine::containers::{
+    AttachOptions, AttachStream, Container, LogEntry, LogOptions, LogSource, LogStream,
+};
 use futures_util::stream::unfold;
 
-use crate::call::Call;
+use crate::call::{ApiVersion, Call};
 use crate::detach::DetachFilter;
 use crate::error::{Error, Result};
-use crate::hijack::{self, Input};
+use crate::hijack::{self, Client, Input};
 use crate::reply::{self, Reply};
+use crate::websocket::{self, Kind, Output};
 use crate::{frames, time};
 
 pub(crate) async fn attach(call: Call) -> Result<Reply> {
-    let query = &call.query;
-    let options = AttachOptions {
-        stdin: query.flag("stdin"),
-        stdout: query.flag("stdout"),
-        stderr: query.flag("stderr"),
-    };
-    let (stream, logs) = (query.flag("stream"), query.flag("logs"));
-    let keys = DetachFilter::new(query.text("detachKeys"))?;
-    let containers = call.engine.containers();
-    let container = containers.inspect(&call.name).await?;
-    let streams = if stream { Some(containers.attach(&container.id, options).await?) } else { None };
-    let past = LogOptions { stdout: options.stdout, stderr: options.stderr, ..LogOptions::default() };
-    let past = if logs { Some(containers.logs(&container.id, past).await?) } else { None };
-    let input = match &container.spec {
-        _ if !(options.stdin && container.spec.open_stdin) => Input::Unread,
-        spec if spec.terminal => Input::Terminal(keys),
-        spec if spec.stdin_once => Input::Ends,
-        _ => Input::Leaves,
-    };
-    let mut render = Render::new(&container);
-    let kind = hijack::content_type(&call, container.spec.terminal);
-    Ok(hijack::hijack(call, kind, async move |mut client| {
-        if let Some(mut past) = past {
+    let attachment = Attachment::ask(&call, wanted(&call)).await?;
+    let kind = hijack::content_type(&call, attachment.container.spec.terminal);
+    Ok(hijack::hijack(call, kind, |client| attachment.run(client)))
+}
+
+pub(crate) async fn attach_websocket(call: Call) -> Result<Reply> {
+    let accept = websocket::accept(call.request.headers())?;
+    // Before 1.42 nobody was asked, before 1.28 everything was text.
+    let all = AttachOptions { stdin: true, stdout: true, stderr: true };
+    let options = if call.version < ApiVersion::new(1, 42) { all } else { wanted(&call) };
+    let kind = if call.version < ApiVersion::new(1, 28) { Kind::Text } else { Kind::Binary };
+    let attachment = Attachment::ask(&call, options).await?;
+    let output = Output { kind, are_framed: !attachment.container.spec.terminal };
+    Ok(hijack::websocket(call, &accept, output, |client| attachment.run(client)))
+}
+
+fn wanted(call: &Call) -> AttachOptions {
+    let flag = |name| call.query.flag(name);
+    AttachOptions { stdin: flag("stdin"), stdout: flag("stdout"), stderr: flag("stderr") }
+}
+
+/// A session that was asked for.
+struct Attachment {
+    container: Container,
+    /// What is in the log already, if it is wanted.
+    past: Option<LogStream>,
+    streams: Option<AttachStream>,
+    input: Input,
+}
+
+impl Attachment {
+    async fn ask(call: &Call, options: AttachOptions) -> Result<Attachment> {
+        let (stream, logs) = (call.query.flag("stream"), call.query.flag("logs"));
+        let keys = DetachFilter::new(call.query.text("detachKeys"))?;
+        let containers = call.engine.containers();
+        let container = containers.inspect(&call.name).await?;
+        let streams = if stream { Some(containers.attach(&container.id, options).await?) } else { None };
+        let past = LogOptions { stdout: options.stdout, stderr: options.stderr, ..LogOptions::default() };
+        let past = if logs { Some(containers.logs(&container.id, past).await?) } else { None };
+        let input = match &container.spec {
+            _ if !(options.stdin && container.spec.open_stdin) => Input::Unread,
+            spec if spec.terminal => Input::Terminal(keys),
+            spec if spec.stdin_once => Input::Ends,
+            _ => Input::Leaves,
+        };
+        Ok(Attachment { container, past, streams, input })
+    }
+
+    async fn run(self, mut client: Client) {
+        let mut render = Render::new(&self.container);
+        if let Some(mut past) = self.past {
             while let Some(Ok(entry)) = past.next().await {
                 if !client.write(render.entry(&entry)).await {
                     return;
                 }
             }
         }
-        match streams {
-            Some(streams) => client.join(streams, input).await,
+        match self.streams {
+            Some(streams) => client.join(streams, self.input).await,
             None => client.close().await,
         }
-    }))
+    }
 }
 
 pub(crate) async fn logs(call: Call) -> Result<Reply> {

@@ -202,6 +202,22 @@ fn sizes_have_bounds() {
     });
 }
 
+/// `buildx` looks for a builder in the daemon, and brings its own when it is told that there is none.
+#[test]
+fn who_looks_for_a_builder_is_told_at_once_that_there_is_none() {
+    with_door(|door| {
+        for path in ["/grpc", "/session", "/build?version=2"] {
+            let request = format!(
+                "POST {path} HTTP/1.1\r\nHost: d\r\nConnection: Upgrade\r\nUpgrade: h2c\r\nContent-Length: 0\r\n\r\n"
+            );
+            let answer = door.send(request.as_bytes());
+            assert_eq!((answer.status, answer.message()), (501, "building images is not there yet".into()));
+        }
+        // The old builder, which is refused by name, and not BuildKit.
+        assert_eq!(door.get("/_ping").header("builder-version"), Some("1"));
+    });
+}
+
 #[test]
 fn a_half_closed_client_gets_its_answers() {
     with_busybox(|door| {
