@@ -26,6 +26,8 @@ mod recovery;
 mod redis;
 #[path = "e2e/registries.rs"]
 mod registries;
+#[path = "e2e/systemd.rs"]
+mod systemd;
 #[path = "e2e/terminals.rs"]
 mod terminals;
 #[path = "e2e/volumes.rs"]

@@ -1,6 +1,7 @@
 //! The commands about containers.
 
 pub(crate) mod attach;
+mod attached;
 pub(crate) mod commit;
 pub(crate) mod cp;
 pub(crate) mod create;

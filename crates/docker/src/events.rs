@@ -27,9 +27,11 @@ const FILTERS: [&str; 14] = [
     "volume",
 ];
 
+/// Filters by what never happens here: nothing passes them.
+const OF_OTHERS: [&str; 6] = ["config", "daemon", "node", "plugin", "secret", "service"];
+
 pub(crate) async fn stream(call: Call) -> Result<Reply> {
     let filters = Filters::parse(&call.query, &FILTERS)?;
-    filters.refuse(&["config", "daemon", "node", "plugin", "secret", "service"])?;
     let (since, until) =
         (time::parse("since", call.query.text("since"))?, time::parse("until", call.query.text("until"))?);
     let filter = EventFilter {
@@ -46,7 +48,8 @@ pub(crate) async fn stream(call: Call) -> Result<Reply> {
     // Here and not in the engine: Docker has kinds that never happen here, and they are no reason to show all others.
     let kinds = filters.values("type").to_vec();
     let scopes = filters.values("scope");
-    let local = scopes.is_empty() || scopes.iter().any(|scope| scope == "local");
+    let is_asked_for_others = OF_OTHERS.iter().any(|name| !filters.values(name).is_empty());
+    let local = (scopes.is_empty() || scopes.iter().any(|scope| scope == "local")) && !is_asked_for_others;
     let fits = move |event: &engine::events::Event| {
         local && (kinds.is_empty() || kinds.iter().any(|kind| kind == event.kind.as_str()))
     };

@@ -13,12 +13,16 @@ mod client;
 mod commits;
 #[path = "suite/door.rs"]
 mod door;
+#[path = "suite/events.rs"]
+mod events;
 #[path = "suite/files.rs"]
 mod files;
 #[path = "suite/health.rs"]
 mod health;
 #[path = "suite/images.rs"]
 mod images;
+#[path = "suite/lend.rs"]
+mod lend;
 #[path = "suite/life.rs"]
 mod life;
 #[path = "suite/limits.rs"]

@@ -15,6 +15,7 @@ mod devices;
 mod exit;
 pub(crate) mod files;
 pub(crate) mod health;
+mod lend;
 mod list;
 pub(crate) mod merge;
 mod name;

@@ -13,7 +13,7 @@ use tokio::sync::broadcast;
 use crate::clock;
 use crate::namespaces::Namespace;
 
-/// How many events a subscriber may ask for after the fact, and how many it may lag behind.
+/// How many events a subscriber may ask for after the fact, and how many it may lag behind before it is let go.
 const HISTORY: usize = 1024;
 
 /// What an event is about.
@@ -165,21 +165,15 @@ impl EventStream {
     }
 
     async fn receive(&mut self) -> Option<Arc<Event>> {
-        loop {
-            let received = match self.until_ns {
-                None => self.receiver.recv().await,
-                Some(until_ns) => {
-                    let left_ns = u64::try_from(until_ns.saturating_sub(clock::now_ns())).unwrap_or(0);
-                    tokio::time::timeout(Duration::from_nanos(left_ns), self.receiver.recv()).await.ok()?
-                }
-            };
-            match received {
-                Ok(event) => return Some(event),
-                // A subscriber that did not read loses the oldest, as the history does.
-                Err(broadcast::error::RecvError::Lagged(_)) => {}
-                Err(broadcast::error::RecvError::Closed) => return None,
+        let received = match self.until_ns {
+            None => self.receiver.recv().await,
+            Some(until_ns) => {
+                let left_ns = u64::try_from(until_ns.saturating_sub(clock::now_ns())).unwrap_or(0);
+                tokio::time::timeout(Duration::from_nanos(left_ns), self.receiver.recv()).await.ok()?
             }
-        }
+        };
+        // A subscriber that does not read is let go: it can ask again from where it was, and sees no gap.
+        received.ok()
     }
 }
 
@@ -258,6 +252,18 @@ mod tests {
         assert_eq!(stream.next().await.unwrap().action, "last");
         drop(events);
         assert_eq!(stream.next().await, None);
+    }
+
+    #[tokio::test]
+    async fn who_does_not_read_is_let_go() {
+        let events = Events::new();
+        let mut slow = events.subscribe(None, None, EventFilter::default());
+        let mut quick = events.subscribe(None, None, EventFilter::default());
+        for number in 0..=HISTORY {
+            publish(&events, Kind::Container, &number.to_string(), "a", &[]);
+            assert!(quick.next().await.is_some());
+        }
+        assert_eq!(slow.next().await, None);
     }
 
     #[tokio::test]

@@ -347,6 +347,18 @@ impl Engine {
         }
     }
 
+    /// Says of each network of a running container that it has it now (`connect`), or not any more (`disconnect`).
+    pub(crate) fn publish_endpoints(&self, record: &Record, action: &str) {
+        let network = record.live.borrow().network.clone();
+        for endpoint in &network.endpoints {
+            let attributes = [("container", &record.id), ("name", &endpoint.network)];
+            let mut attributes: BTreeMap<String, String> =
+                attributes.map(|(key, value)| (key.to_owned(), value.clone())).into();
+            attributes.insert("type".into(), "bridge".into());
+            self.events.publish(None, Kind::Network, action, (&endpoint.network_id, attributes));
+        }
+    }
+
     fn publish_network(&self, action: &str, network: &conflist::Network, container: Option<&str>) {
         let mut attributes = BTreeMap::from([("name".to_owned(), network.name.clone())]);
         attributes.insert("type".into(), "bridge".into());

@@ -1,7 +1,7 @@
 //! Restart policies: whether, and when, a container that ended is started again. Pure.
 //!
 //! The pause before a restart begins at 100 ms and doubles up to a minute; a run of ten seconds or more begins the
-//! count anew. The same rules hold when the daemon comes back and finds that a container ended meanwhile.
+//! pauses anew. `on-failure:N` counts all restarts since a client started the container. The same rules hold when the daemon comes back and finds that a container ended meanwhile.
 
 use std::time::Duration;
 
@@ -23,6 +23,8 @@ pub(crate) struct Backoff {
 pub(crate) struct Ended {
     pub(crate) code: i32,
     pub(crate) ran: Duration,
+    /// How often the policy has started it since a client did.
+    pub(crate) restarts: u32,
     /// By stop, kill or remove: then only a client starts it again.
     pub(crate) was_asked_to: bool,
 }
@@ -38,7 +40,7 @@ impl Backoff {
                 RestartPolicy::No => false,
                 RestartPolicy::Always | RestartPolicy::UnlessStopped => true,
                 RestartPolicy::OnFailure { max_retries } => {
-                    ended.code != 0 && (max_retries == 0 || self.attempts < max_retries)
+                    ended.code != 0 && (max_retries == 0 || ended.restarts < max_retries)
                 }
             };
         if !again {
@@ -64,7 +66,7 @@ mod tests {
     use super::*;
 
     fn ended(code: i32, seconds: u64) -> Ended {
-        Ended { code, ran: Duration::from_secs(seconds), was_asked_to: false }
+        Ended { code, ran: Duration::from_secs(seconds), restarts: 0, was_asked_to: false }
     }
 
     #[test]
@@ -91,13 +93,11 @@ mod tests {
             (three, 1, 2, true),
             (three, 1, 3, false),
         ];
-        for (policy, code, attempts, expected) in cases {
-            let mut backoff = Backoff { attempts };
-            assert_eq!(
-                backoff.next(policy, ended(code, 0)).is_some(),
-                expected,
-                "{policy:?} {code} {attempts}"
-            );
+        for (policy, code, restarts, expected) in cases {
+            // A good run makes the pause short again, but the restarts are not forgotten.
+            let ended = Ended { restarts, ..ended(code, 10) };
+            let again = Backoff::default().next(policy, ended);
+            assert_eq!(again.is_some(), expected, "{policy:?} {code} {restarts}");
         }
         let stopped = Ended { was_asked_to: true, ..ended(1, 0) };
         assert_eq!(Backoff::default().next(RestartPolicy::Always, stopped), None);

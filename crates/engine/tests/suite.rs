@@ -11,6 +11,8 @@
 mod health;
 #[path = "suite/host.rs"]
 mod host;
+#[path = "suite/init.rs"]
+mod init;
 #[path = "suite/life.rs"]
 mod life;
 #[path = "suite/logs.rs"]

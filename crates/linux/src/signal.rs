@@ -1,10 +1,13 @@
-//! Signals as a stream to poll: signalfd(2), sigprocmask(2).
+//! Signals as a stream to poll, and what a first process does with them: signalfd(2), sigprocmask(2), kill(2).
 #![allow(unsafe_code)]
 
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::unix::process::CommandExt;
+use std::process::Command;
 
 use rustix::io::Errno;
+use rustix::process::Pid;
 
 use crate::syscall::{self, Result};
 
@@ -45,6 +48,51 @@ pub fn read(descriptor: BorrowedFd<'_>) -> Result<Option<i32>> {
         Err(Errno::AGAIN) => Ok(None),
         Err(errno) => Err(errno),
     }
+}
+
+/// Every signal that can be caught and is not the consequence of what the process itself does.
+pub fn forwardable() -> Vec<i32> {
+    let own = [
+        libc::SIGKILL,
+        libc::SIGSTOP,
+        libc::SIGFPE,
+        libc::SIGILL,
+        libc::SIGSEGV,
+        libc::SIGBUS,
+        libc::SIGABRT,
+        libc::SIGTRAP,
+        libc::SIGSYS,
+        libc::SIGTTIN,
+        libc::SIGTTOU,
+    ];
+    (1..=libc::SIGRTMAX()).filter(|signal| !own.contains(signal)).collect()
+}
+
+/// Sends any signal, real-time ones included, to a process by its number: a child of the caller that was not reaped.
+pub fn send(process: Pid, signal: i32) -> Result<()> {
+    // SAFETY: plain numbers.
+    let returned = unsafe { libc::kill(process.as_raw_nonzero().get(), signal) };
+    syscall::check(returned.into()).map(drop)
+}
+
+/// Makes the child begin with no signal blocked, whatever its parent blocks, and its process group the foreground of the
+/// terminal on its standard input, if that is one.
+pub fn into_foreground(command: &mut Command) -> &mut Command {
+    let in_child = || {
+        let background = set_of(&[libc::SIGTTOU]);
+        // SAFETY: as below. Who is in the background would be stopped by what follows.
+        unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, &background, std::ptr::null_mut()) };
+        // Without a terminal there is no foreground.
+        let _ = rustix::termios::tcsetpgrp(rustix::stdio::stdin(), rustix::process::getpid());
+        let none = set_of(&[]);
+        // SAFETY: `none` is initialised; the old mask is not asked for.
+        match unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &none, std::ptr::null_mut()) } {
+            0 => Ok(()),
+            failed => Err(std::io::Error::from_raw_os_error(failed)),
+        }
+    };
+    // SAFETY: the closure makes plain system calls, allocates nothing and takes no lock.
+    unsafe { command.pre_exec(in_child) }
 }
 
 fn set_of(signals: &[i32]) -> libc::sigset_t {

@@ -27,6 +27,7 @@ pub mod client;
 mod connection;
 mod error;
 mod files;
+pub mod init;
 mod log;
 mod options;
 mod process;

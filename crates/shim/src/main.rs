@@ -2,11 +2,13 @@
 //!
 //! * `corten-shim spare --dir DIR`: listens in the directory, says `ready` on standard output, goes on in a session of its own
 //!   and waits to be bound. While it is spare it ends with the daemon, whose end it sees on its standard input.
+//! * under the name `docker-init`: the first process of a container with `--init`.
 //! * `corten-shim -namespace … -id … start|delete`, `-v`, `-info`: as containerd calls its shims.
 #![forbid(unsafe_code)]
 // It is a command-line program until it listens.
 #![allow(clippy::print_stdout)]
 
+use std::ffi::OsString;
 use std::fs::OpenOptions;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
@@ -18,7 +20,7 @@ use linux::fork::{Side, detach};
 use rustix::fs::{Mode, OFlags};
 use rustix::stdio::{dup2_stderr, dup2_stdin, dup2_stdout};
 use shim::bootstrap::{self, Action, Invocation};
-use shim::{Bound, Shim};
+use shim::{Bound, Shim, init};
 
 /// containerd's message on standard input is a few hundred bytes.
 const INPUT_MAX: u64 = 1 << 20;
@@ -26,6 +28,10 @@ const INPUT_MAX: u64 = 1 << 20;
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
 fn main() -> ExitCode {
+    let given: Vec<OsString> = std::env::args_os().collect();
+    if given.first().and_then(|name| Path::new(name).file_name()).is_some_and(|name| name == init::NAME) {
+        return init::main(&given[1..]);
+    }
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let ended = match words.as_slice() {

@@ -4,6 +4,7 @@ use api::docker::container::WaitResponse;
 use clap::Arg;
 use tokio::try_join;
 
+use super::attached::Attached;
 use super::{Container, wait};
 use crate::attach::{End, Foreground, Process, Streams, Wiring, resize};
 use crate::client::{Body, Client, Hijacked, Path};
@@ -41,6 +42,8 @@ pub(crate) fn proxies(given: &Given) -> bool {
 #[derive(Debug)]
 pub(crate) struct Hold<'a> {
     pub(crate) has_terminal: bool,
+    /// What of the output is passed on.
+    pub(crate) output: Attached,
     /// The keys that detach, if stdin is passed on.
     pub(crate) input: Option<DetachKeys>,
     /// The same for the daemon.
@@ -62,11 +65,12 @@ pub(crate) async fn hold(
     hold: Hold<'_>,
     begin: impl Future<Output = Result<(), Error>>,
 ) -> Result<u8, Error> {
-    let Hold { has_terminal, input, detach_keys, proxies, condition } = hold;
+    let Hold { has_terminal, output, input, detach_keys, proxies, condition } = hold;
+    let attached = Attached { stdin: input.is_some(), ..output };
     let process = Process::Container(id);
     let foreground = Foreground::new(client, process, has_terminal, proxies)?;
     let (connection, exit) =
-        try_join!(connect(client, id, input.is_some(), detach_keys), wait::begin(client, id, condition))?;
+        try_join!(connect(client, id, attached, detach_keys), wait::begin(client, id, condition))?;
     let raw = (has_terminal && input.is_some()).then(Raw::enter).transpose().map_err(Error::Input)?;
     let streams = Streams::start(connection, Wiring { has_terminal, input });
     let work = async {
@@ -89,14 +93,14 @@ pub(crate) async fn hold(
 async fn connect(
     client: &Client,
     id: &str,
-    has_input: bool,
+    attached: Attached,
     detach_keys: Option<&str>,
 ) -> Result<Hijacked, Error> {
     let path = Path::of("containers", id, "/attach")
         .query("stream", "1")
-        .query("stdout", "1")
-        .query("stderr", "1")
-        .query_if("stdin", has_input.then_some("1"))
+        .query_if("stdout", attached.stdout.then_some("1"))
+        .query_if("stderr", attached.stderr.then_some("1"))
+        .query_if("stdin", attached.stdin.then_some("1"))
         .query_if("detachKeys", detach_keys);
     client.hijack(path, Body::empty()).await
 }
@@ -133,6 +137,7 @@ async fn attach_to(client: &Client, given: &Given, keys: DetachKeys) -> Result<u
     }
     let wanted = Hold {
         has_terminal,
+        output: Attached::OUTPUT,
         input: has_input.then_some(keys),
         detach_keys: given.text("detach-keys"),
         proxies: proxies(given),

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use api::docker::container::CreateResponse;
 
+use super::attached;
 use super::spec::{self, Pull, Request};
 use crate::client::{Client, Path};
 use crate::command::{Cli, Command};
@@ -27,9 +28,7 @@ fn run(cli: &Cli, given: &Given) -> Result<u8, Error> {
     // As with Docker's client, 125 is for a command line that is wrong; what the daemon refuses is 1.
     let mut request = spec::read(given).map_err(|error| error.exiting(TOOL_FAILED))?;
     let config = &mut request.body.config;
-    config.attach_stdin = config.open_stdin;
-    (config.attach_stdout, config.attach_stderr) = (true, true);
-    config.stdin_once = config.open_stdin;
+    attached::read(given).map_err(|error| error.exiting(TOOL_FAILED))?.tell(config);
     let id = cli.with_client(async |client| create(client, request).await)?;
     output::print_line(&id).map(|()| 0)
 }

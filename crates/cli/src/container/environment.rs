@@ -35,6 +35,20 @@ fn variable(text: &str, own: impl Fn(&str) -> Option<String>) -> Result<String, 
     }
 }
 
+/// `--label` and, before it, `--label-file`, whose lines are `KEY[=VALUE]` too.
+pub(crate) fn labels(given: &Given) -> Result<BTreeMap<String, String>, Error> {
+    let mut labels = BTreeMap::new();
+    for path in given.list("label-file") {
+        let parsed = parse_file(&read_file(path.as_ref())?, |_| Some(String::new()));
+        let lines =
+            parsed.map_err(|reason| Error::Value(format!("invalid label file ({path}): {reason}")))?;
+        let pairs = lines.iter().filter_map(|line| line.split_once('='));
+        labels.extend(pairs.map(|(key, value)| (key.to_owned(), value.to_owned())));
+    }
+    labels.extend(map(given, "label")?);
+    Ok(labels)
+}
+
 fn read_file(path: &Path) -> Result<String, Error> {
     let failed = |source| Error::File { action: "open", path: path.to_path_buf(), source };
     let mut bytes = Vec::new();

@@ -27,6 +27,7 @@ pub(super) fn flags() -> Vec<Arg> {
         value("ip", "string", "IPv4 address (e.g., 172.30.100.104)"),
         value("ip6", "string", "IPv6 address (e.g., 2001:db8::33)"),
         list("network", "network", "Connect a container to a network").alias("net"),
+        value("mac-address", "string", "Container MAC address (e.g., 92:d0:c6:0a:29:33)"),
         list("network-alias", "list", "Add network-scoped alias for the container").alias("net-alias"),
         list("publish", "list", "Publish a container's port(s) to the host").short('p'),
         switch("publish-all", "Publish all exposed ports to random ports").short('P'),
@@ -40,6 +41,7 @@ struct Attachment {
     aliases: Vec<String>,
     ipv4: String,
     ipv6: String,
+    mac: String,
 }
 
 /// Puts what the flags say into the three places where Docker has it; the last of them is returned.
@@ -81,7 +83,7 @@ fn ports(given: &Given, config: &mut Config, host: &mut HostConfig) -> Result<()
     Ok(())
 }
 
-/// `--network-alias`, `--ip` and `--ip6` are about the first network.
+/// `--network-alias`, `--ip`, `--ip6` and `--mac-address` are about the first network.
 fn add_to_first(given: &Given, first: &mut Attachment) -> Result<(), Error> {
     let aliases = given.list("network-alias");
     let text = |flag| given.text(flag).unwrap_or_default();
@@ -98,6 +100,10 @@ fn add_to_first(given: &Given, first: &mut Attachment) -> Result<(), Error> {
             !text("ip6").is_empty() && !first.ipv6.is_empty(),
             "cannot specify both --ip6 and per-network IPv6 address",
         ),
+        (
+            !text("mac-address").is_empty() && !first.mac.is_empty(),
+            "cannot specify both --mac-address and per-network MAC address",
+        ),
     ];
     if let Some((_, complaint)) = conflicts.iter().find(|(is_so, _)| *is_so) {
         return Err(Error::Conflict(complaint));
@@ -105,6 +111,10 @@ fn add_to_first(given: &Given, first: &mut Attachment) -> Result<(), Error> {
     first.aliases.extend(aliases.into_iter().map(str::to_owned));
     first.ipv4 += text("ip");
     first.ipv6 += text("ip6");
+    first.mac += text("mac-address");
+    if !first.mac.is_empty() && !is_mac(&first.mac) {
+        return Err(Error::Value(format!("{} is not a valid mac address", first.mac)));
+    }
     Ok(())
 }
 
@@ -139,9 +149,10 @@ fn is_user_defined(network: &str) -> bool {
 /// A single network about which nothing more is said is named by the mode alone.
 fn endpoints(attachments: Vec<Attachment>) -> Option<NetworkingConfig> {
     let is_single = attachments.len() == 1;
-    let settings = attachments
-        .into_iter()
-        .map(|Attachment { network, aliases, ipv4, ipv6 }| (network, settings(aliases, ipv4, ipv6)));
+    let settings = attachments.into_iter().map(|Attachment { network, aliases, ipv4, ipv6, mac }| {
+        let settings = EndpointSettings { mac_address: mac, ..settings(aliases, ipv4, ipv6) };
+        (network, settings)
+    });
     let endpoints: BTreeMap<_, _> = settings
         .filter(|(_, settings)| !is_single || *settings != EndpointSettings::default())
         .map(|(network, settings)| (network, Some(settings)))
@@ -172,7 +183,9 @@ fn attachment(text: &str) -> Result<Attachment, String> {
                 "alias" => attachment.aliases.push(value),
                 "ip" => attachment.ipv4 = value,
                 "ip6" => attachment.ipv6 = value,
-                key @ ("driver-opt" | "gw-priority" | "link-local-ip" | "mac-address") => {
+                "mac-address" if is_mac(&value) => attachment.mac = value,
+                "mac-address" => return Err(format!("{value} is not a valid mac address")),
+                key @ ("driver-opt" | "gw-priority" | "link-local-ip") => {
                     return Err(format!("the field {key} is not there yet"));
                 }
                 key => return Err(format!("invalid field key {key}")),
@@ -185,6 +198,12 @@ fn attachment(text: &str) -> Result<Attachment, String> {
         true => Err("network name/id is not specified".into()),
         false => Ok(attachment),
     }
+}
+
+/// Six bytes in hexadecimal digits.
+fn is_mac(text: &str) -> bool {
+    let is_byte = |byte: &str| byte.len() == 2 && byte.bytes().all(|digit| digit.is_ascii_hexdigit());
+    text.split([':', '-']).count() == 6 && text.split([':', '-']).all(is_byte)
 }
 
 fn name_server(text: &str) -> Result<String, String> {
@@ -339,7 +358,7 @@ mod tests {
             (&["--network", "alias=b"], flag("network", "alias=b", "network name/id is not specified")),
             (
                 &["--network", "name=a,mac-address=b"],
-                flag("network", "name=a,mac-address=b", "the field mac-address is not there yet"),
+                flag("network", "name=a,mac-address=b", "b is not a valid mac address"),
             ),
             (&["--network", ""], flag("network", "", "network name/id is not specified")),
             (&["--network", "container:"], "--network: invalid container format container:<name|id>".into()),

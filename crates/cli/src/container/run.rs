@@ -3,7 +3,7 @@
 use clap::Arg;
 
 use super::attach::{self, Hold};
-use super::{create, spec};
+use super::{attached, create, spec};
 use crate::client::{Client, Path};
 use crate::command::{Cli, Command};
 use crate::error::{Error, NOT_EXECUTABLE, NOT_FOUND, TOOL_FAILED};
@@ -35,27 +35,32 @@ fn run(cli: &Cli, given: &Given) -> Result<u8, Error> {
         let keys = given.parsed("detach-keys", DetachKeys::parse)?;
         let mut request = spec::read(given)?;
         let config = &mut request.body.config;
-        let is_detached = given.switch("detach");
-        if !is_detached {
-            if config.tty && config.open_stdin && !terminal::is_input() {
-                return Err(Error::NotATerminal);
+        if given.switch("detach") {
+            if !given.list("attach").is_empty() {
+                return Err(Error::Conflict("cannot specify both --attach and --detach"));
             }
-            config.attach_stdin = config.open_stdin;
-            (config.attach_stdout, config.attach_stderr) = (true, true);
-            config.stdin_once = config.open_stdin;
-        }
-        if is_detached {
             return cli.with_client(async |client| run_detached(client, request).await);
         }
+        let attached = attached::read(given)?;
+        if config.tty && attached.stdin && !terminal::is_input() {
+            return Err(Error::NotATerminal);
+        }
+        attached.tell(config);
         let hold = Hold {
             has_terminal: config.tty,
-            input: config.open_stdin.then_some(keys.unwrap_or_default()),
+            output: attached,
+            input: (config.open_stdin && attached.stdin).then_some(keys.unwrap_or_default()),
             detach_keys: given.text("detach-keys"),
             proxies: attach::proxies(given),
             condition: Some(if request.body.host_config.auto_remove { "removed" } else { "next-exit" }),
         };
         cli.with_client(async |client| {
             let id = create::create(client, request).await?;
+            if attached.is_silent() {
+                // As Docker: whoever sees nothing of the container gets its id, and does not learn how it ends.
+                output::print_line(&id)?;
+                return attach::hold(client, &id, hold, start(client, &id)).await.map(|_| 0);
+            }
             attach::hold(client, &id, hold, start(client, &id)).await
         })
     };

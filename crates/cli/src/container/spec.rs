@@ -9,7 +9,9 @@ use api::docker::{Command as Words, Present};
 use clap::Arg;
 
 use super::mounts::Volume;
-use super::{devices, environment, health, limits, mounts, network, resources, security};
+use super::{
+    attached, devices, environment, health, limits, mounts, network, resources, security,
+};
 use crate::error::Error;
 use crate::flags::{Given, Refused, list, switch, value};
 use crate::{size, terminal};
@@ -51,17 +53,21 @@ impl Pull {
 /// The flags of `run` and `create` alike.
 pub(crate) fn flags() -> Vec<Arg> {
     let mut flags = vec![
+        list("annotation", "map", "Add an annotation to the container (passed through to the OCI runtime)"),
         list("cap-add", "list", "Add Linux capabilities"),
         list("cap-drop", "list", "Drop Linux capabilities"),
         value("cidfile", "string", "Write the container ID to the file"),
+        value("domainname", "string", "Container NIS domain name"),
         value("entrypoint", "string", "Overwrite the default ENTRYPOINT of the image"),
         list("env", "list", "Set environment variables").short('e'),
         list("env-file", "list", "Read in a file of environment variables"),
         list("group-add", "list", "Add additional groups to join"),
         value("hostname", "string", "Container host name").short('h'),
+        switch("init", "Run an init inside the container that forwards signals and reaps processes"),
         switch("interactive", "Keep STDIN open even if not attached").short('i'),
         value("ipc", "string", "IPC mode to use"),
         list("label", "list", "Set meta data on a container").short('l'),
+        list("label-file", "list", "Read in a line delimited file of labels"),
         value("log-driver", "string", "Logging driver for the container"),
         list("log-opt", "list", "Log driver options"),
         list("mount", "mount", "Attach a filesystem mount to the container"),
@@ -88,6 +94,7 @@ pub(crate) fn flags() -> Vec<Arg> {
         value("user", "string", "Username or UID (format: <name|uid>[:<group|gid>])").short('u'),
         value("uts", "string", "UTS namespace to use"),
         list("volume", "list", "Bind mount a volume").short('v'),
+        list("volumes-from", "list", "Mount volumes from the specified container(s)"),
         value("workdir", "string", "Working directory inside the container").short('w'),
     ];
     flags.extend(network::flags());
@@ -97,26 +104,20 @@ pub(crate) fn flags() -> Vec<Arg> {
     flags.extend(health::flags());
     flags.extend(resources::flags());
     flags.extend(resources::flags_of_new());
+    flags.push(attached::flag());
     flags
 }
 
 /// Docker's other flags of `run` and `create`.
 pub(crate) const REFUSED: Refused = &[
-    ("annotation", None),
-    ("attach", Some('a')),
     ("cpu-count", None),
     ("cpu-percent", None),
     ("disable-content-trust", None),
-    ("domainname", None),
-    ("init", None),
     ("io-maxbandwidth", None),
     ("io-maxiops", None),
-    ("label-file", None),
     ("link", None),
     ("link-local-ip", None),
-    ("mac-address", None),
     ("use-api-socket", None),
-    ("volumes-from", None),
 ];
 
 /// Reads the flags and the operands (image, command); the streams are left to the caller.
@@ -126,6 +127,8 @@ pub(crate) fn read(given: &Given) -> Result<Request, Error> {
     resources::apply(given, &mut host)?;
     resources::apply_to_new(given, &mut host)?;
     host.auto_remove = given.switch("rm");
+    host.annotations = Some(environment::map(given, "annotation")?).filter(|texts| !texts.is_empty());
+    host.init = given.text("init").map(|_| given.switch("init"));
     if host.auto_remove && !matches!(&*host.restart_policy.name, "" | "no") {
         return Err(Error::Conflict("cannot specify both --restart and --rm"));
     }
@@ -175,6 +178,7 @@ fn config(given: &Given) -> Result<Config, Error> {
     let command: Vec<String> = command.iter().map(|word| (*word).to_owned()).collect();
     Ok(Config {
         hostname: text("hostname"),
+        domainname: text("domainname"),
         user: text("user"),
         tty: given.switch("tty"),
         open_stdin: given.switch("interactive"),
@@ -184,7 +188,7 @@ fn config(given: &Given) -> Result<Config, Error> {
         working_dir: text("workdir"),
         // An empty entrypoint takes the image's away.
         entrypoint: given.text("entrypoint").map(|word| Words(vec![word.to_owned()])),
-        labels: Some(environment::map(given, "label")?).filter(|labels| !labels.is_empty()),
+        labels: Some(environment::labels(given)?).filter(|labels| !labels.is_empty()),
         stop_signal: text("stop-signal"),
         stop_timeout: given.integer("stop-timeout")?,
         healthcheck: health::read(given)?,
@@ -242,6 +246,7 @@ fn mounted(given: &Given, config: &mut Config, host: &mut HostConfig) -> Result<
     given.text("volume-driver").unwrap_or_default().clone_into(&mut host.volume_driver);
     config.volumes = (!anonymous.is_empty()).then_some(anonymous);
     host.binds = (!binds.is_empty()).then_some(binds);
+    host.volumes_from = some_list(given, "volumes-from");
     host.mounts = (!requested.is_empty()).then_some(requested);
     host.tmpfs = (!tmpfs.is_empty()).then_some(tmpfs);
     Ok(())
@@ -283,7 +288,8 @@ mod tests {
         let node = "/dev/null";
         let device = json!([{"PathOnHost": node, "PathInContainer": node, "CgroupPermissions": "rwm"}]);
         let log = json!({"Type": "", "Config": {"max-size": "1m"}});
-        let cases: [(&[&str], serde_json::Value); 18] = [
+        let cases: [(&[&str], serde_json::Value); 19] = [
+            (&["--init"], json!({"Init": true})),
             (
                 &["--health-cmd", "a b", "--health-interval", "1m", "--health-retries", "2"],
                 json!({"Healthcheck": {"Test": ["CMD-SHELL", "a b"], "Interval": 60_000_000_000_i64, "Retries": 2}}),

@@ -2,6 +2,7 @@
 
 use super::Container;
 use super::attach::{self, Hold};
+use super::attached::Attached;
 use crate::client::{Client, Path};
 use crate::command::{Cli, Command};
 use crate::each::each;
@@ -46,6 +47,7 @@ async fn start_attached(client: &Client, given: &Given, keys: DetachKeys) -> Res
     }
     let hold = Hold {
         has_terminal: container.config.tty,
+        output: Attached::OUTPUT,
         input: has_input.then_some(keys),
         detach_keys: given.text("detach-keys"),
         proxies: true,

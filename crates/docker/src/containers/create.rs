@@ -3,8 +3,6 @@
 //! A field that is set to something that is not supported is refused by its flag and its name: first by the two tables
 //! in here, then where a value is read.
 
-use std::collections::BTreeMap;
-
 use api::docker::container::{Config, ContainerCreateBody, CreateResponse};
 use api::docker::host_config::HostConfig;
 use engine::containers::ContainerSpec;
@@ -57,6 +55,7 @@ fn specify(body: ContainerCreateBody, version: ApiVersion) -> Result<(ContainerS
     })?;
     let mut spec = ContainerSpec {
         mounts: mounts::read(&config, &host_config)?,
+        volumes_from: mounts::read_lenders(&host_config)?,
         image: config.image,
         entrypoint: config.entrypoint.map(|entrypoint| entrypoint.0),
         // As dockerd: an empty command is none, an empty entrypoint is an answer.
@@ -103,7 +102,6 @@ pub(super) fn refuse(table: &[Unsupported]) -> Result<()> {
 
 fn of_config(config: &Config) -> Vec<Unsupported> {
     vec![
-        (!config.mac_address.is_empty(), "`--mac-address`", "MacAddress"),
         (config.args_escaped, "escaping for Windows", "ArgsEscaped"),
         (has(&config.on_build), "build triggers", "OnBuild"),
     ]
@@ -112,9 +110,6 @@ fn of_config(config: &Config) -> Vec<Unsupported> {
 pub(super) fn of_host(host: &HostConfig) -> Vec<Unsupported> {
     vec![
         (has(&host.links), "`--link`", "HostConfig.Links"),
-        (has(&host.volumes_from), "`--volumes-from`", "HostConfig.VolumesFrom"),
-        (has_entries(&host.annotations), "`--annotation`", "HostConfig.Annotations"),
-        (host.init == Some(true), "`--init`", "HostConfig.Init"),
         (!host.cgroup.is_empty(), "sharing a cgroup", "HostConfig.Cgroup"),
         (host.cpu_count != 0, "`--cpu-count`", "HostConfig.CpuCount"),
         (host.cpu_percent != 0, "`--cpu-percent`", "HostConfig.CpuPercent"),
@@ -161,10 +156,6 @@ fn has<T>(list: &Option<Vec<T>>) -> bool {
     list.as_ref().is_some_and(|list| !list.is_empty())
 }
 
-fn has_entries(map: &Option<BTreeMap<String, String>>) -> bool {
-    map.as_ref().is_some_and(|map| !map.is_empty())
-}
-
 #[cfg(test)]
 mod tests {
     use engine::containers::spec::{
@@ -188,9 +179,9 @@ mod tests {
     #[test]
     fn what_is_not_there_yet_is_refused_by_name() {
         for (change, want) in [
-            (json!({"MacAddress": "x"}), "`--mac-address` (field MacAddress) is not there yet"),
+            (json!({"ArgsEscaped": true}), "escaping for Windows (field ArgsEscaped) is not there yet"),
+            (json!({"MacAddress": "x"}), "invalid MAC address \"x\""),
             (json!({"HostConfig": {"Links": ["a:b"]}}), "`--link`"),
-            (json!({"HostConfig": {"Init": true}}), "`--init`"),
             (json!({"HostConfig": {"Runtime": "kata"}}), "unknown or invalid runtime name: kata"),
             (
                 json!({"HostConfig": {"StorageOpt": {"size": "1g"}}}),
@@ -200,7 +191,7 @@ mod tests {
             (json!({"HostConfig": {"Isolation": "hyperv"}}), "Invalid isolation: \"hyperv\""),
             (
                 json!({"NetworkingConfig": {"EndpointsConfig": {"mine": {"MacAddress": "x"}}}}),
-                "`--mac-address` in the network `mine`",
+                "invalid MAC address \"x\"",
             ),
             (
                 json!({"HostConfig": {"SecurityOpt": ["label=level:s0"]}}),
@@ -248,7 +239,7 @@ mod tests {
             "Entrypoint": [], "Cmd": ["a", "b"], "Tty": true, "StopTimeout": 3, "Env": ["A=1", "B"],
             "Healthcheck": {"Test": ["CMD", "x"], "Interval": 5, "Retries": 2}, "Shell": ["/bin/bash", "-c"],
             "HostConfig": {
-                "NetworkMode": "container:abc", "PidMode": "host", "IpcMode": "shareable", "Memory": 1 << 30, "NanoCpus": 5,
+                "NetworkMode": "container:abc", "PidMode": "host", "IpcMode": "shareable", "Memory": 1 << 30, "NanoCpus": 5, "Init": true,
                 "RestartPolicy": {"Name": "on-failure", "MaximumRetryCount": 3}, "ConsoleSize": [24, 80],
                 "SecurityOpt": ["no-new-privileges", "seccomp=unconfined", "label=disable"], "MaskedPaths": [], "ReadonlyPaths": [],
                 "LogConfig": {"Type": "json-file", "Config": {"max-size": "10m", "max-file": "3"}}, "ShmSize": 4096,
@@ -270,6 +261,7 @@ mod tests {
         assert_eq!(spec.console_size, Some((24, 80)));
         assert!(spec.no_new_privileges);
         assert_eq!((spec.masked_paths, spec.readonly_paths), (Some(vec![]), Some(vec![])));
+        assert!(spec.init);
         assert_eq!(spec.seccomp, SeccompMode::Unconfined);
         assert_eq!((spec.log.driver.as_str(), spec.log.options["max-size"].as_str()), ("json-file", "10m"));
         assert_eq!((spec.resources.memory_bytes, spec.resources.nano_cpus), (Some(1 << 30), Some(5)));

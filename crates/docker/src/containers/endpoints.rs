@@ -28,7 +28,6 @@ pub(crate) fn read(name: &str, settings: EndpointSettings) -> Result<EndpointSpe
     let ipam = settings.ipam_config.unwrap_or_default();
     let refused = [
         (settings.links.is_some_and(|links| !links.is_empty()), "`--link`", "Links"),
-        (!settings.mac_address.is_empty(), "`--mac-address`", "MacAddress"),
         (settings.driver_opts.is_some_and(|options| !options.is_empty()), "`--driver-opt`", "DriverOpts"),
         (settings.gw_priority != 0, "`--gw-priority`", "GwPriority"),
         (ipam.link_local_ips.is_some_and(|ips| !ips.is_empty()), "`--link-local-ip`", "LinkLocalIPs"),
@@ -41,6 +40,7 @@ pub(crate) fn read(name: &str, settings: EndpointSettings) -> Result<EndpointSpe
         aliases: settings.aliases.unwrap_or_default(),
         ipv4: address("IPv4", &ipam.ipv4_address)?,
         ipv6: address("IPv6", &ipam.ipv6_address)?,
+        mac: mac(&settings.mac_address)?,
     };
     if matches!(name, BRIDGE | "host" | "none") {
         if !spec.aliases.is_empty() {
@@ -55,6 +55,20 @@ pub(crate) fn read(name: &str, settings: EndpointSettings) -> Result<EndpointSpe
         }
     }
     Ok(spec)
+}
+
+/// `02:42:ac:11:00:02`, or with `-`; none: empty.
+pub(crate) fn mac(text: &str) -> Result<Option<[u8; 6]>> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let wrong = || Error::invalid(format!("invalid MAC address {text:?}"));
+    let byte = |digits: &str| {
+        let is_hex = digits.len() == 2 && digits.bytes().all(|digit| digit.is_ascii_hexdigit());
+        is_hex.then(|| u8::from_str_radix(digits, 16).ok())?
+    };
+    let bytes: Option<Vec<u8>> = text.split([':', '-']).map(byte).collect();
+    bytes.and_then(|bytes| bytes.try_into().ok()).map(Some).ok_or_else(wrong)
 }
 
 fn address<T: FromStr>(family: &str, text: &str) -> Result<Option<T>> {
@@ -206,7 +220,8 @@ mod tests {
                 json!({"Links": ["a:b"]}),
                 "`--link` in the network `mine` (field Links) is not there yet",
             ),
-            ("mine", json!({"MacAddress": "x"}), "`--mac-address` in the network `mine`"),
+            ("mine", json!({"MacAddress": "x"}), "invalid MAC address \"x\""),
+            ("mine", json!({"MacAddress": "02:42:ac:11:00"}), "invalid MAC address"),
             ("mine", json!({"DriverOpts": {"a": "b"}}), "`--driver-opt`"),
             ("mine", json!({"GwPriority": 1}), "`--gw-priority`"),
             ("mine", json!({"IPAMConfig": {"LinkLocalIPs": ["x"]}}), "`--link-local-ip`"),

@@ -28,6 +28,8 @@ pub(crate) fn is_our_runtime(name: &str) -> bool {
 /// Reads what `create`'s table has not refused.
 pub(crate) fn read(host: HostConfig, spec: &mut ContainerSpec) -> Result<()> {
     spec.auto_remove = host.auto_remove;
+    spec.init = host.init.unwrap_or_default();
+    spec.annotations = host.annotations.clone().unwrap_or_default();
     spec.restart = read_restart(&host.restart_policy)?;
     spec.pid = match host.pid_mode.as_str() {
         "" | "private" => PidMode::Private,
@@ -183,6 +185,8 @@ pub(crate) fn describe(spec: &ContainerSpec) -> HostConfig {
         log_config: LogConfig { kind: spec.log.driver.clone(), config: spec.log.options.clone() },
         restart_policy: describe_restart(spec.restart),
         auto_remove: spec.auto_remove,
+        init: spec.init.then_some(true),
+        annotations: Some(spec.annotations.clone()).filter(|annotations| !annotations.is_empty()),
         console_size: [height.into(), width.into()],
         cap_add: list(&spec.cap_add),
         cap_drop: list(&spec.cap_drop),

@@ -10,7 +10,7 @@ use api::docker::host_config::{
 };
 use engine::containers::ContainerSpec;
 use engine::containers::spec::{
-    BelowReadOnly, BindMount, Form, ImageMount, MountSpec, Propagation, TmpfsMount, VolumeMount,
+    BelowReadOnly, BindMount, Form, ImageMount, MountSpec, Propagation, TmpfsMount, VolumeMount, VolumesFrom,
 };
 
 use crate::error::{Error, Result};
@@ -37,6 +37,27 @@ pub(crate) fn read(config: &Config, host: &HostConfig) -> Result<Vec<MountSpec>>
         }
     }
     Ok(mounts)
+}
+
+/// `CONTAINER[:MODE]`, from which mounts are lent.
+pub(crate) fn read_lenders(host: &HostConfig) -> Result<Vec<VolumesFrom>> {
+    let read = |text: &String| {
+        if text.is_empty() {
+            return Err(Error::invalid("volumes-from specification cannot be an empty string"));
+        }
+        let (container, mode) = text.split_once(':').unwrap_or((text, "rw"));
+        // `z` and `Z` are for SELinux, which confines nothing here.
+        if let Some(wrong) = mode.split(',').find(|word| !["ro", "rw", "z", "Z"].contains(word)) {
+            return Err(Error::invalid(format!("invalid mode: {wrong}")));
+        }
+        let readonly = mode.split(',').any(|word| word == "ro");
+        Ok(VolumesFrom { container: container.to_owned(), readonly, targets: Vec::new() })
+    };
+    host.volumes_from.iter().flatten().map(read).collect()
+}
+
+fn describe_lender(lender: &VolumesFrom) -> String {
+    format!("{}{}", lender.container, if lender.readonly { ":ro" } else { "" })
 }
 
 fn anonymous_volume(target: &str) -> VolumeMount {
@@ -285,7 +306,9 @@ pub(crate) fn anonymous(spec: &ContainerSpec) -> Option<BTreeMap<String, Present
 pub(crate) fn describe(spec: &ContainerSpec, host: &mut HostConfig) {
     let (mut binds, mut mounts) = (Vec::new(), Vec::new());
     let mut tmpfs = BTreeMap::new();
-    for mount in &spec.mounts {
+    host.volumes_from = Some(spec.volumes_from.iter().map(describe_lender).collect())
+        .filter(|lenders: &Vec<String>| !lenders.is_empty());
+    for mount in spec.mounts.iter().filter(|mount| !spec.is_lent(mount)) {
         match mount {
             MountSpec::Bind(BindMount { source, target, form: Form::Short(mode), .. }) => {
                 binds.push(bind_text(source, target, mode));

@@ -62,7 +62,7 @@ pub(crate) fn read(request: Request<'_>) -> Result<Asked> {
     let (ports, mut exposed) = ports::read_bindings(&host.port_bindings)?;
     exposed.extend(ports::read_exposed(&config.exposed_ports)?);
     let mut spec = NetworkSpec {
-        endpoints: read_endpoints(&mode, &host.network_mode, wanted)?,
+        endpoints: with_mac(read_endpoints(&mode, &host.network_mode, wanted)?, &config.mac_address)?,
         ports,
         publish_all: host.publish_all_ports,
         exposed,
@@ -126,6 +126,7 @@ fn refuse_with_container(config: &Config, host: &HostConfig) -> Result<()> {
     let conflicts = [
         (!config.hostname.is_empty(), "hostname and the network mode"),
         (has(&host.dns) || has(&host.dns_search) || has(&host.dns_options), "dns and the network mode"),
+        (!config.mac_address.is_empty(), "mac-address and the network mode"),
         (has(&host.extra_hosts), "custom host-to-IP mapping and the network mode"),
         (publishes, "port publishing and the container type network mode"),
         (
@@ -136,6 +137,23 @@ fn refuse_with_container(config: &Config, host: &HostConfig) -> Result<()> {
     match conflicts.iter().find(|(is_set, _)| *is_set) {
         Some((_, what)) => Err(Error::invalid(format!("conflicting options: {what}"))),
         None => Ok(()),
+    }
+}
+
+/// The address that clients below API 1.44 give the container is that of its first network.
+fn with_mac(mut endpoints: Vec<EndpointSpec>, text: &str) -> Result<Vec<EndpointSpec>> {
+    let Some(mac) = endpoints::mac(text)? else { return Ok(endpoints) };
+    let Some(first) = endpoints.first_mut() else {
+        return Err(Error::invalid("conflicting options: mac-address and the network mode"));
+    };
+    match first.mac {
+        Some(other) if other != mac => Err(Error::invalid(
+            "the container-wide MAC address must match the endpoint-specific MAC address for the main network, or be left empty",
+        )),
+        _ => {
+            first.mac = Some(mac);
+            Ok(endpoints)
+        }
     }
 }
 

@@ -288,3 +288,22 @@ fn changes_of_networks_are_events() {
         assert_eq!(events[1]["Actor"]["Attributes"]["container"], json!(own));
     });
 }
+
+#[test]
+fn a_container_has_the_mac_address_that_was_asked_for() {
+    with_busybox(|door| {
+        let script = "test $(cat /sys/class/net/eth0/address) = 92:d0:c6:0a:29:33";
+        let place = json!({"EndpointsConfig": {"bridge": {"MacAddress": "92:d0:c6:0a:29:33"}}});
+        let host = json!({"NetworkMode": "bridge"});
+        for (name, change) in [
+            ("endpoint", json!({"HostConfig": host, "NetworkingConfig": place})),
+            ("container", json!({"HostConfig": host, "MacAddress": "92:D0:C6:0A:29:33"})),
+        ] {
+            let id = door.create(name, script, change);
+            door.start(&id);
+            assert_eq!(door.wait(&id), 0, "{name}");
+        }
+        let other = json!({"Image": "busybox", "HostConfig": host, "NetworkingConfig": place, "MacAddress": "02:00:00:00:00:01"});
+        assert_eq!(door.post("/containers/create", Some(&other)).status, 400);
+    });
+}

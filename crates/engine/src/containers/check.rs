@@ -3,7 +3,9 @@
 mod mounts;
 
 use super::health;
-use super::spec::{ContainerSpec, IpcMode, NetworkMode, ResourceSpec, RestartPolicy, SeccompMode, UtsMode};
+use super::spec::{
+    ContainerSpec, IpcMode, NetworkMode, PidMode, ResourceSpec, RestartPolicy, SeccompMode, UtsMode,
+};
 use crate::error::{Error, Result};
 use crate::signals;
 
@@ -84,7 +86,11 @@ pub(crate) fn check(spec: &ContainerSpec) -> Result<Vec<String>> {
     mounts::check(spec)?;
     check_sysctls(spec)?;
     check_rights(spec)?;
-    check_resources(&spec.resources)
+    let mut warnings = check_resources(&spec.resources)?;
+    if spec.init && spec.pid != PidMode::Private {
+        warnings.push("--init has no effect: the container has no pid namespace of its own".into());
+    }
+    Ok(warnings)
 }
 
 /// What an image may have brought along.

@@ -52,6 +52,7 @@ impl Engine {
         spec.log = std::mem::take(&mut spec.log).or_default(&self.config.log);
         spec.log.check()?;
         let mut warnings = check::check(&spec)?;
+        self.lend_mounts(namespace, &mut spec)?;
         self.resolve_containers(namespace, &mut spec)?;
         warnings.extend(self.resolve_networks(&mut spec)?);
         let mut reservation = self.reserve_name(namespace, name)?;

@@ -58,13 +58,17 @@ impl Engine {
             Ok(ended) => (ended, String::new()),
             Err(error) => self.lost(&record, &error).await,
         };
-        let (started_ns, was_stopped) = {
+        let policy = {
             let live = record.live.borrow();
-            (live.last.started_ns.unwrap_or(ended.finished_ns), live.was_stopped)
+            let started_ns = live.last.started_ns.unwrap_or(ended.finished_ns);
+            let ran_ns = u64::try_from(ended.finished_ns.saturating_sub(started_ns)).unwrap_or(0);
+            restart::Ended {
+                code: ended.code,
+                ran: Duration::from_nanos(ran_ns),
+                restarts: live.restart_count,
+                was_asked_to: live.was_stopped,
+            }
         };
-        let ran_ns = u64::try_from(ended.finished_ns.saturating_sub(started_ns)).unwrap_or(0);
-        let policy =
-            restart::Ended { code: ended.code, ran: Duration::from_nanos(ran_ns), was_asked_to: was_stopped };
         let pause = turn.backoff.next(record.restart_policy(), policy);
         self.record_exit(&record, ended, error, pause.is_some()).await;
         self.tear_down(&record, task.as_deref()).await;
@@ -119,6 +123,7 @@ impl Engine {
             );
         }
         self.events.publish(Some(&record.namespace), Kind::Container, "die", (&record.id, attributes));
+        self.publish_endpoints(record, "disconnect");
         record.live.send_modify(|live| {
             live.state = match (goes, restarts) {
                 (true, _) => State::Removing,

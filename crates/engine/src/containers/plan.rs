@@ -23,6 +23,9 @@ use crate::error::{Error, Result};
 
 const OCI_VERSION: &str = "1.2.0";
 
+/// Where Docker has it.
+const INIT_PATH: &str = "/sbin/docker-init";
+
 const DEFAULT_PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// 64 MiB, as Docker has it.
@@ -64,6 +67,8 @@ pub(crate) struct Surroundings {
     pub(crate) block_io: BlockIo,
     /// The most open files that the kernel lets us give; without CAP_SYS_RESOURCE nobody can raise it.
     pub(crate) open_files_max: u64,
+    /// The executable that is the init of containers that want one.
+    pub(crate) init: PathBuf,
 }
 
 /// Paths on the host.
@@ -93,7 +98,7 @@ pub(crate) fn runtime_spec(spec: &ContainerSpec, around: &Surroundings) -> Resul
         hostname: if has_uts { around.hostname.clone() } else { String::new() },
         domainname: if has_uts { spec.domainname.clone() } else { String::new() },
         mounts: mounts(spec, around),
-        annotations: BTreeMap::new(),
+        annotations: spec.annotations.clone(),
         linux: Some(Linux {
             sysctl: sysctls(spec),
             resources: Some(resources(spec, around)),
@@ -123,11 +128,20 @@ pub(crate) fn environment(own: &[String], terminal: bool, hostname: &str) -> Vec
     merge_env(&env, own)
 }
 
+/// Without a pid namespace of its own a container has no first process to replace.
+fn has_init(spec: &ContainerSpec) -> bool {
+    spec.init && spec.pid == PidMode::Private
+}
+
 fn process(spec: &ContainerSpec, around: &Surroundings, capabilities: Vec<String>) -> Process {
     Process {
         terminal: spec.terminal,
         console_size: spec.console_size.map(|(height, width)| ConsoleSize { height, width }),
-        args: args(spec),
+        args: if has_init(spec) {
+            [&[INIT_PATH.to_owned(), "--".to_owned()], &args(spec)[..]].concat()
+        } else {
+            args(spec)
+        },
         env: merge_env(&environment(&spec.env, spec.terminal, &around.hostname), &around.injected_env),
         cwd: if spec.working_dir.is_empty() { "/".into() } else { clean_path(&spec.working_dir) },
         capabilities: Some(capability_sets(capabilities)),
@@ -255,6 +269,14 @@ fn mounts(spec: &ContainerSpec, around: &Surroundings) -> Vec<SpecMount> {
         });
     }
     own.extend(around.injected_mounts.iter().cloned());
+    if has_init(spec) && !asked.contains(INIT_PATH) {
+        own.push(SpecMount {
+            destination: INIT_PATH.into(),
+            kind: "bind".into(),
+            source: around.init.display().to_string(),
+            options: ["bind", "rprivate", "ro"].map(str::to_owned).into(),
+        });
+    }
     own.sort_by_key(|mount| clean_path(&mount.destination).split('/').count());
     mounts.extend(own);
     mounts

@@ -35,6 +35,8 @@ pub struct ContainerSpec {
     pub user: String,
     pub group_add: Vec<String>,
     pub labels: BTreeMap<String, String>,
+    /// Passed to the runtime, which does nothing with them.
+    pub annotations: BTreeMap<String, String>,
     /// Empty: the first twelve digits of the id (or the host's, with its UTS namespace).
     pub hostname: String,
     pub domainname: String,
@@ -58,6 +60,8 @@ pub struct ContainerSpec {
     /// Initial size of the terminal: height and width in characters.
     pub console_size: Option<(u16, u16)>,
 
+    /// Docker's `--init`: a small process of ours is the first one, and starts the container's.
+    pub init: bool,
     pub auto_remove: bool,
     pub restart: RestartPolicy,
     pub log: LogSpec,
@@ -71,6 +75,8 @@ pub struct ContainerSpec {
     pub cgroup_namespace: CgroupNamespaceMode,
 
     pub mounts: Vec<MountSpec>,
+    /// Containers whose mounts are among `mounts`.
+    pub volumes_from: Vec<VolumesFrom>,
     /// None: 64 MiB.
     pub shm_size_bytes: Option<u64>,
     pub readonly_rootfs: bool,
@@ -173,6 +179,24 @@ pub enum SeccompMode {
     Unconfined,
     /// The profile's JSON text.
     Profile(String),
+}
+
+/// A container that lends its binds and volumes.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct VolumesFrom {
+    /// As the client named it.
+    pub container: String,
+    pub readonly: bool,
+    /// Where what it lends is mounted; set by the engine.
+    pub targets: Vec<String>,
+}
+
+impl ContainerSpec {
+    /// Whether what is mounted there is another container's.
+    pub fn is_lent(&self, mount: &MountSpec) -> bool {
+        self.volumes_from.iter().any(|lender| lender.targets.iter().any(|target| target == mount.target()))
+    }
 }
 
 /// A resource limit by its short lower-case name (`nofile`); `-1` is unlimited.

@@ -141,6 +141,7 @@ impl Engine {
             live.task = Some(task.clone());
         });
         self.publish_volumes(record, "mount");
+        self.publish_endpoints(record, "connect");
         self.events.publish(
             Some(&record.namespace),
             Kind::Container,
@@ -268,6 +269,7 @@ impl Engine {
             injected_mounts: injected.mounts,
             block_io: devices::block_io(&spec.resources)?,
             open_files_max: open_files_max(),
+            init: self.config.shim.clone(),
         };
         let document =
             serde_json::to_vec(&plan::runtime_spec(spec, &around)?).expect("a specification is JSON");

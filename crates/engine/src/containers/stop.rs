@@ -12,6 +12,9 @@ use crate::error::{Error, Result};
 use crate::events::Kind;
 use crate::signals::{self, SIGKILL, SIGTERM};
 
+/// `SIGRTMIN+3`, which tells systemd to stop everything in order and then itself (systemd(1)).
+const SYSTEMD_HALT: i32 = 37;
+
 /// How long a killed container may take to end: only a process in uninterruptible sleep takes longer.
 const KILL_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -219,9 +222,15 @@ fn signal_of(record: &Record, text: &str) -> Result<i32> {
 }
 
 fn stop_signal(record: &Record) -> i32 {
-    match record.spec.stop_signal.as_str() {
-        "" => SIGTERM,
+    match (record.spec.stop_signal.as_str(), record.live.borrow().state.run()) {
+        ("", Some(run)) if is_systemd(run.pid) => SYSTEMD_HALT,
+        ("", _) => SIGTERM,
         // An image may say anything; a client's was checked at creation.
-        text => signals::parse(text).unwrap_or(SIGTERM),
+        (text, _) => signals::parse(text).unwrap_or(SIGTERM),
     }
+}
+
+/// Whether the first process is systemd: it takes the usual signal for the wish that it executes itself anew.
+fn is_systemd(pid: u32) -> bool {
+    std::fs::read_link(format!("/proc/{pid}/exe")).is_ok_and(|program| program.ends_with("systemd"))
 }

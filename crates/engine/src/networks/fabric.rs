@@ -277,7 +277,7 @@ impl Fabric {
                 endpoint.gateways.push(subnet.gateway);
             }
         }
-        endpoint.mac = mac_text(mac_of(&endpoint));
+        endpoint.mac = mac_text(spec.mac.unwrap_or_else(|| mac_of(&endpoint)));
         Ok(endpoint)
     }
 
@@ -306,7 +306,7 @@ impl Fabric {
             bridge: bridge.interface.clone(),
             host_interface: endpoint.host_interface.clone(),
             interface: endpoint.interface.clone(),
-            mac: mac_of(endpoint),
+            mac: mac_bytes(&endpoint.mac).unwrap_or_else(|| mac_of(endpoint)),
             addresses: endpoint.addresses.clone(),
             // The first network has the way out.
             gateways: if endpoint.interface == "eth0" { endpoint.gateways.clone() } else { Vec::new() },
@@ -584,6 +584,12 @@ fn mac_of(endpoint: &Endpoint) -> [u8; 6] {
         digits.unwrap_or_default().into()
     });
     network::link::mac_of(address)
+}
+
+/// What [`mac_text`] wrote.
+fn mac_bytes(text: &str) -> Option<[u8; 6]> {
+    let bytes: Option<Vec<u8>> = text.split(':').map(|byte| u8::from_str_radix(byte, 16).ok()).collect();
+    bytes?.try_into().ok()
 }
 
 fn mac_text(mac: [u8; 6]) -> String {

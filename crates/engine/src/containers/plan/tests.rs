@@ -306,3 +306,13 @@ fn devices_that_were_asked_for_take_the_place_of_defaults() {
     assert_eq!(found, [&null]);
     assert_eq!(linux(&plan).resources.as_ref().unwrap().devices.last(), Some(&rule));
 }
+
+#[test]
+fn an_init_is_mounted_and_comes_before_the_program() {
+    let planned = plan(|spec| spec.init = true);
+    assert_eq!(process(&planned).args, ["/sbin/docker-init", "--", "sh"]);
+    let mount = planned.mounts.iter().find(|mount| mount.destination == "/sbin/docker-init").unwrap();
+    assert!(mount.kind == "bind" && mount.options.contains(&"ro".to_owned()), "{mount:?}");
+    let hosts = plan(|spec| (spec.init, spec.pid) = (true, PidMode::Host));
+    assert_eq!(process(&hosts).args, ["sh"]);
+}

@@ -51,6 +51,8 @@ pub struct EndpointSpec {
     /// None: any free one.
     pub ipv4: Option<Ipv4Addr>,
     pub ipv6: Option<Ipv6Addr>,
+    /// None: one that follows from the address.
+    pub mac: Option<[u8; 6]>,
 }
 
 /// A line of `/etc/hosts`.
