@@ -10,6 +10,8 @@ mod confinement;
 mod containers;
 #[path = "e2e/files.rs"]
 mod files;
+#[path = "e2e/flags.rs"]
+mod flags;
 #[path = "e2e/images.rs"]
 mod images;
 #[path = "e2e/limits.rs"]

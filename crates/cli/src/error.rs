@@ -105,6 +105,7 @@ impl Error {
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
             Error::Flag { .. } => TOOL_FAILED,
+            Error::Format(error) => error.exit_code(),
             Error::Interrupted(number) => 128 + u8::try_from(*number).unwrap_or(0),
             Error::Output(source) if source.kind() == io::ErrorKind::BrokenPipe => BROKEN_PIPE,
             Error::With { code, .. } => *code,
@@ -165,6 +166,7 @@ impl Error {
                 "containers run on without the daemon; `{program} attach` and `{program} logs` find them"
             )),
             Error::Flag { usage, .. } | Error::Misuse { usage, .. } => Some(usage.to_string()),
+            Error::Format(error) => error.hint().map(str::to_owned),
             _ => None,
         }
     }

@@ -76,9 +76,10 @@ pub(crate) fn show(cli: &Cli, given: &Given, kinds: &[Kind]) -> Result<u8, Error
         "" => json::indent(&format!("[{}]", documents.join(",")), "", "    ") + "\n",
         "json" => json::compact(&format!("[{}]", documents.join(","))) + "\n",
         source => {
+            let template = template::Template::parse(source)?;
             let texts = documents.iter().map(|document| {
                 let document = serde_json::from_str(document).map_err(Error::Answer)?;
-                Ok(template::document(source, &document)? + "\n")
+                Ok(template.apply(document)? + "\n")
             });
             texts.collect::<Result<String, Error>>()?
         }

@@ -1,16 +1,29 @@
-//! `--format`: Go templates with Docker's functions, `table TEMPLATE`, and `json`.
+//! `--format`: Go templates with Docker's functions, `table TEMPLATE`, `json`, and `raw` where a list has it.
 //!
-//! A row of a list is a map from Docker's field names to values. A document (what `inspect` prints) is the daemon's JSON;
-//! a name that only Go's structures have (`.ID` for `Id`) is found too, because Docker finds both.
+//! A template goes through [`lex`], [`parse`] and [`run`]; what it works on is a [`Value`]. A row of a list is a map from Docker's
+//! field names to values. A document (what `inspect` prints) is the daemon's JSON; a name that only Go's structures have (`.ID`
+//! for `Id`) is found too, because Docker finds both. Mistakes are told in Go's words, with the place:
+//! `template: :1:2: executing "" at <.Nope>: map has no entry for key "Nope"`.
+
+mod constant;
+mod functions;
+mod json;
+mod lex;
+mod parse;
+mod print;
+mod run;
+mod value;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use clap::Arg;
-use gotmpl::{MissingKey, Template, TemplateError, Value};
 
 use crate::flags::value as value_flag;
 use crate::table;
+use run::Mode;
+use value::{Empty, Labels};
+pub(crate) use value::{Json, Value};
 
 /// One line of a list, by Docker's names of its fields.
 pub(crate) type Row = BTreeMap<Arc<str>, Value>;
@@ -25,10 +38,59 @@ pub(crate) enum Format {
     Template(String),
 }
 
+/// What is wrong with a template, in Go's words.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub(crate) struct TemplateError {
+    message: String,
+    /// It was found without looking at any data.
+    is_syntax: bool,
+    hint: Option<String>,
+}
+
 /// A template that cannot be read, or that asks for what is not there.
 #[derive(Debug, thiserror::Error)]
-#[error("template parsing error")]
-pub(crate) struct FormatError(#[from] TemplateError);
+pub(crate) enum FormatError {
+    /// Of an `inspect`.
+    #[error("template parsing error")]
+    Document(#[source] TemplateError),
+    /// Of a list.
+    #[error("failed to {} template", if .0.is_syntax { "parse" } else { "execute" })]
+    List(#[source] TemplateError),
+}
+
+impl FormatError {
+    /// Docker's exit code: a document's template is an argument, which is looked at first.
+    pub(crate) fn exit_code(&self) -> u8 {
+        if matches!(self, FormatError::Document(error) if error.is_syntax) { 64 } else { 1 }
+    }
+
+    /// What can be asked for instead.
+    pub(crate) fn hint(&self) -> Option<&str> {
+        let (FormatError::Document(error) | FormatError::List(error)) = self;
+        error.hint.as_deref()
+    }
+}
+
+impl TemplateError {
+    /// A mistake at a byte of the source.
+    fn parsing(source: &str, at: usize, message: String) -> TemplateError {
+        let line = 1 + source[..at].matches('\n').count();
+        TemplateError { message: format!("template: :{line}: {message}"), is_syntax: true, hint: None }
+    }
+
+    /// What did not work, where, and of what it was a part.
+    fn running(source: &str, at: usize, context: &str, message: &str) -> TemplateError {
+        let line = 1 + source[..at].matches('\n').count();
+        let column = at - source[..at].rfind('\n').map_or(0, |end| end + 1);
+        let message = format!("template: :{line}:{column}: executing \"\" at <{context}>: {message}");
+        TemplateError { message, is_syntax: false, hint: None }
+    }
+
+    fn hinting(self, hint: String) -> TemplateError {
+        TemplateError { hint: Some(hint), ..self }
+    }
+}
 
 /// The flag of every list.
 pub(crate) fn flag() -> Arg {
@@ -78,27 +140,46 @@ impl Listing {
             Format::Template(source) => (source.as_str(), false),
             Format::Json => ("{{json .}}", false),
         };
-        let source = prepare(source);
+        // What a shell does not make of them in quotes.
+        let source = source.trim().replace("\\t", "\t").replace("\\n", "\n");
+        let tree = parse::parse(&source).map_err(FormatError::List)?;
         let mut out = String::new();
-        let template = functions(Template::new("")).parse(&source)?;
         if is_table || self.rows.is_empty() {
-            let titles = self.titles.iter().map(|(name, title)| ((*name).into(), text(*title)));
-            let titles = map(titles.chain([("Label".into(), label_title())]).collect());
-            match title_functions(Template::new("")).parse(&source)?.execute_to_string(&titles) {
+            let titles = self.titles.iter().map(|(name, title)| (Arc::from(*name), text(*title)));
+            let label = ("Label".into(), Value::Labels(Arc::new(Labels::Titles)));
+            match run::run(&tree, &run::row(titles.chain([label])), Mode::Titles) {
                 Ok(line) if is_table => out = line + "\n",
                 // Without a row nobody else would notice a field that does not exist.
-                Err(error) if is_table || matches!(error, TemplateError::MissingKey { .. }) => {
-                    return Err(error.into());
-                }
+                Err(error) if is_table || error.hint.is_some() => return Err(FormatError::List(error)),
                 _ => {}
             }
         }
         for row in self.rows {
-            out += &template.execute_to_string(&map(row))?;
+            out += &run::run(&tree, &run::row(row), Mode::Values).map_err(FormatError::List)?;
             out.push('\n');
         }
         Ok(if is_table { table::align(&out, table::LIST) } else { out })
     }
+}
+
+/// A template for documents, read once for all of them.
+#[derive(Debug)]
+pub(crate) struct Template(parse::Tree);
+
+impl Template {
+    pub(crate) fn parse(source: &str) -> Result<Template, FormatError> {
+        parse::parse(source).map(Template).map_err(FormatError::Document)
+    }
+
+    /// The text for one document.
+    pub(crate) fn apply(&self, document: Json) -> Result<String, FormatError> {
+        run::run(&self.0, &Value::document(document), Mode::Values).map_err(FormatError::Document)
+    }
+}
+
+/// Applies a template to one JSON document.
+pub(crate) fn document(source: &str, document: Json) -> Result<String, FormatError> {
+    Template::parse(source)?.apply(document)
 }
 
 /// Applies a template to several lists, each by its name.
@@ -106,234 +187,30 @@ pub(crate) fn lists<const N: usize>(
     source: &str,
     lists: [(&str, Vec<Row>); N],
 ) -> Result<String, FormatError> {
-    let template = functions(Template::new("")).parse(&prepare(source))?;
-    let lists = lists.map(|(name, rows)| (name.into(), Value::List(rows.into_iter().map(map).collect())));
-    Ok(template.execute_to_string(&map(lists.into()))?)
-}
-
-/// Applies a template to one JSON document.
-pub(crate) fn document(source: &str, document: &serde_json::Value) -> Result<String, FormatError> {
-    let template = functions(Template::new("")).parse(&prepare(source))?;
-    match template.execute_to_string(&value(document, Names::Wire)) {
-        Err(TemplateError::MissingKey { .. }) => {}
-        result => return Ok(result?),
-    }
-    Ok(template.execute_to_string(&value(document, Names::Go))?)
+    let tree = parse::parse(source).map_err(FormatError::List)?;
+    let list = |rows: Vec<Row>| Value::List(Arc::new(rows.into_iter().map(run::row).collect()));
+    let lists = lists.map(|(name, rows)| (name.into(), list(rows)));
+    run::run(&tree, &run::row(lists), Mode::Values).map_err(FormatError::List)
 }
 
 /// A field that is text.
 pub(crate) fn text(text: impl Into<Arc<str>>) -> Value {
-    Value::String(text.into())
+    Value::text(text)
+}
+
+/// A field that a row has and that holds nothing.
+pub(crate) fn nothing() -> Value {
+    Value::Empty(Empty::Pointer)
 }
 
 /// The `Label` of a row: `{{.Label "key"}}`.
 pub(crate) fn label(labels: impl IntoIterator<Item = (String, String)>) -> Value {
-    let labels: BTreeMap<String, String> = labels.into_iter().collect();
-    Value::Function(Arc::new(move |given| Ok(text(labels.get(&*first(given)).cloned().unwrap_or_default()))))
-}
-
-/// In a title, a label is called by the last part of its key.
-fn label_title() -> Value {
-    Value::Function(Arc::new(|given| {
-        let key = first(given);
-        Ok(text(key.rsplit('.').next().unwrap_or_default().replace(['-', '_'], " ")))
-    }))
-}
-
-fn map(row: Row) -> Value {
-    Value::Map(Arc::new(row))
-}
-
-/// What the keys of a document are called.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Names {
-    /// As on the wire.
-    Wire,
-    /// As the fields of Docker's own structures.
-    Go,
-}
-
-/// Fields that Docker's structures spell differently from its JSON.
-const GO_NAMES: [(&str, &str); 11] = [
-    ("CpuPeriod", "CPUPeriod"),
-    ("CpuQuota", "CPUQuota"),
-    ("CpuRealtimePeriod", "CPURealtimePeriod"),
-    ("CpuRealtimeRuntime", "CPURealtimeRuntime"),
-    ("CpuShares", "CPUShares"),
-    ("Id", "ID"),
-    ("NanoCpus", "NanoCPUs"),
-    ("ApiVersion", "APIVersion"),
-    ("scope", "Scope"),
-    ("time", "Time"),
-    ("timeNano", "TimeNano"),
-];
-
-fn value(document: &serde_json::Value, names: Names) -> Value {
-    use serde_json::Value as Json;
-    match document {
-        Json::Null => Value::Nil,
-        Json::Bool(flag) => Value::Bool(*flag),
-        Json::Number(number) => match (number.as_i64(), number.as_u64()) {
-            (Some(number), _) => Value::Int(number),
-            (None, Some(number)) => Value::Uint(number),
-            (None, None) => Value::Float(number.as_f64().unwrap_or_default()),
-        },
-        Json::String(string) => text(string.as_str()),
-        Json::Array(items) => Value::List(items.iter().map(|item| value(item, names)).collect()),
-        Json::Object(fields) => {
-            map(fields.iter().map(|(name, field)| (spelled(name, names), value(field, names))).collect())
-        }
-    }
-}
-
-fn spelled(name: &str, names: Names) -> Arc<str> {
-    let go = GO_NAMES.iter().find(|(wire, _)| names == Names::Go && *wire == name);
-    go.map_or(name, |(_, go)| go).into()
-}
-
-fn json(value: &Value) -> serde_json::Value {
-    use serde_json::Value as Json;
-    match value {
-        Value::Nil | Value::Function(_) => Json::Null,
-        Value::Bool(flag) => Json::Bool(*flag),
-        Value::Int(number) => (*number).into(),
-        Value::Uint(number) => (*number).into(),
-        Value::Float(number) => (*number).into(),
-        Value::String(string) => Json::String(string.to_string()),
-        Value::List(items) => items.iter().map(json).collect(),
-        // A function is no data: the `Label` of a row is not shown.
-        Value::Map(fields) => fields
-            .iter()
-            .filter(|(_, field)| !field.is_function())
-            .map(|(name, field)| (name.to_string(), json(field)))
-            .collect(),
-    }
-}
-
-/// The functions that Docker adds to Go's.
-fn functions(template: Template) -> Template {
-    template
-        .missing_key(MissingKey::Error)
-        .func("json", |given| Ok(text(given.first().map(json).unwrap_or_default().to_string())))
-        .func("lower", |given| Ok(text(first(given).to_lowercase())))
-        .func("upper", |given| Ok(text(first(given).to_uppercase())))
-        .func("title", |given| Ok(text(title(&first(given)))))
-        .func("split", |given| {
-            let (whole, separator) = (first(given), second(given));
-            // Rust finds an empty separator at both ends too, Go only between the letters.
-            Ok(Value::List(match separator.is_empty() {
-                true => whole.chars().map(|c| text(c.to_string())).collect(),
-                false => whole.split(&*separator).map(text).collect(),
-            }))
-        })
-        .func("join", |given| match given.first() {
-            Some(Value::List(items)) => {
-                let items: Vec<String> = items.iter().map(ToString::to_string).collect();
-                Ok(text(items.join(&second(given))))
-            }
-            Some(Value::Nil) => Ok(text("")),
-            other => Err(mismatch("list", other)),
-        })
-        // In JSON an empty list may be null, which has no length in Go's own function.
-        .func("len", |given| match given {
-            [Value::Nil] => Ok(Value::Int(0)),
-            [value] => {
-                let length = value.len().and_then(|length| i64::try_from(length).ok());
-                length.map(Value::Int).ok_or_else(|| mismatch("list", Some(value)))
-            }
-            _ => Err(mismatch("one argument", given.get(1))),
-        })
-        .func("pad", |given| {
-            let [before, after] = [1, 2].map(|index| " ".repeat(count(given, index)));
-            Ok(text(match first(given).as_ref() {
-                "" => String::new(),
-                whole => format!("{before}{whole}{after}"),
-            }))
-        })
-        .func("truncate", |given| Ok(text(first(given).chars().take(count(given, 1)).collect::<String>())))
-}
-
-fn mismatch(expected: &'static str, got: Option<&Value>) -> TemplateError {
-    TemplateError::TypeMismatch { expected, got: got.map_or("nothing", Value::type_name) }
-}
-
-/// In the line of titles every function leaves its first argument alone.
-fn title_functions(template: Template) -> Template {
-    let names = ["json", "lower", "upper", "title", "split", "join", "pad", "truncate"];
-    names.into_iter().fold(template.missing_key(MissingKey::Error), |template, name| {
-        template.func(name, |given| Ok(given.first().cloned().unwrap_or(Value::Nil)))
-    })
-}
-
-fn first(given: &[Value]) -> Arc<str> {
-    argument(given, 0)
-}
-
-fn second(given: &[Value]) -> Arc<str> {
-    argument(given, 1)
-}
-
-fn argument(given: &[Value], index: usize) -> Arc<str> {
-    match given.get(index) {
-        Some(Value::String(string)) => string.clone(),
-        Some(other) => other.to_string().into(),
-        None => "".into(),
-    }
-}
-
-/// The widest padding: what a template asks for must not fill the memory.
-const MAX_COUNT: i64 = 4096;
-
-fn count(given: &[Value], index: usize) -> usize {
-    let count = given.get(index).and_then(Value::as_int).unwrap_or(0);
-    usize::try_from(count.clamp(0, MAX_COUNT)).expect("clamped to what fits")
-}
-
-/// Upper case for the first letter of each word, as Go's `strings.Title`.
-fn title(words: &str) -> String {
-    let mut is_start = true;
-    let mut out = String::with_capacity(words.len());
-    for c in words.chars() {
-        match is_start {
-            true => out.extend(c.to_uppercase()),
-            false => out.push(c),
-        }
-        is_start = !(c.is_alphanumeric() || c == '_' || c == '\'');
-    }
-    out
-}
-
-/// Makes a typed template one that the engine understands: `\t` and `\n` become what they stand for, and the method call
-/// `.Label "key"` becomes a call of the function in the field of that name.
-fn prepare(source: &str) -> String {
-    let source = source.trim().replace("\\t", "\t").replace("\\n", "\n");
-    let mut out = String::with_capacity(source.len());
-    let mut rest = source.as_str();
-    while let Some(start) = rest.find("{{") {
-        let end = rest[start..].find("}}").map_or(rest.len(), |end| start + end);
-        out += &rest[..start];
-        out += &call_labels(&rest[start..end]);
-        rest = &rest[end..];
-    }
-    out + rest
-}
-
-fn call_labels(action: &str) -> String {
-    let mut out = String::with_capacity(action.len());
-    let mut rest = action;
-    while let Some(at) = rest.find(".Label ") {
-        // The operand may begin before its point: `$.Label`, `$row.Label`.
-        let is_operand = |c: char| c.is_alphanumeric() || matches!(c, '_' | '$' | '.');
-        let start = rest[..at].trim_end_matches(is_operand).len();
-        out = out + &rest[..start] + "call " + &rest[start..at] + ".Label ";
-        rest = &rest[at + ".Label ".len()..];
-    }
-    out + rest
+    Value::Labels(Arc::new(Labels::Of(labels.into_iter().collect())))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Format, Listing, Row, document, label, text};
+    use super::{Format, Json, Listing, Row, document, label, text};
     use serde_json::json;
 
     fn list(format: &str) -> String {
@@ -350,7 +227,9 @@ mod tests {
             titles: &[("ID", "CONTAINER ID"), ("Names", "NAMES")],
             rows: vec![row("1", "one"), row("2", "two")],
         };
-        listing.render(&Format::parse(format)).unwrap_or_else(|error| format!("{error}: {}", error.0))
+        listing
+            .render(&Format::parse(format))
+            .unwrap_or_else(|error| format!("{error}: {}", std::error::Error::source(&error).unwrap()))
     }
 
     #[test]
@@ -373,9 +252,31 @@ mod tests {
         for (format, expected) in cases {
             assert_eq!(list(format), expected, "{format:?}");
         }
-        for format in ["{{.Nothing}}", "{{.ID", "{{nothing}}", "{{join .ID}}"] {
-            assert!(list(format).starts_with("template parsing error: "), "{}", list(format));
+        let mistakes = [
+            (
+                "{{.Nothing}}",
+                "execute template: template: :1:2: executing \"\" at <.Nothing>: can't evaluate field Nothing in a row",
+            ),
+            ("{{.ID", "parse template: template: :1: unclosed action"),
+            ("{{nothing}}", "parse template: template: :1: function \"nothing\" not defined"),
+            (
+                "{{join .ID}}",
+                "execute template: template: :1:2: executing \"\" at <join>: wrong number of args for join: want 2 got 1",
+            ),
+            (
+                "{{upper .Label}}",
+                "execute template: template: :1:8: executing \"\" at <.Label>: wrong number of args for Label: want 1 got 0",
+            ),
+        ];
+        for (format, mistake) in mistakes {
+            assert_eq!(list(format), format!("failed to {mistake}"));
         }
+    }
+
+    /// What a template makes of a document, or says.
+    fn shown(source: &str, json: &serde_json::Value) -> String {
+        let json: Json = serde_json::from_str(&json.to_string()).unwrap();
+        document(source, json).unwrap_or_else(|error| std::error::Error::source(&error).unwrap().to_string())
     }
 
     #[test]
@@ -409,9 +310,141 @@ mod tests {
             ("{{len .Missing}}{{join .Missing \",\"}}{{json .Missing}}", "0null"),
         ];
         for (source, expected) in cases {
-            assert_eq!(document(source, &container).unwrap(), expected, "{source}");
+            assert_eq!(shown(source, &container), expected, "{source}");
         }
-        let error = document("{{.Nothing}}", &container).unwrap_err();
-        assert_eq!(error.0.to_string(), "map has no entry for key: Nothing");
+    }
+
+    #[test]
+    fn the_language_is_gos() {
+        let data = json!({"A": ["x", "y", "z"], "N": 3, "Labels": {"b": "2", "a": "1"}, "S": "text", "E": [], "F": 1.5});
+        let cases = [
+            ("{{if .N}}a{{else}}b{{end}}{{if .E}}a{{else if .N}}c{{else}}d{{end}}", "ac"),
+            ("{{with .E}}a{{else with .S}}{{.}}{{end}}{{.N}}", "text3"),
+            ("{{range .A}}{{if eq . \"y\"}}{{continue}}{{end}}{{.}}{{end}}", "xz"),
+            ("{{range .A}}{{if eq . \"y\"}}{{break}}{{end}}{{.}}{{end}}", "x"),
+            (
+                "{{range $k, $v := .Labels}}{{$k}}={{$v}};{{end}}{{range .E}}{{else}}none{{end}}{{range 3}}{{.}}{{end}}",
+                "a=1;b=2;none012",
+            ),
+            ("{{$x := 1}}{{range .A}}{{$x = .}}{{end}}{{$x}}{{$y := $x}}{{$y}}", "zz"),
+            (
+                "{{define \"t\"}}<{{.}}>{{end}}{{template \"t\" .S}}{{block \"b\" .N}}[{{.}}{{$}}]{{end}}",
+                "<text>[33]",
+            ),
+            ("a {{- /* c */ -}} b {{- \"c\" -}} d\n{{/* x */}}", "abcd\n"),
+            ("{{(index .A 1)}}{{(len .A) | printf \"%03d\"}}{{\"a\" | printf \"%s-%s\" \"b\"}}", "y003b-a"),
+            ("{{and 1 0}}{{or 0 \"x\"}}{{not .E}}{{and .N .S}}", "0xtruetext"),
+            (
+                "{{eq 1 2 1}}{{ne 1 2}}{{lt 1 2}}{{le 2 2}}{{gt .F 1.0}}{{ge \"b\" \"a\"}}",
+                "truetruetruetruetruetrue",
+            ),
+            (
+                "{{html \"<a&'>\"}} {{js \"a'b<\"}} {{urlquery \"a b&\"}}",
+                "&lt;a&amp;&#39;&gt; a\\'b\\u003C a+b%26",
+            ),
+            (
+                "{{slice .S 1 3}}{{slice .A 1}}{{len .Labels}}{{index .Labels \"a\"}}{{index .Labels \"none\"}}",
+                "ex[y z]21",
+            ),
+            ("{{print 1 2 \"a\" 3}}{{println .S}}", "1 2a3text\n"),
+            ("{{1.5}} {{'a'}} {{0x10}} {{`r\\aw`}} {{true}} {{\"}}\"}}", "1.5 97 16 r\\aw true }}"),
+            ("{{.A}} {{.Labels}}", "[x y z] map[a:1 b:2]"),
+            (
+                "{{$.S}}{{$.Labels.a}}{{json .A}}{{json .Labels}}{{json \"<\"}}",
+                "text1[\"x\",\"y\",\"z\"]{\"a\":\"1\",\"b\":\"2\"}\"<\"",
+            ),
+        ];
+        for (source, expected) in cases {
+            assert_eq!(shown(source, &data), expected, "{source}");
+        }
+    }
+
+    #[test]
+    fn mistakes_are_told_in_gos_words_with_their_place() {
+        let data =
+            json!({"Id": "abc", "Args": ["a"], "Env": [], "Labels": {}, "State": {"Health": null, "Pid": 1}});
+        let running = [
+            ("{{.Nope}}", "1:2", ".Nope", "map has no entry for key \"Nope\""),
+            ("{{.State.Nope}}", "1:8", ".State.Nope", "map has no entry for key \"Nope\""),
+            ("x\n {{.Nope}}", "2:3", ".Nope", "map has no entry for key \"Nope\""),
+            ("{{.Id.Foo}}", "1:5", ".Id.Foo", "can't evaluate field Foo in type interface {}"),
+            (
+                "{{.State.Health.Status}}",
+                "1:8",
+                ".State.Health.Status",
+                "nil pointer evaluating interface {}.Status",
+            ),
+            ("{{index .Args 9}}", "1:2", "index .Args 9", "error calling index: index out of range: 9"),
+            (
+                "{{(index .Env 0)}}",
+                "1:3",
+                "index .Env 0",
+                "error calling index: reflect: slice index out of range",
+            ),
+            ("{{template \"u\"}}", "1:11", "{{template \"u\"}}", "template \"u\" not defined"),
+            ("{{nil}}", "1:2", "nil", "nil is not a command"),
+            ("{{call .Id}}", "1:2", "call .Id", "error calling call: non-function .Id of type string"),
+            ("{{.Id 1}}", "1:2", ".Id", "Id is not a method but has arguments"),
+            ("{{len 3}}", "1:2", "len 3", "error calling len: len of type int"),
+            ("{{range .Id}}x{{end}}", "1:8", ".Id", "range can't iterate over abc"),
+            ("{{upper .State.Pid}}", "1:14", ".State.Pid", "wrong type for value; expected string; got int"),
+            ("{{lt 1 \"a\"}}", "1:2", "lt 1 \"a\"", "error calling lt: incompatible types for comparison"),
+            (
+                "{{define \"r\"}}{{template \"r\"}}{{end}}{{template \"r\"}}",
+                "1:25",
+                "{{template \"r\"}}",
+                "exceeded maximum template depth (200)",
+            ),
+        ];
+        for (source, place, context, message) in running {
+            let expected = format!("template: :{place}: executing \"\" at <{context}>: {message}");
+            assert_eq!(shown(source, &data), expected, "{source}");
+        }
+        let parsing = [
+            ("{{.Id", "unclosed action"),
+            ("{{nope .Id}}", "function \"nope\" not defined"),
+            ("{{if}}", "missing value for if"),
+            ("{{end}}", "unexpected {{end}}"),
+            ("{{else}}", "unexpected {{else}}"),
+            ("{{range .Args}}", "unexpected EOF"),
+            ("{{}}", "missing value for command"),
+            ("{{$x}}", "undefined variable \"$x\""),
+            ("{{break}}", "{{break}} outside {{range}}"),
+            ("{{1 | 2}}", "non executable command in pipeline stage 2"),
+            ("{{\"a}}", "unterminated quoted string"),
+            ("{{/* a }}", "unclosed comment"),
+            ("{{(1}}", "unclosed left paren"),
+            ("{{1)}}", "unexpected right paren"),
+            ("{{.Id | }}", "missing value for command"),
+            ("{{1.a}}", "bad number syntax: \"1.a\""),
+        ];
+        for (source, message) in parsing {
+            assert_eq!(shown(source, &data), format!("template: :1: {message}"), "{source}");
+        }
+    }
+
+    #[test]
+    fn what_docker_leaves_out_of_its_json_can_be_asked_for() {
+        let data = json!({"State": {"Pid": 1}, "Config": {"Labels": null, "Cmd": null}, "HostConfig": {"Binds": null}});
+        let cases = [
+            ("{{if .State.Health}}{{.State.Health.Status}}{{else}}none{{end}}", "none"),
+            (
+                "{{.Config.Healthcheck}} {{.Config.ExposedPorts}} {{.Config.Labels}} {{.HostConfig.Binds}} {{.Config.Cmd}}",
+                "<nil> map[] map[] [] []",
+            ),
+            ("{{json .State}}{{json .Config.Labels}}", "{\"Pid\":1}null"),
+            ("{{.HostConfig.NanoCpus}}{{len .Config.Labels}}{{index .Config.Labels \"x\"}}", "00"),
+            ("{{.State}}", "{1 <nil>}"),
+        ];
+        for (source, expected) in cases {
+            assert_eq!(shown(source, &data), expected, "{source}");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_template_panics(parts in proptest::collection::vec("(\\{\\{-? ?(if|else|end|range|with|define \"a\"|template \"a\"|block \"a\"|break)? ?(\\.|\\$|\\.A|\\$x :=|\\(|\\)|\\||len|index|\"q\"|'c'|1|,|=){0,4} ?-?\\}\\}|\\PC)", 0..8)) {
+            shown(&parts.concat(), &json!({"A": ["x", 1, null, {"B": {}}]}));
+        }
     }
 }

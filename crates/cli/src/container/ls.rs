@@ -9,7 +9,7 @@ use crate::command::{Cli, Command};
 use crate::error::Error;
 use crate::filters::{self, Filters};
 use crate::flags::{Given, Operands, switch, value};
-use crate::template::{Format, Listing, Row, label, text};
+use crate::template::{Format, Listing, Row, label, nothing, text};
 use crate::{output, size, time};
 
 pub(crate) const COMMAND: Command = Command {
@@ -48,6 +48,7 @@ pub(crate) const TITLES: &[(&str, &str)] = &[
     ("Mounts", "MOUNTS"),
     ("Names", "NAMES"),
     ("Networks", "NETWORKS"),
+    ("Platform", "PLATFORM"),
     ("Ports", "PORTS"),
     ("RunningFor", "CREATED"),
     ("Size", "SIZE"),
@@ -124,7 +125,8 @@ pub(crate) fn row(container: ContainerSummary, is_short: bool) -> Row {
         ("Status", container.status.clone()),
     ];
     let fields = fields.into_iter().map(|(name, field)| (Arc::from(name), text(field)));
-    fields.chain([("Label".into(), label(container.labels))]).collect()
+    // As with Docker, a field that nobody fills yet.
+    fields.chain([("Label".into(), label(container.labels)), ("Platform".into(), nothing())]).collect()
 }
 
 /// The id without its algorithm, cut unless everything is wanted.

@@ -54,7 +54,7 @@ fn line(format: &str, event: &[u8]) -> Result<String, Error> {
         "json" => Ok(json::compact(&String::from_utf8_lossy(event))),
         source => {
             let event = serde_json::from_slice(event).map_err(Error::Answer)?;
-            Ok(template::document(source, &event)?)
+            Ok(template::document(source, event)?)
         }
     }
 }

@@ -57,7 +57,10 @@ fn run(cli: &Cli, given: &Given) -> Result<u8, Error> {
             text(&info)
         }
         "json" => json::compact(&document) + "\n",
-        source => template::document(source, &info)? + "\n",
+        source => {
+            let info = serde_json::from_str(&document).map_err(Error::Answer)?;
+            template::document(source, info)? + "\n"
+        }
     };
     output::print(&text).map(|()| 0)
 }

@@ -38,7 +38,10 @@ fn run(cli: &Cli, given: &Given) -> Result<u8, Error> {
             let both = json!({"Client": client, "Server": server});
             match format {
                 "json" => json::compact(&both.to_string()) + "\n",
-                source => template::document(source, &both)? + "\n",
+                source => {
+                    let both = serde_json::from_str(&both.to_string()).map_err(Error::Answer)?;
+                    template::document(source, both)? + "\n"
+                }
             }
         }
     };
