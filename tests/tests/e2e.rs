@@ -4,6 +4,8 @@
 
 #[path = "e2e/bad_input.rs"]
 mod bad_input;
+#[path = "e2e/command_line.rs"]
+mod command_line;
 #[path = "e2e/confinement.rs"]
 mod confinement;
 #[path = "e2e/containers.rs"]

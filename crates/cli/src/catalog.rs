@@ -1,7 +1,7 @@
 //! The table of all commands: where each is found, and under which names.
 
 use crate::command::Command;
-use crate::{container, image, inspect, namespace, network, registry, system, volume};
+use crate::{container, context, image, inspect, namespace, network, registry, system, volume};
 
 /// A command and its names.
 #[derive(Debug)]
@@ -16,8 +16,9 @@ pub(crate) struct Entry {
 }
 
 /// The management groups, with what they are about.
-pub(crate) const NOUNS: [(&str, &str); 6] = [
+pub(crate) const NOUNS: [(&str, &str); 7] = [
     ("container", "Manage containers"),
+    ("context", "Manage contexts"),
     ("image", "Manage images"),
     ("namespace", "Manage namespaces of containers and images"),
     ("network", "Manage networks"),
@@ -32,8 +33,14 @@ pub(crate) const NOT_YET: &[&str] = &[
     "buildx",
     "checkpoint",
     "compose",
+<<<<<<< HEAD
     "context",
     "dial-stdio",
+=======
+    "cp",
+    "diff",
+    "export",
+>>>>>>> 11857be (cli: config.json's wishes, contexts, help topics, dial-stdio, manual pages, completion that knows names)
     "manifest",
     "node",
     "plugin",
@@ -84,6 +91,10 @@ pub(crate) static ENTRIES: &[Entry] = &[
     entry("container", &["unpause"], Some("unpause"), &container::pause::UNPAUSE),
     entry("container", &["update"], Some("update"), &container::update::COMMAND),
     entry("container", &["wait"], Some("wait"), &container::wait::COMMAND),
+    entry("context", &["inspect"], None, &context::INSPECT),
+    entry("context", &["ls", "list"], None, &context::LS),
+    entry("context", &["show"], None, &context::SHOW),
+    entry("context", &["use"], None, &context::USE),
     entry("image", &["history"], Some("history"), &image::history::COMMAND),
     entry("image", &["import"], Some("import"), &image::import::COMMAND),
     entry("image", &["inspect"], None, &image::inspect::COMMAND),
@@ -107,6 +118,7 @@ pub(crate) static ENTRIES: &[Entry] = &[
     entry("network", &["ls", "list"], None, &network::ls::COMMAND),
     entry("network", &["prune"], None, &network::prune::COMMAND),
     entry("network", &["rm", "remove"], None, &network::rm::COMMAND),
+    entry("system", &["dial-stdio"], None, &system::dial_stdio::COMMAND),
     entry("system", &["df"], None, &system::df::COMMAND),
     entry("system", &["events"], Some("events"), &system::events::COMMAND),
     entry("system", &["info"], Some("info"), &system::info::COMMAND),
@@ -120,6 +132,7 @@ pub(crate) static ENTRIES: &[Entry] = &[
     top(&["inspect"], &inspect::COMMAND),
     top(&["login"], &registry::login::COMMAND),
     top(&["logout"], &registry::logout::COMMAND),
+    top(&["man"], &system::man::COMMAND),
     top(&["search"], &registry::search::COMMAND),
     top(&["version"], &system::version::COMMAND),
 ];

@@ -16,7 +16,7 @@ use api::docker::ErrorBody;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::http1::{self, SendRequest};
-use hyper::header::{CONNECTION, CONTENT_TYPE, HOST, UPGRADE};
+use hyper::header::{CONNECTION, CONTENT_TYPE, HOST, HeaderName, HeaderValue, UPGRADE};
 use hyper::rt::{Read, Write};
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
@@ -26,10 +26,11 @@ use tokio::net::{TcpStream, UnixStream};
 
 use crate::error::Error;
 use crate::launch::Launcher;
+use crate::output;
 use crate::registry::Headers;
 pub(crate) use address::Address;
 pub(crate) use body::Body;
-pub(crate) use hijack::Hijacked;
+pub(crate) use hijack::{Hijacked, Socket};
 pub(crate) use path::Path;
 
 /// The longest JSON answer: a list of a hundred thousand containers.
@@ -44,14 +45,32 @@ pub(crate) struct Client {
     address: Address,
     /// Who starts the daemon, at our own address.
     launcher: Option<Launcher>,
-    /// The value of the header that says which namespace is meant.
-    namespace: Option<String>,
+    manner: Manner,
     idle: RefCell<Option<SendRequest<Body>>>,
 }
 
+/// What goes along with every request.
+#[derive(Debug, Default)]
+pub(crate) struct Manner {
+    /// The value of the header that says which namespace is meant.
+    pub(crate) namespace: Option<String>,
+    /// The user's own headers.
+    pub(crate) headers: Vec<(HeaderName, HeaderValue)>,
+    /// Requests are told on stderr.
+    pub(crate) is_told: bool,
+}
+
 impl Client {
-    pub(crate) fn new(address: Address, launcher: Option<Launcher>, namespace: Option<String>) -> Client {
-        Client { address, launcher, namespace, idle: RefCell::new(None) }
+    pub(crate) fn new(address: Address, launcher: Option<Launcher>, manner: Manner) -> Client {
+        Client { address, launcher, manner, idle: RefCell::new(None) }
+    }
+
+    /// A connection of its own on which nothing was said yet: its two directions.
+    pub(crate) async fn raw(&self) -> Result<(Socket, Socket), Error> {
+        // Where a daemon is to be started, it is.
+        drop(self.connect().await?);
+        let failed = |source| Error::Connect { address: self.address.to_string(), source };
+        Socket::connect(&self.address).and_then(Socket::split).map_err(failed)
     }
 
     /// A request without a body; the answer as JSON.
@@ -179,6 +198,9 @@ impl Client {
 
     fn request(&self, method: Method, path: Path, body: Body) -> Result<Request<Body>, Error> {
         let content_type = body.content_type();
+        if self.manner.is_told {
+            output::complain(&format!("debug: {method} {}", path.clone().into_uri()));
+        }
         let mut request = Request::new(body);
         *request.method_mut() = method;
         *request.uri_mut() = path.into_uri();
@@ -187,7 +209,10 @@ impl Client {
         if let Some(content_type) = content_type {
             headers.insert(CONTENT_TYPE, content_type.parse().expect("a literal header value"));
         }
-        if let Some(namespace) = &self.namespace {
+        for (name, value) in &self.manner.headers {
+            headers.insert(name, value.clone());
+        }
+        if let Some(namespace) = &self.manner.namespace {
             let wrong = |_| Error::Value(format!("{namespace:?} is no name of a namespace"));
             headers.insert("x-corten-namespace", namespace.parse().map_err(wrong)?);
         }

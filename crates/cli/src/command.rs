@@ -3,6 +3,7 @@
 //! Only the parser of the command that was asked for is built: the tree is a table of functions (see [`crate::catalog`]),
 //! not of clap's commands, because building a hundred flags of other commands would cost more than the request.
 
+use std::cell::OnceCell;
 use std::ffi::OsString;
 use std::io::{self, IsTerminal};
 use std::path::PathBuf;
@@ -10,10 +11,13 @@ use std::path::PathBuf;
 use clap::Arg;
 
 use crate::catalog::{self, Entry};
-use crate::client::{Address, Client};
+use crate::client::{Address, Client, Manner};
 use crate::error::Error;
-use crate::flags::{self, Given, Operands, Refused, Usage, switch, value};
+use crate::flags::{self, Given, Operands, Refused, Usage, list, switch, value};
 use crate::launch::Launcher;
+use crate::registry::config::Config;
+use crate::settings::Settings;
+use crate::system::completion;
 use crate::{help, output};
 
 /// Where the daemon's state is unless somebody says otherwise.
@@ -43,6 +47,9 @@ pub(crate) struct Cli {
     state: Option<PathBuf>,
     /// None: the daemon's default.
     namespace: Option<String>,
+    /// Requests are told on stderr.
+    is_debug: bool,
+    settings: OnceCell<Settings>,
 }
 
 impl Cli {
@@ -54,10 +61,30 @@ impl Cli {
         let runtime =
             tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Error::Runtime)?;
         let launcher = self.state.clone().map(|state| Launcher { state });
-        let client = Client::new(self.address.clone(), launcher, self.namespace.clone());
+        let manner = Manner {
+            namespace: self.namespace.clone(),
+            headers: self.settings().headers(),
+            is_told: self.is_debug,
+        };
+        let client = Client::new(self.address.clone(), launcher, manner);
         let result = runtime.block_on(work(&client));
         runtime.shutdown_background();
         result
+    }
+
+    /// What the user's `config.json` wishes.
+    pub(crate) fn settings(&self) -> &Settings {
+        self.settings.get_or_init(Settings::load)
+    }
+
+    /// Where the daemon is, as `--host` would say it.
+    pub(crate) fn host(&self) -> String {
+        self.address.to_string()
+    }
+
+    /// Whether requests are told.
+    pub(crate) fn is_debug(&self) -> bool {
+        self.is_debug
     }
 
     /// Says on stderr what failed.
@@ -78,7 +105,21 @@ impl Cli {
 /// Flags before the command.
 pub(crate) fn global_flags() -> Vec<Arg> {
     vec![
-        list_host(),
+        value("config", "string", "Location of client config files (default \"~/.docker\")"),
+        value(
+            "context",
+            "string",
+            "Name of the context to use to connect to the daemon (only \"default\" is there)",
+        )
+        .short('c'),
+        switch("debug", "Tell on stderr what is asked of the daemon").short('D'),
+        list("host", "list", "Daemon socket to connect to").short('H'),
+        value(
+            "log-level",
+            "string",
+            "Set the logging level (\"debug\", \"info\", \"warn\", \"error\", \"fatal\") (default \"info\")",
+        )
+        .short('l'),
         namespace_flag().short('n'),
         value("state", "string", "State directory of the daemon to use or start (default \"/run/corten\")"),
         switch("version", "Print version information and quit").short('v'),
@@ -98,22 +139,9 @@ fn with_namespace(mut flags: Vec<Arg>) -> Vec<Arg> {
     flags
 }
 
-fn list_host() -> Arg {
-    value("host", "string", "Daemon socket to connect to").short('H')
-}
-
 /// Docker's global flags that are not there yet.
-const REFUSED: Refused = &[
-    ("config", None),
-    ("context", Some('c')),
-    ("debug", Some('D')),
-    ("log-level", Some('l')),
-    ("tls", None),
-    ("tlscacert", None),
-    ("tlscert", None),
-    ("tlskey", None),
-    ("tlsverify", None),
-];
+const REFUSED: Refused =
+    &[("tls", None), ("tlscacert", None), ("tlscert", None), ("tlskey", None), ("tlsverify", None)];
 
 /// How the whole program is used.
 pub(crate) const SYNOPSIS: &str = "[OPTIONS] COMMAND [ARG...]";
@@ -125,6 +153,8 @@ pub(crate) fn run(program: &str, words: &[OsString]) -> u8 {
         address: Address::in_state(DEFAULT_STATE.as_ref()),
         state: None,
         namespace: None,
+        is_debug: false,
+        settings: OnceCell::new(),
     };
     match dispatch(&mut cli, words) {
         Ok(code) => code,
@@ -150,9 +180,35 @@ fn dispatch(cli: &mut Cli, words: &[OsString]) -> Result<u8, Error> {
     if given.switch("help") {
         return output::print(&help::root(&program)).map(|()| 0);
     }
+    cli.is_debug = is_debug(&given)?;
+    if let Some(directory) = given.text("config") {
+        Config::set_directory(directory);
+    }
     locate(cli, &given)?;
     cli.namespace = given.text("namespace").map(str::to_owned).or_else(|| variable("CONTAINERD_NAMESPACE"));
     let rest: Vec<OsString> = rest.iter().map(OsString::from).collect();
+    match (*first, rest.split_first()) {
+        (completion::APPLET, _) => {
+            // A key that was pressed is no reason to start a daemon.
+            cli.state = None;
+            completion::complete(cli, &rest).map(|()| 0)
+        }
+        ("help", None) => output::print(&help::root(&program)).map(|()| 0),
+        ("help", Some((topic, rest))) => {
+            let rest: Vec<OsString> = rest.iter().cloned().chain(["--help".into()]).collect();
+            let topic = topic.to_string_lossy();
+            command(cli, &topic, &rest).map_err(|error| match error {
+                Error::UnknownCommand(_) => Error::NoSuchTopic(topic.into_owned()),
+                error => error,
+            })
+        }
+        _ => command(cli, first, &rest),
+    }
+}
+
+/// The command `first`, or one of the group of that name.
+fn command(cli: &mut Cli, first: &str, rest: &[OsString]) -> Result<u8, Error> {
+    let program = cli.program.clone();
     match (catalog::noun(first), rest.split_first()) {
         (Some(noun), Some((verb, rest))) if !verb.to_string_lossy().starts_with('-') => {
             let verb = verb.to_string_lossy();
@@ -168,7 +224,7 @@ fn dispatch(cli: &mut Cli, words: &[OsString]) -> Result<u8, Error> {
         }),
         (Some(noun), _) => output::print(&help::noun(&program, noun)).map(|()| 0),
         (None, _) => match catalog::at_top(first) {
-            Some(entry) => start(cli, entry, format!("{program} {first}"), &rest),
+            Some(entry) => start(cli, entry, format!("{program} {first}"), rest),
             None => Err(unknown(&format!("{program} {first}"), first)),
         },
     }
@@ -187,9 +243,34 @@ fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
+/// Whether `--debug` or `--log-level` asks for what is otherwise not told.
+fn is_debug(given: &Given) -> Result<bool, Error> {
+    let level = given.parsed("log-level", |level| match level {
+        "debug" => Ok(true),
+        // There is nothing at these levels that is not part of a command's output.
+        "info" | "warn" | "error" | "fatal" => Ok(false),
+        _ => Err("it is one of \"debug\", \"info\", \"warn\", \"error\", \"fatal\""),
+    })?;
+    Ok(given.switch("debug") || level.unwrap_or(false))
+}
+
 /// Where the daemon is: `--host`, `DOCKER_HOST`, or a state directory of ours.
 fn locate(cli: &mut Cli, given: &Given) -> Result<(), Error> {
-    let host = given.text("host").map(str::to_owned);
+    let host = match given.list("host")[..] {
+        [] => None,
+        [host] => Some(host.to_owned()),
+        _ => return Err(Error::Conflict("specify only one -H")),
+    };
+    if given.text("context").is_some() && host.is_some() {
+        return Err(Error::Conflict("cannot specify both --host and --context"));
+    }
+    let context = given.text("context").filter(|name| !name.is_empty()).map(str::to_owned);
+    // As with Docker, the address of a shell is stronger than its context.
+    let of_shell =
+        || variable("DOCKER_CONTEXT").filter(|_| variable("DOCKER_HOST").is_none() && host.is_none());
+    if let Some(name) = context.or_else(of_shell) {
+        crate::context::check(&name)?;
+    }
     if given.text("state").is_some() && host.is_some() {
         return Err(Error::Conflict("cannot specify both --host and --state"));
     }
@@ -213,7 +294,7 @@ fn start(cli: &mut Cli, entry: &Entry, path: String, words: &[OsString]) -> Resu
     let command = entry.command;
     let usage = Usage { path, synopsis: command.synopsis };
     let parser = || flags::parser(entry.verbs[0], command.operands, with_namespace((command.flags)()));
-    let given = match Given::parse(usage.clone(), parser(), command.refused, words) {
+    let mut given = match Given::parse(usage.clone(), parser(), command.refused, words) {
         // Docker's old letter for the help, where the command does not use it itself.
         Err(Error::Flag { message, .. }) if message == "unknown shorthand flag: 'h' in -h" => {
             Given::parse(usage, parser(), command.refused, &["--help".into()])?
@@ -224,6 +305,7 @@ fn start(cli: &mut Cli, entry: &Entry, path: String, words: &[OsString]) -> Resu
         return output::print(&help::command(&cli.program, entry, &given)).map(|()| 0);
     }
     given.check(command.operands)?;
+    cli.settings().apply(entry, &mut given);
     if let Some(namespace) = given.text("namespace") {
         cli.namespace = Some(namespace.to_owned());
     }

@@ -55,6 +55,10 @@ pub(crate) enum Error {
     Misuse { message: String, usage: Usage },
     #[error("Error response from daemon: {0}")]
     NoSuchImage(String),
+    #[error("context \"{0}\": context not found")]
+    NoSuchContext(String),
+    #[error("unknown help topic: {0}")]
+    NoSuchTopic(String),
     #[error("no such object: {0}")]
     NoSuchObject(String),
     #[error("the input device is not a TTY")]
@@ -167,6 +171,14 @@ impl Error {
             )),
             Error::Flag { usage, .. } | Error::Misuse { usage, .. } => Some(usage.to_string()),
             Error::Format(error) => error.hint().map(str::to_owned),
+            Error::NoSuchContext(_) => Some(
+                "there is one context, `default`; another daemon is reached with --host or DOCKER_HOST"
+                    .into(),
+            ),
+            Error::UnknownCommand(path) => {
+                let above = path.rsplit_once(' ').map_or(path.as_str(), |(above, _)| above);
+                Some(format!("Run '{above} --help' for more information"))
+            }
             _ => None,
         }
     }
@@ -175,7 +187,7 @@ impl Error {
     pub(crate) fn is_misuse(&self) -> bool {
         match self {
             Error::With { error, .. } => error.is_misuse(),
-            error => matches!(error, Error::Flag { .. } | Error::Misuse { .. }),
+            error => matches!(error, Error::Flag { .. } | Error::Misuse { .. } | Error::UnknownCommand(_)),
         }
     }
 }

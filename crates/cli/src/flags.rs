@@ -120,6 +120,8 @@ pub(crate) struct Given {
     usage: Usage,
     parser: clap::Command,
     matches: ArgMatches,
+    /// What flags are worth that were not given.
+    wishes: Vec<(&'static str, String)>,
 }
 
 /// Flags of Docker's that are known and not there yet, with their letters.
@@ -136,7 +138,7 @@ impl Given {
         let matches = parser
             .try_get_matches_from_mut(words)
             .map_err(|error| misread(&error, &usage, refused, words))?;
-        let given = Given { usage, parser, matches };
+        let given = Given { usage, parser, matches, wishes: Vec::new() };
         for arg in given.parser.get_arguments().filter(|arg| arg.is_require_equals_set()) {
             if let Some(text) = given.text(arg.get_id().as_str())
                 && go_bool(text).is_none()
@@ -173,7 +175,20 @@ impl Given {
 
     /// The value of a flag.
     pub(crate) fn text(&self, name: &str) -> Option<&str> {
-        self.matches.get_one::<String>(name).map(String::as_str)
+        let wish = || self.wishes.iter().find(|(own, _)| *own == name).map(|(_, value)| value.as_str());
+        self.matches.get_one::<String>(name).map(String::as_str).or_else(wish)
+    }
+
+    /// What a flag is worth that was not given, where the command has it.
+    pub(crate) fn wish(&mut self, name: &'static str, value: &str) {
+        if self.parser.get_arguments().any(|flag| flag.get_id() == name) {
+            self.wishes.push((name, value.to_owned()));
+        }
+    }
+
+    /// Whether a switch is on that this command may not have.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.parser.get_arguments().any(|flag| flag.get_id() == name) && self.switch(name)
     }
 
     /// All values of a flag.

@@ -49,14 +49,19 @@ pub(crate) fn noun(program: &str, noun: &str) -> String {
 pub(crate) fn command(program: &str, entry: &Entry, given: &Given) -> String {
     let usage = given.usage();
     let mut out = format!("Usage:  {} {}\n\n{}\n", usage.path, usage.synopsis, entry.command.about);
-    let grouped =
-        entry.noun.map(|noun| entry.verbs.iter().map(move |verb| format!("{program} {noun} {verb}")));
-    let shortcut = entry.shortcut.map(|shortcut| format!("{program} {shortcut}"));
-    let names: Vec<String> = grouped.into_iter().flatten().chain(shortcut).collect();
+    let names = names(program, entry);
     if names.len() > 1 {
         out += &format!("\nAliases:\n  {}\n", names.join(", "));
     }
     out + &options("Options", given.parser().get_arguments())
+}
+
+/// Everything that a command is called.
+pub(crate) fn names(program: &str, entry: &Entry) -> Vec<String> {
+    let grouped =
+        entry.noun.map(|noun| entry.verbs.iter().map(move |verb| format!("{program} {noun} {verb}")));
+    let shortcut = entry.shortcut.map(|shortcut| format!("{program} {shortcut}"));
+    grouped.into_iter().flatten().chain(shortcut).collect()
 }
 
 fn commands(title: &str, commands: Vec<(&str, &str)>) -> String {
@@ -84,7 +89,8 @@ fn options<'a>(title: &str, arguments: impl Iterator<Item = &'a Arg>) -> String 
     out
 }
 
-fn head(arg: &Arg) -> String {
+/// `  -i, --interactive`, with what the value is called.
+pub(crate) fn head(arg: &Arg) -> String {
     let short = arg.get_short().map_or_else(|| "      ".to_owned(), |short| format!("  -{short}, "));
     let long = arg.get_long().unwrap_or_default();
     let kind = arg.get_value_names().and_then(<[_]>::first).map(|kind| format!(" {kind}"));

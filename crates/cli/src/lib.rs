@@ -13,6 +13,7 @@ mod catalog;
 mod client;
 mod command;
 mod container;
+mod context;
 mod download;
 mod each;
 mod error;
@@ -30,6 +31,7 @@ mod network;
 mod output;
 mod prune;
 mod registry;
+mod settings;
 mod size;
 mod system;
 mod table;
@@ -46,6 +48,8 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     if words.first().is_some_and(|word| word == launch::APPLET) {
         return launch::become_daemon(words.into_iter().skip(1));
     }
-    let is_docker = std::path::Path::new(&name).file_name().is_some_and(|name| name == "docker");
-    ExitCode::from(command::run(if is_docker { "docker" } else { "corten" }, &words))
+    // Under a name that scripts call, the program says that name.
+    let name = std::path::Path::new(&name).file_name().and_then(|name| name.to_str());
+    let known = ["docker", "nerdctl"].into_iter().find(|known| name == Some(*known));
+    ExitCode::from(command::run(known.unwrap_or("corten"), &words))
 }

@@ -2,7 +2,9 @@
 
 pub(crate) mod completion;
 pub(crate) mod df;
+pub(crate) mod dial_stdio;
 pub(crate) mod events;
 pub(crate) mod info;
+pub(crate) mod man;
 pub(crate) mod prune;
 pub(crate) mod version;

@@ -11,6 +11,7 @@ use hyper::body::Bytes;
 use hyper::upgrade::{Parts, Upgraded};
 use hyper_util::rt::TokioIo;
 
+use super::Address;
 use crate::error::Error;
 
 /// Both directions of a hijacked connection.
@@ -47,7 +48,16 @@ pub(crate) fn take(upgraded: Upgraded) -> Result<Hijacked, Error> {
 }
 
 impl Socket {
-    fn split(self) -> io::Result<(Socket, Socket)> {
+    /// A connection on which nothing was said yet.
+    pub(crate) fn connect(address: &Address) -> io::Result<Socket> {
+        Ok(match address {
+            Address::Unix(path) => Socket::Unix(UnixStream::connect(path)?),
+            Address::Tcp(host) => Socket::Tcp(TcpStream::connect(host)?),
+        })
+    }
+
+    /// One for each direction.
+    pub(crate) fn split(self) -> io::Result<(Socket, Socket)> {
         Ok(match self {
             Socket::Unix(socket) => {
                 socket.set_nonblocking(false)?;

@@ -27,6 +27,7 @@ pub(crate) const COMMAND: Command = Command {
 fn run(cli: &Cli, given: &Given) -> Result<u8, Error> {
     // As with Docker's client, 125 is for a command line that is wrong; what the daemon refuses is 1.
     let mut request = spec::read(given).map_err(|error| error.exiting(TOOL_FAILED))?;
+    cli.settings().add_proxies(&cli.host(), &mut request.body.config.env);
     let config = &mut request.body.config;
     attached::read(given).map_err(|error| error.exiting(TOOL_FAILED))?.tell(config);
     let id = cli.with_client(async |client| create(client, request).await)?;

@@ -34,6 +34,7 @@ fn run(cli: &Cli, given: &Given) -> Result<u8, Error> {
     let run = || {
         let keys = given.parsed("detach-keys", DetachKeys::parse)?;
         let mut request = spec::read(given)?;
+        cli.settings().add_proxies(&cli.host(), &mut request.body.config.env);
         let config = &mut request.body.config;
         if given.switch("detach") {
             if !given.list("attach").is_empty() {

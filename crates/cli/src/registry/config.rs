@@ -4,6 +4,7 @@ use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::PathBuf;
+use std::sync::OnceLock;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -14,6 +15,9 @@ use crate::error::Error;
 
 /// More than any list of logins needs.
 const MAX: u64 = 4 << 20;
+
+/// The directory that the command line names.
+static GIVEN: OnceLock<PathBuf> = OnceLock::new();
 
 /// The file.
 #[derive(Debug)]
@@ -40,7 +44,8 @@ impl std::fmt::Debug for Login {
 impl Config {
     /// Reads the file; one that is not there is empty.
     pub(crate) fn load() -> Result<Config, Error> {
-        let directory = std::env::var_os("DOCKER_CONFIG").filter(|path| !path.is_empty()).map(PathBuf::from);
+        let variable = || std::env::var_os("DOCKER_CONFIG").filter(|path| !path.is_empty());
+        let directory = GIVEN.get().cloned().or_else(|| variable().map(PathBuf::from));
         let home = || std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".docker"));
         // Without a home there is nowhere to keep a login, and none is known.
         let path = directory.or_else(home).unwrap_or_else(|| "/root/.docker".into()).join("config.json");
@@ -56,6 +61,24 @@ impl Config {
         }
         let json = serde_json::from_str(&text).map_err(|error| failed(io::Error::other(error)))?;
         Ok(Config { path, json })
+    }
+
+    /// Says where the file is, before it is read for the first time: `--config`.
+    pub(crate) fn set_directory(path: &str) {
+        // The command line is read once.
+        let _is_first = GIVEN.set(path.into());
+    }
+
+    /// What the file holds under a key.
+    pub(crate) fn value(&self, key: &str) -> Option<&Value> {
+        self.json.get(key)
+    }
+
+    /// A file that holds this.
+    #[cfg(test)]
+    pub(crate) fn of(json: Value) -> Config {
+        let Value::Object(json) = json else { panic!("an object") };
+        Config { path: PathBuf::new(), json }
     }
 
     /// Where it is.

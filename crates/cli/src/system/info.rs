@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use super::version;
 use crate::client::Path;
 use crate::command::{Cli, Command};
 use crate::error::Error;
@@ -50,11 +51,12 @@ const LINES: [(usize, &str, &str); 26] = [
 fn run(cli: &Cli, given: &Given) -> Result<u8, Error> {
     let document = cli.with_client(async |client| client.get_text(Path::new("/info")).await)?;
     let info: Value = serde_json::from_str(&document).map_err(Error::Answer)?;
+    let document = with_client(&document, cli);
     let text = match given.text("format").unwrap_or_default() {
         "" => {
             let warnings = info["Warnings"].as_array().into_iter().flatten();
             warnings.filter_map(Value::as_str).for_each(output::complain);
-            text(&info)
+            text(&info, cli.is_debug())
         }
         "json" => json::compact(&document) + "\n",
         source => {
@@ -65,8 +67,23 @@ fn run(cli: &Cli, given: &Given) -> Result<u8, Error> {
     output::print(&text).map(|()| 0)
 }
 
-fn text(info: &Value) -> String {
-    let mut out = format!("Client:\n Version:    {}\n\nServer:\n", env!("CARGO_PKG_VERSION"));
+/// The daemon's document and, as Docker has it, what this program is.
+fn with_client(document: &str, cli: &Cli) -> String {
+    let mut client = version::client();
+    client["Debug"] = cli.is_debug().into();
+    client["Plugins"] = Value::Array(Vec::new());
+    client["Warnings"] = Value::Null;
+    match document.trim_end().strip_suffix('}') {
+        Some(fields) => format!("{fields},\"ClientInfo\":{client}}}"),
+        None => document.to_owned(),
+    }
+}
+
+fn text(info: &Value, is_debug: bool) -> String {
+    let version = env!("CARGO_PKG_VERSION");
+    let mut out = format!(
+        "Client:\n Version:    {version}\n Context:    default\n Debug Mode: {is_debug}\n\nServer:\n"
+    );
     for (depth, field, title) in LINES {
         let value = &info[field];
         match field {
@@ -142,7 +159,7 @@ mod tests {
             "DriverStatus": [["Backing Filesystem", "extfs"]], "Plugins": {"Volume": ["local"], "Log": null},
             "SecurityOptions": ["name=seccomp,profile=builtin", "name=cgroupns"], "Name": "",
         });
-        let text = text(&info);
+        let text = text(&info, false);
         for line in [
             "\n Containers: 3\n  Running: 0\n",
             "\n Storage Driver: overlay2\n  Backing Filesystem: extfs\n",

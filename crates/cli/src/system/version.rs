@@ -20,6 +20,9 @@ pub(crate) const COMMAND: Command = Command {
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
+/// The newest version of the Engine API that this program speaks.
+const API_VERSION: &str = "1.51";
+
 fn run(cli: &Cli, given: &Given) -> Result<u8, Error> {
     let server: Result<serde_json::Value, Error> =
         cli.with_client(async |client| client.get(Path::new("/version")).await);
@@ -31,11 +34,7 @@ fn run(cli: &Cli, given: &Given) -> Result<u8, Error> {
     let text = match given.text("format").unwrap_or_default() {
         "" => text(&server)?,
         format => {
-            let client = json!({
-                "Version": VERSION, "Os": std::env::consts::OS, "Arch": architecture(),
-                "Platform": {"Name": "Corten"}, "Context": "default",
-            });
-            let both = json!({"Client": client, "Server": server});
+            let both = json!({"Client": client(), "Server": server});
             match format {
                 "json" => json::compact(&both.to_string()) + "\n",
                 source => {
@@ -49,6 +48,15 @@ fn run(cli: &Cli, given: &Given) -> Result<u8, Error> {
     failure.map_or(Ok(0), Err)
 }
 
+/// What this program is, with all the keys of Docker's.
+pub(super) fn client() -> serde_json::Value {
+    json!({
+        "Platform": {"Name": "Corten"}, "Version": VERSION, "ApiVersion": API_VERSION,
+        "DefaultAPIVersion": API_VERSION, "GitCommit": "", "GoVersion": "", "Os": std::env::consts::OS,
+        "Arch": architecture(), "BuildTime": "", "Context": "default",
+    })
+}
+
 /// As the images name it.
 fn architecture() -> &'static str {
     match std::env::consts::ARCH {
@@ -60,7 +68,9 @@ fn architecture() -> &'static str {
 
 fn text(server: &serde_json::Value) -> Result<String, Error> {
     let platform = format!("{}/{}", std::env::consts::OS, architecture());
-    let mut out = format!("Client: Corten\n Version:           {VERSION}\n OS/Arch:           {platform}\n");
+    let mut out = format!(
+        "Client: Corten\n Version:           {VERSION}\n API version:       {API_VERSION}\n OS/Arch:           {platform}\n Context:           default\n"
+    );
     if server.is_null() {
         return Ok(out);
     }

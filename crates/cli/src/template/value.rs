@@ -264,6 +264,12 @@ impl Value {
     }
 }
 
+impl fmt::Display for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&super::print::plain(self))
+    }
+}
+
 fn from_json(json: Json, name: &str, kind: Kind) -> Value {
     match json {
         Json::Null => Value::Empty(match name {
