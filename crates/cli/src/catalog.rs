@@ -26,7 +26,7 @@ pub(crate) const NOUNS: [(&str, &str); 7] = [
     ("volume", "Manage volumes"),
 ];
 
-/// Commands of Docker's that are not there yet, at the top or in a group.
+/// Commands of Docker's that are not there yet: anywhere, or (two words) only in that group.
 pub(crate) const NOT_YET: &[&str] = &[
     "build",
     "builder",
@@ -49,6 +49,7 @@ pub(crate) const NOT_YET: &[&str] = &[
     "stack",
     "swarm",
     "trust",
+    "volume update",
 ];
 
 const fn entry(

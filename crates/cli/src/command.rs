@@ -232,7 +232,8 @@ fn command(cli: &mut Cli, first: &str, rest: &[OsString]) -> Result<u8, Error> {
 
 /// A command of Docker's that is not there yet is told from one that nobody knows.
 fn unknown(path: &str, word: &str) -> Error {
-    match catalog::NOT_YET.contains(&word) {
+    let in_group = path.split_once(' ').map_or(path, |(_, path)| path);
+    match catalog::NOT_YET.contains(&word) || catalog::NOT_YET.contains(&in_group) {
         true => Error::NotYet(format!("`{path}`")),
         false => Error::UnknownCommand(path.to_owned()),
     }
