@@ -198,9 +198,11 @@ impl Walk {
     /// Makes what the flag before may have taken away.
     fn prepare(&self) {
         let host = &self.host;
+        if host.run(&["image", "inspect", "busybox"]).code != 0 {
+            host.ok(&["import", path_text(&self.folder.path().join("image.tar")), "busybox:latest"]);
+        }
         if host.run(&["start", "walk"]).code != 0 {
             host.run(&["rm", "-f", "walk"]);
-            host.run(&["import", path_text(&self.folder.path().join("image.tar")), "busybox:latest"]);
             host.ok(&["run", "-d", "--name", "walk", "--label", "a", "busybox", "sleep", "100000"]);
         }
         if host.run(&["inspect", "ended"]).code != 0 {
