@@ -124,7 +124,7 @@ mod tests {
         for name in ["run", "exec", "daemon", "config", "volume", "images", "completion", "inspect", "rmi"] {
             assert!(help.contains(&format!("\n  {name} ")), "{name}");
         }
-        assert!(help.contains("\n  -H, --host string"));
+        assert!(help.contains("\n  -H, --host list"));
         assert!(
             noun("docker", "volume")
                 .starts_with("Usage:  docker volume COMMAND\n\nManage volumes\n\nCommands:\n  create")
