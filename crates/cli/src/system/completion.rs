@@ -34,7 +34,7 @@ const BASH: &str = r#"_corten() {
     local current=${words[-1]}
     mapfile -t COMPREPLY < <(corten __complete "${words[@]:1}" 2>/dev/null)
     # bash completes only what follows the last colon.
-    [[ $current == *:* ]] && COMPREPLY=("${COMPREPLY[@]#"${current%:*}:"}")
+    if [[ $current == *:* ]]; then COMPREPLY=("${COMPREPLY[@]#"${current%:*}:"}"); fi
 }
 complete -o default -F _corten corten
 "#;
