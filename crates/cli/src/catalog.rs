@@ -33,14 +33,6 @@ pub(crate) const NOT_YET: &[&str] = &[
     "buildx",
     "checkpoint",
     "compose",
-<<<<<<< HEAD
-    "context",
-    "dial-stdio",
-=======
-    "cp",
-    "diff",
-    "export",
->>>>>>> 11857be (cli: config.json's wishes, contexts, help topics, dial-stdio, manual pages, completion that knows names)
     "manifest",
     "node",
     "plugin",

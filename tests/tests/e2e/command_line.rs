@@ -69,7 +69,7 @@ fn help_is_asked_for_in_three_ways_and_a_slip_is_answered() {
 #[test]
 fn a_shell_completes_names_and_the_pages_are_written() {
     let host = Host::start();
-    host.ok(&["create", "--name", "first", "busybox"]);
+    host.ok(&["create", "--name", "first", "busybox", "true"]);
     assert_eq!(host.ok(&["__complete", "rm", "fi"]), "first");
     assert_eq!(host.ok(&["__complete", "run", "--rm", "busy"]), "busybox:latest");
     assert_eq!(host.ok(&["__complete", "run", "--cpuset-c"]), "--cpuset-cpus");
