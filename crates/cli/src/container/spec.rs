@@ -9,9 +9,7 @@ use api::docker::{Command as Words, Present};
 use clap::Arg;
 
 use super::mounts::Volume;
-use super::{
-    attached, devices, environment, health, limits, mounts, network, resources, security,
-};
+use super::{attached, devices, environment, health, limits, mounts, network, resources, security};
 use crate::error::Error;
 use crate::flags::{Given, Refused, list, switch, value};
 use crate::{size, terminal};

@@ -261,6 +261,14 @@ mod tests {
         MountSpec::Tmpfs(TmpfsMount { target: target.into(), ..TmpfsMount::default() })
     }
 
+    fn bind(source: &str) -> MountSpec {
+        MountSpec::Bind(BindMount { source: source.into(), target: "/x".into(), ..BindMount::default() })
+    }
+
+    fn volume(name: &str) -> MountSpec {
+        MountSpec::Volume(VolumeMount { name: name.into(), target: "/x".into(), ..VolumeMount::default() })
+    }
+
     #[test]
     fn what_cannot_be_is_refused_with_the_word_that_is_wrong() {
         type Change = fn(&mut ContainerSpec);
@@ -273,26 +281,8 @@ mod tests {
             (|spec| spec.mounts = vec![tmpfs("x")], "absolute"),
             (|spec| spec.mounts = vec![tmpfs("/x"), tmpfs("/x/")], "Duplicate"),
             (|spec| spec.mounts = vec![tmpfs("/a/..")], "'/'"),
-            (
-                |spec| {
-                    spec.mounts = vec![MountSpec::Bind(BindMount {
-                        source: "up/down".into(),
-                        target: "/x".into(),
-                        ..BindMount::default()
-                    })];
-                },
-                "up/down",
-            ),
-            (
-                |spec| {
-                    spec.mounts = vec![MountSpec::Volume(VolumeMount {
-                        name: "../x".into(),
-                        target: "/x".into(),
-                        ..VolumeMount::default()
-                    })];
-                },
-                "../x",
-            ),
+            (|spec| spec.mounts = vec![bind("up/down")], "up/down"),
+            (|spec| spec.mounts = vec![volume("../x")], "../x"),
             (
                 |spec| drop(spec.sysctls.insert("kernel.core_pattern".into(), "x".into())),
                 "kernel.core_pattern",
