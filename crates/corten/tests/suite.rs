@@ -52,7 +52,7 @@ fn misuse_is_told_in_dockers_words_with_dockers_codes() {
             125,
             "invalid argument \"abc\" for \"-m, --memory\" flag: invalid size: 'abc'",
         ),
-        (&["run", "--gpus", "all", "x"], 125, "flag --gpus of `corten run` is not there yet"),
+        (&["run", "--link", "a", "x"], 125, "flag --link of `corten run` is not there yet"),
         (
             &["run", "--rm", "--restart=always", "x"],
             125,
@@ -137,7 +137,7 @@ fn what_needs_no_daemon_works_without_one() {
             "Aliases:\n  corten container ls, corten container list, corten container ps, corten ps\n",
         ),
         (&["volume"], "Usage:  corten volume COMMAND\n"),
-        (&["completion", "bash"], "complete -F _corten"),
+        (&["completion", "bash"], "-F _corten corten"),
         (&["config", "default"], "root = "),
         (&["--version"], "Corten version "),
     ] {

@@ -359,7 +359,7 @@ mod tests {
     fn the_printed_defaults_are_the_defaults() {
         assert_eq!(Config::parse(Path::new("x"), DEFAULT_TEXT).unwrap(), Config::default());
         let keys = DEFAULT_TEXT.lines().filter(|line| line.contains(" = ")).count();
-        assert_eq!(keys, 17, "every field is printed");
+        assert_eq!(keys, 18, "every field is printed");
     }
 
     #[test]

@@ -67,7 +67,7 @@ impl Platform {
         let host = Platform::host();
         let (os, architecture, variant) = match parts[..] {
             [os @ ("linux" | "windows" | "freebsd" | "darwin")] => (os, host.architecture.as_str(), ""),
-            [architecture] => ("linux", architecture, ""),
+            [architecture] if is_known(architecture) => ("linux", architecture, ""),
             [os, architecture] => (os, architecture, ""),
             [os, architecture, variant] => (os, architecture, variant),
             _ => return Err(refused()),
@@ -117,6 +117,16 @@ impl Platform {
     }
 }
 
+/// Processors that go without an operating system's name, which anything else would be taken for; with the names that they have
+/// elsewhere.
+fn is_known(architecture: &str) -> bool {
+    const KNOWN: [&str; 20] = [
+        "386", "aarch64", "amd64", "arm", "arm64", "armel", "armhf", "i386", "i686", "loong64", "mips",
+        "mips64", "mips64le", "mipsle", "ppc64", "ppc64le", "riscv64", "s390x", "x86-64", "x86_64",
+    ];
+    KNOWN.contains(&architecture.to_ascii_lowercase().as_str())
+}
+
 fn arm_version(variant: &str) -> Option<u8> {
     variant.strip_prefix('v')?.parse().ok()
 }
@@ -162,7 +172,7 @@ mod tests {
 
     #[test]
     fn malformed_platforms_are_refused() {
-        for text in ["", "/", "linux/", "linux//v7", "a/b/c/d", "linux/amd64\n", "linux/é"] {
+        for text in ["", "/", "linux/", "linux//v7", "a/b/c/d", "linux/amd64\n", "linux/é", "nonsense"] {
             assert!(Platform::parse(text).is_err(), "{text:?}");
         }
         assert_eq!(Platform::parse("arm64").unwrap().to_string(), "linux/arm64");

@@ -342,24 +342,17 @@ docker stats --no-stream --format '{{.Name}} {{.PIDs}}' one
 
 docker run --name limits --memory 64m --cpus 0.5 --pids-limit 50 busybox true
 docker inspect -f '{{.HostConfig.Memory}} {{.HostConfig.NanoCpus}} {{.HostConfig.PidsLimit}} {{.HostConfig.MemorySwap}}' limits
-# differs: Not there yet
 docker create --name all --init --privileged --read-only -i -t -h box --dns 1.1.1.1 --dns-search a.b --add-host a:1.2.3.4 -l k=v busybox
-# differs: Not there yet
 docker inspect -f '{{.HostConfig.Init}} {{.HostConfig.Privileged}} {{.HostConfig.ReadonlyRootfs}} {{.Config.OpenStdin}} {{.Config.Tty}}' all
-# differs: Not there yet
 docker inspect -f '{{json .Config.Labels}} {{.HostConfig.Dns}} {{.HostConfig.ExtraHosts}} {{.Config.Hostname}}' all
-# differs: Not there yet
 docker inspect -f '{{.Nonsense}}' all
 docker inspect -f '{{' all
 docker inspect nosuch
 docker inspect
 docker inspect --type nonsense all
 docker inspect --type image all
-# differs: Not there yet
 docker container inspect nosuch all -f '{{.Name}}'
-# differs: Not there yet
 docker inspect -f '{{json .Mounts}}' all
-# differs: Not there yet
 docker inspect -f '{{range $k, $v := .NetworkSettings.Networks}}{{$k}}{{end}}' all
 
 docker run -d --name sick --health-cmd 'exit 1' --health-interval 100ms --health-retries 1 busybox sleep 1000
@@ -368,19 +361,12 @@ docker ps --filter health=unhealthy --format '{{.Names}}'
 docker inspect -f '{{.Config.Healthcheck.Test}} {{.Config.Healthcheck.Interval}} {{.Config.Healthcheck.Retries}}' sick
 
 docker run --name base busybox sh -c 'echo new >/new'
-# differs: Not there yet
 docker commit -m words -a me base made:1
-# differs: Not there yet
 docker run --rm made:1 cat /new
-# differs: Not there yet
 docker commit nosuch made:2
 docker commit base 'Bad Name'
 docker commit
-# differs: Not there yet
 docker commit -c 'NONSENSE x' base made:3
-# differs: Not there yet
 docker commit -c 'CMD ["cat", "/new"]' -c 'ENV A=1' base made:4
-# differs: Not there yet
 docker run --rm made:4
-# differs: Not there yet
 docker inspect -f '{{.Author}} {{.Comment}} {{.Config.Cmd}}' made:1 made:4

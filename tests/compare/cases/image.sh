@@ -120,7 +120,7 @@ docker import -c 'RUN x' root.tar
 docker import
 # differs: Words about archives
 echo nonsense | docker import - made:3
-# differs: Not there yet
+# differs: Other words
 docker import --platform nonsense root.tar
 docker image prune -f
 docker image prune --filter nonsense=1 -f

@@ -134,7 +134,9 @@ fn config(image: &ImageConfig, version: ApiVersion) -> serde_json::Value {
         && let Some(fields) = config.as_object_mut()
     {
         use serde_json::Value;
-        fields.retain(|_, value| !matches!(value, Value::Null | Value::Bool(false)) && value != "");
+        let is_kept = |name: &str| matches!(name, "User" | "OnBuild");
+        let is_empty = |value: &Value| matches!(value, Value::Null | Value::Bool(false)) || value == "";
+        fields.retain(|name, value| is_kept(name) || !is_empty(value));
     }
     config
 }

@@ -23,7 +23,7 @@ fn an_init_ends_as_its_program_does() {
         let data =
             |spec: &mut ContainerSpec| (spec.init, spec.command) = (true, Some(vec!["/etc/passwd".into()]));
         assert_eq!(host.output("", data).await.1.code, 126);
-        let script = "stty size > /dev/null && echo foreground";
+        let script = "stty echo && echo foreground";
         let id = host.create_with("tty", script, |spec| (spec.init, spec.terminal) = (true, true)).await;
         host.engine().containers().start(&id).await.unwrap();
         assert_eq!(host.wait(&id, WaitCondition::NotRunning).await.code, 0);
