@@ -59,9 +59,9 @@ fn misuse_is_told_in_dockers_words_with_dockers_codes() {
             "conflicting options: cannot specify both --restart and --rm",
         ),
         (
-            &["run", "--mount", "type=foo,target=/x", "x"],
+            &["run", "--mount", "type=bind", "x"],
             125,
-            "invalid argument \"type=foo,target=/x\" for \"--mount\" flag: mount type unknown: 'foo'",
+            "invalid argument \"type=bind\" for \"--mount\" flag: target is required",
         ),
         (&["run", "--env-file", "/nonexistent", "x"], 125, "open /nonexistent: No such file or directory"),
         (
