@@ -121,7 +121,6 @@ docker run --tmpfs relative busybox true
 # differs: Other words
 docker run --tmpfs /a:nonsense busybox true
 docker run -v /tmp:/a -v /tmp:/a busybox true
-# differs: Not there yet
 docker run --volumes-from nosuch busybox true
 
 docker run --cap-add NONSENSE busybox true

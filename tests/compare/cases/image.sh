@@ -113,9 +113,7 @@ docker run --rm made:2
 docker run --rm made:1
 docker import nosuchfile
 docker import root.tar 'Bad Name'
-# differs: Other words
 docker import -c 'NONSENSE x' root.tar
-# differs: Other words
 docker import -c 'RUN x' root.tar
 docker import
 # differs: Words about archives

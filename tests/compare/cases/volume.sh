@@ -42,11 +42,8 @@ docker run -d --name one -v data:/data busybox sleep 1000
 docker volume rm data
 docker volume rm -f data
 docker inspect one -f '{{range .Mounts}}{{.Type}} {{.Name}} {{.Destination}} {{.Driver}} {{.Mode}} {{.RW}} {{.Propagation}}{{end}}'
-# differs: Not there yet
 docker run --rm --volumes-from one busybox cat /data/file
-# differs: Not there yet
 docker run --rm --volumes-from one:ro busybox touch /data/x
-# differs: Not there yet
 docker run --rm --volumes-from one:nonsense busybox true
 docker run --rm --mount type=volume,src=data,dst=/d,readonly busybox cat /d/file
 # differs: Not there yet
