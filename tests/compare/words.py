@@ -5,7 +5,8 @@ import re
 RULES = [
     (r"sha256:[0-9a-f]{64}", "<digest>"),
     (r"\b[0-9a-f]{64}\b", "<id>"),
-    (r"(?<![\w-])(?=[0-9a-f]*[a-f])(?=[0-9a-f]*\d)[0-9a-f]{12}(?![\w-])", "<id>"),
+    # An id may happen to have digits only.
+    (r"(?<![\w-])(?=[0-9a-f]*\d)[0-9a-f]{12}(?![\w-])", "<id>"),
     (r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?( ?(Z|UTC|[+-]\d\d:?\d\d))*( UTC)?", "<time>"),
     (r"(Less than a second|About an? \w+|\d+ (second|minute|hour|day|week|month|year)s?)(?= ago)", "<while>"),
     (r"\bUp (Less than a second|About an? \w+|\d+ (second|minute)s?)", "Up <while>"),
