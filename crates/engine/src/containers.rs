@@ -176,12 +176,7 @@ impl Containers {
         }
         let mut attributes = record.attributes();
         attributes.insert("oldName".into(), format!("/{old}"));
-        self.engine.events.publish(
-            Some(&record.namespace),
-            Kind::Container,
-            "rename",
-            (&record.id, attributes),
-        );
+        self.engine.publish_container_with(&record, "rename", attributes);
         Ok(())
     }
 
@@ -247,12 +242,7 @@ impl Containers {
                 stream
             }
         };
-        self.engine.events.publish(
-            Some(&record.namespace),
-            Kind::Container,
-            "attach",
-            (&record.id, record.attributes()),
-        );
+        self.engine.publish_container(&record, "attach");
         Ok(stream)
     }
 
@@ -260,12 +250,7 @@ impl Containers {
     pub async fn resize(&self, container: &str, height: u16, width: u16) -> Result<()> {
         let record = self.find(container)?;
         record.task()?.resize("", height, width).await?;
-        self.engine.events.publish(
-            Some(&record.namespace),
-            Kind::Container,
-            "resize",
-            (&record.id, record.attributes()),
-        );
+        self.engine.publish_container(&record, "resize");
         Ok(())
     }
 

@@ -12,6 +12,7 @@ use tokio::sync::broadcast;
 
 use crate::clock;
 use crate::namespaces::Namespace;
+use crate::prune::has_labels;
 
 /// How many events a subscriber may ask for after the fact, and how many it may lag behind before it is let go.
 const HISTORY: usize = 1024;
@@ -192,10 +193,6 @@ impl EventFilter {
             // `exec_start` stands for `exec_start: /bin/sh`.
             event.action == *wanted || event.action.split_once(':').is_some_and(|(word, _)| word == wanted)
         };
-        let is_label = |(key, value): &(String, Option<String>)| match event.attributes.get(key) {
-            Some(found) => value.as_ref().is_none_or(|value| value == found),
-            None => false,
-        };
         let is_image = self.images.is_empty()
             || self.images.iter().any(|wanted| {
                 let found = if event.kind == Kind::Image { name } else { image };
@@ -212,7 +209,7 @@ impl EventFilter {
             && is_named(&self.volumes, Kind::Volume)
             && is_named(&self.networks, Kind::Network)
             && is_image
-            && self.labels.iter().all(is_label)
+            && has_labels(&event.attributes, &self.labels)
     }
 }
 

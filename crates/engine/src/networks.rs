@@ -30,7 +30,7 @@ use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::events::Kind;
 use crate::namespaces::Namespace;
-use crate::prune::PruneFilter;
+use crate::prune::{PruneFilter, has_labels};
 use fabric::DEFAULT_NETWORK;
 
 pub(crate) use names::LOCAL_HOSTS;
@@ -264,9 +264,7 @@ impl NetworkFilter {
                 .dangling
                 .is_none_or(|dangling| (network.members.is_empty() && !network.is_builtin) == dangling)
             && self.builtin.is_none_or(|builtin| network.is_builtin == builtin)
-            && self.labels.iter().all(|(key, value)| {
-                network.labels.get(key).is_some_and(|own| value.as_ref().is_none_or(|value| value == own))
-            })
+            && has_labels(&network.labels, &self.labels)
     }
 }
 

@@ -108,11 +108,7 @@ impl Images {
         let mut load = Load { images: self, source, progress, pins: Vec::new(), layers: HashMap::new() };
         let loaded = load.run(namespace);
         drop(load);
-        if loaded.is_err() {
-            // Nothing holds what was stored. What cannot be collected now is collected with the next garbage.
-            let _ = self.store.gc();
-        }
-        loaded
+        self.collected(loaded)
     }
 }
 

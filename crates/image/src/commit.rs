@@ -74,12 +74,7 @@ impl Images {
         manifest: &Digest,
         options: &CommitOptions,
     ) -> Result<Digest> {
-        let committed = self.try_commit(namespace, layers, manifest, options);
-        if committed.is_err() {
-            // Nothing holds what was stored. What cannot be collected now is collected with the next garbage.
-            let _ = self.store.gc();
-        }
-        committed
+        self.collected(self.try_commit(namespace, layers, manifest, options))
     }
 
     fn try_commit(

@@ -126,6 +126,15 @@ impl Images {
         Ok(image)
     }
 
+    /// The result of storing something; of what failed, nothing holds what was stored, and it goes.
+    pub(crate) fn collected<T>(&self, result: Result<T>) -> Result<T> {
+        if result.is_err() {
+            // What cannot be collected now is collected with the next garbage.
+            let _ = self.store.gc();
+        }
+        result
+    }
+
     /// Records an image under a name, durably; without one it is dangling.
     pub(crate) fn name(
         &self,

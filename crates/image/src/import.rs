@@ -41,12 +41,7 @@ pub struct ImportOptions {
 impl Images {
     /// Makes an image of a root file system's tar (plain, gzip or zstd) that comes as a stream; returns its id.
     pub fn import(&self, namespace: &str, input: OwnedFd, options: &ImportOptions) -> Result<Digest> {
-        let imported = self.try_import(namespace, input, options);
-        if imported.is_err() {
-            // Nothing holds what was stored. What cannot be collected now is collected with the next garbage.
-            let _ = self.store.gc();
-        }
-        imported
+        self.collected(self.try_import(namespace, input, options))
     }
 
     fn try_import(&self, namespace: &str, input: OwnedFd, options: &ImportOptions) -> Result<Digest> {

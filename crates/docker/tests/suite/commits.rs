@@ -15,15 +15,10 @@ fn commit(door: &Door, query: &str, body: Option<&Value>) -> String {
     made.json()["Id"].as_str().unwrap().to_owned()
 }
 
-fn output(door: &Door, id: &str) -> String {
-    let logs = door.get(&format!("/containers/{id}/logs?stdout=1&stderr=1"));
-    crate::client::unframe(&logs.body).into_iter().map(|(_, text)| text).collect()
-}
-
 fn run(door: &Door, name: &str, script: &str, more: Value) -> String {
     let id = door.create(name, script, more);
     door.start(&id);
-    assert_eq!(door.wait(&id), 0, "{}", output(door, &id));
+    assert_eq!(door.wait(&id), 0, "{}", door.printed(&id));
     id
 }
 
@@ -36,9 +31,9 @@ fn a_committed_image_has_the_files_of_its_container() {
         let id = run(door, "source", &format!("{change}\nset +e\n{SHOW}"), json!({}));
         let image = commit(door, &format!("container={id}&repo=made&tag=v1&comment=a+word&author=me"), None);
         let copy = run(door, "copy", SHOW, json!({"Image": "made:v1"}));
-        assert_eq!(output(door, &copy), output(door, &id));
-        assert!(output(door, &copy).contains("big regular file"), "{}", output(door, &copy));
-        assert!(!output(door, &copy).contains("bin/arch "), "what was deleted is gone");
+        assert_eq!(door.printed(&copy), door.printed(&id));
+        assert!(door.printed(&copy).contains("big regular file"), "{}", door.printed(&copy));
+        assert!(!door.printed(&copy).contains("bin/arch "), "what was deleted is gone");
 
         let inspected = door.get("/images/made:v1/json").json();
         assert_eq!(inspected["Id"], image);
@@ -60,7 +55,7 @@ fn a_directory_that_was_made_anew_hides_what_was_there() {
         run(door, "second", "rm -r /d; mkdir /d; touch /d/new", json!({"Image": "first"}));
         commit(door, "container=second&repo=second", None);
         let id = run(door, "third", "ls /d", json!({"Image": "second"}));
-        assert_eq!(output(door, &id), "new\n");
+        assert_eq!(door.printed(&id), "new\n");
         assert_eq!(door.get("/images/second/json").json()["RootFS"]["Layers"].as_array().unwrap().len(), 3);
     });
 }

@@ -142,6 +142,32 @@ impl Door {
         made.json()["Id"].as_str().unwrap().to_owned()
     }
 
+    /// What a container has printed, on both streams.
+    pub(crate) fn printed(&self, id: &str) -> String {
+        let logs = self.get(&format!("/containers/{id}/logs?stdout=1&stderr=1"));
+        client::unframe(&logs.body).into_iter().map(|(_, text)| text).collect()
+    }
+
+    /// What a script prints in a container with this `HostConfig`, which is gone afterwards.
+    pub(crate) fn output(&self, name: &str, script: &str, mut host: Value) -> String {
+        host["NetworkMode"] = json!("none");
+        let id = self.create(name, script, json!({"HostConfig": host}));
+        self.start(&id);
+        self.wait(&id);
+        let printed = self.printed(&id);
+        assert_eq!(self.delete(&format!("/containers/{id}?force=1")).status, 204);
+        printed
+    }
+
+    /// Why a container with this `HostConfig` is a bad request.
+    pub(crate) fn refused(&self, mut host: Value) -> String {
+        host["NetworkMode"] = json!("none");
+        let body = json!({"Image": "busybox", "Cmd": ["true"], "HostConfig": host});
+        let answer = self.post("/containers/create", Some(&body));
+        assert_eq!(answer.status, 400, "{answer:?}");
+        answer.message()
+    }
+
     pub(crate) fn start(&self, id: &str) {
         let started = self.post(&format!("/containers/{id}/start"), None);
         assert_eq!(started.status, 204, "{}", String::from_utf8_lossy(&started.body));

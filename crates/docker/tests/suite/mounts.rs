@@ -4,32 +4,11 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use crate::door::{Door, with_busybox};
-
-/// What a script prints in a container with these mounts.
-fn output(door: &Door, name: &str, script: &str, host: Value) -> String {
-    let mut host = host;
-    host["NetworkMode"] = json!("none");
-    let id = door.create(name, script, json!({"HostConfig": host}));
-    door.start(&id);
-    door.wait(&id);
-    let logs = door.get(&format!("/containers/{id}/logs?stdout=1&stderr=1"));
-    assert_eq!(door.delete(&format!("/containers/{id}?force=1")).status, 204);
-    text(&logs.body)
-}
+use crate::door::with_busybox;
 
 /// Both streams of a log.
 fn text(log: &[u8]) -> String {
     crate::client::unframe(log).into_iter().map(|(_, text)| text).collect()
-}
-
-fn refused(door: &Door, host: Value) -> String {
-    let mut host = host;
-    host["NetworkMode"] = json!("none");
-    let answer = door
-        .post("/containers/create", Some(&json!({"Image": "busybox", "Cmd": ["true"], "HostConfig": host})));
-    assert_eq!(answer.status, 400, "{answer:?}");
-    answer.json()["message"].as_str().unwrap().to_owned()
 }
 
 fn is_mounted(path: &str) -> bool {
@@ -56,8 +35,7 @@ fn a_volume_with_options_is_mounted_as_long_as_it_is_used() {
         assert!(is_mounted(&path));
         std::fs::write(Path::new(&path).join("file"), "kept").unwrap();
         assert_eq!(
-            output(
-                door,
+            door.output(
                 "three",
                 "cat /x/file; stat -c %u /x; df -m /x | tail -1",
                 json!({"Binds": ["ram:/x:ro"]})
@@ -84,7 +62,7 @@ fn a_bind_volume_leaves_its_directory_alone_when_it_is_removed() {
         let options = json!({"type": "none", "device": outside.path(), "o": "bind,ro"});
         let mount = json!([{"Type": "volume", "Source": "out", "Target": "/x",
             "VolumeOptions": {"DriverConfig": {"Options": options}}}]);
-        let text = output(door, "reads", "cat /x/file; touch /x/new 2>&1", json!({"Mounts": mount}));
+        let text = door.output("reads", "cat /x/file; touch /x/new 2>&1", json!({"Mounts": mount}));
         assert!(text.starts_with("mine") && text.contains("Read-only"), "{text}");
         assert_eq!(door.get("/volumes/out").json()["Options"], options);
         let id = door.create(
@@ -148,10 +126,10 @@ fn a_subpath_is_found_inside_of_the_volume_whatever_links_are_there() {
             json!({"Mounts": [{"Type": "volume", "Source": "tree", "Target": target,
                 "VolumeOptions": {"Subpath": subpath}}]})
         };
-        assert_eq!(output(door, "part", "ls /x; cat /x/file", mount("a/b", "/x")), "file\ninside");
-        assert_eq!(output(door, "linked", "cat /x/file", mount("link/b", "/x")), "inside");
-        assert_eq!(output(door, "one-file", "cat /etc/x", mount("a/b/file", "/etc/x")), "inside");
-        assert_eq!(output(door, "top", "ls /x", mount("up", "/x")), "a\nlink\nout\nup\n");
+        assert_eq!(door.output("part", "ls /x; cat /x/file", mount("a/b", "/x")), "file\ninside");
+        assert_eq!(door.output("linked", "cat /x/file", mount("link/b", "/x")), "inside");
+        assert_eq!(door.output("one-file", "cat /etc/x", mount("a/b/file", "/etc/x")), "inside");
+        assert_eq!(door.output("top", "ls /x", mount("up", "/x")), "a\nlink\nout\nup\n");
         for subpath in ["out", "missing", "out/secret"] {
             let id = door.create("no", "true", json!({"HostConfig": mount(subpath, "/x")}));
             let started = door.post(&format!("/containers/{id}/start"), None);
@@ -159,7 +137,7 @@ fn a_subpath_is_found_inside_of_the_volume_whatever_links_are_there() {
             assert_eq!(door.delete(&format!("/containers/{id}?force=1")).status, 204);
         }
         for (subpath, want) in [("../x", "relative path"), ("/etc", "relative path")] {
-            assert!(refused(door, mount(subpath, "/x")).contains(want));
+            assert!(door.refused(mount(subpath, "/x")).contains(want));
         }
     });
 }
@@ -174,7 +152,7 @@ fn an_image_is_mounted_read_only_and_kept_while_a_container_has_it() {
                 {"Type": "image", "Source": "tools:1", "Target": "/part", "ImageOptions": {"Subpath": subpath}}]})
         };
         let script = "test -x /tools/bin/busybox && /part/busybox echo runs; touch /tools/x 2>&1";
-        let text = output(door, "mounts", script, mounts("bin"));
+        let text = door.output("mounts", script, mounts("bin"));
         assert!(text.starts_with("runs\n") && text.contains("Read-only"), "{text}");
         let id = door.create("keeps", "ls /tools/bin/busybox", json!({"HostConfig": mounts("bin")}));
         let shown = door.get(&format!("/containers/{id}/json")).json();
@@ -188,7 +166,7 @@ fn an_image_is_mounted_read_only_and_kept_while_a_container_has_it() {
         door.start(&id);
         assert_eq!(door.wait(&id), 0);
         assert_eq!(door.delete(&format!("/containers/{id}")).status, 204);
-        assert!(refused(door, mounts("bin")).contains("No such image: tools:1"));
+        assert!(door.refused(mounts("bin")).contains("No such image: tools:1"));
     });
 }
 
@@ -211,10 +189,9 @@ fn read_only_reaches_what_is_mounted_below_unless_it_is_told_not_to() {
         ]
         .into_iter()
         .enumerate()
-        .map(|(number, host)| output(door, &format!("ro{number}"), script, host))
+        .map(|(number, host)| door.output(&format!("ro{number}"), script, host))
         .collect();
-        let without = output(
-            door,
+        let without = door.output(
             "flat",
             "ls /x/below | wc -l",
             bind(json!({"NonRecursive": true, "CreateMountpoint": true})),

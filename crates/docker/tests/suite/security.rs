@@ -2,26 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::door::{Door, with_busybox};
-
-fn refused(door: &Door, host: &Value) -> String {
-    let mut host = host.clone();
-    host["NetworkMode"] = json!("none");
-    let body = json!({"Image": "busybox", "Cmd": ["true"], "HostConfig": host});
-    let answer = door.post("/containers/create", Some(&body));
-    assert_eq!(answer.status, 400, "{answer:?}");
-    answer.message()
-}
-
-fn output(door: &Door, name: &str, script: &str, mut host: Value) -> String {
-    host["NetworkMode"] = json!("none");
-    let id = door.create(name, script, json!({"HostConfig": host}));
-    door.start(&id);
-    door.wait(&id);
-    let logs = door.get(&format!("/containers/{id}/logs?stdout=1&stderr=1"));
-    assert_eq!(door.delete(&format!("/containers/{id}?force=1")).status, 204);
-    crate::client::unframe(&logs.body).into_iter().map(|(_, text)| text).collect()
-}
+use crate::door::with_busybox;
 
 #[test]
 fn hidden_and_read_only_paths_are_those_that_were_asked_for() {
@@ -29,9 +10,9 @@ fn hidden_and_read_only_paths_are_those_that_were_asked_for() {
         let script = "cat /proc/uptime | wc -c; touch /etc/x 2>/dev/null && echo written || echo refused; \
             ls /proc/acpi 2>/dev/null | wc -l";
         let own =
-            output(door, "own", script, json!({"MaskedPaths": ["/proc/uptime"], "ReadonlyPaths": ["/etc"]}));
+            door.output("own", script, json!({"MaskedPaths": ["/proc/uptime"], "ReadonlyPaths": ["/etc"]}));
         assert!(own.starts_with("0\nrefused\n"), "{own}");
-        let default = output(door, "default", script, json!({}));
+        let default = door.output("default", script, json!({}));
         assert!(default.contains("\nwritten\n") && !default.starts_with("0\n"), "{default}");
         let shown = |host: Value| {
             let id = door.create("shown", "true", json!({"HostConfig": host}));
@@ -70,15 +51,14 @@ fn what_no_kernel_or_runtime_here_can_do_is_refused_in_dockers_words() {
             ),
             (json!({"Tmpfs": {"/x": "foo"}}), "invalid tmpfs option [\"foo\"]"),
         ] {
-            assert_eq!(refused(door, &host), want);
+            assert_eq!(door.refused(host), want);
         }
         let gpus = json!({"DeviceRequests": [{"Count": -1, "Capabilities": [["gpu"]]}]});
         assert!(
-            refused(door, &gpus)
-                .starts_with("could not select device driver \"\" with capabilities: [[gpu]]")
+            door.refused(gpus).starts_with("could not select device driver \"\" with capabilities: [[gpu]]")
         );
         if !std::path::Path::new("/sys/module/apparmor").exists() {
-            assert!(refused(door, &json!({"SecurityOpt": ["apparmor=mine"]})).contains("\"mine\""));
+            assert!(door.refused(json!({"SecurityOpt": ["apparmor=mine"]})).contains("\"mine\""));
         }
     });
 }
@@ -98,7 +78,7 @@ fn a_vendors_device_brings_its_node_environment_mounts_and_groups() {
         let request = |id: &str| json!({"DeviceRequests": [{"Driver": "cdi", "DeviceIDs": [id]}]});
         let script = "echo $ALL $A; id -G; head -c 3 /dev/x | wc -c; cat /usr/lib/vendor/lib; \
             touch /usr/lib/vendor/x 2>&1";
-        let text = output(door, "vendor", script, request("vendor.com/net=a"));
+        let text = door.output("vendor", script, request("vendor.com/net=a"));
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines[0], "1 1", "{text}");
         assert!(lines[1].split(' ').any(|group| group == "4242"), "{text}");
@@ -108,7 +88,7 @@ fn a_vendors_device_brings_its_node_environment_mounts_and_groups() {
         let shown = &door.get(&format!("/containers/{id}/json")).json()["HostConfig"]["DeviceRequests"][0];
         assert_eq!((&shown["Driver"], &shown["DeviceIDs"]), (&json!("cdi"), &json!(["vendor.com/net=a"])));
         assert_eq!(
-            refused(door, &request("vendor.com/net=b")),
+            door.refused(request("vendor.com/net=b")),
             "CDI device injection failed: unresolvable CDI devices vendor.com/net=b"
         );
         std::fs::remove_dir_all(door.cdi_directory()).unwrap();

@@ -19,7 +19,6 @@ use super::state::State;
 use crate::blocking::blocking;
 use crate::engine::Engine;
 use crate::error::{Error, Result};
-use crate::events::Kind;
 
 /// The kind of the intent of a container whose processes a commit has stopped.
 const PAUSE_INTENT: &str = "commit";
@@ -43,14 +42,7 @@ impl Containers {
     /// Makes an image of a container; returns its id.
     pub async fn commit(&self, container: &str, request: CommitRequest) -> Result<String> {
         let record = self.find(container)?;
-        let why = match record.live.borrow().state {
-            State::Dead => Some("which is Dead"),
-            State::Removing => Some("which is being removed"),
-            _ => None,
-        };
-        if let Some(why) = why {
-            return Err(Error::Conflict(format!("You cannot commit container {} {why}", record.id)));
-        }
+        record.refuse_if_going("commit")?;
         let (message, reference) = (request.message.clone(), request.reference.clone());
         // What was begun comes to its end, also when nobody waits for it any more: somebody may have been paused.
         let work = tokio::spawn(self.engine.clone().commit(record.clone(), request));
@@ -62,12 +54,7 @@ impl Containers {
         attributes.insert("comment".into(), message);
         attributes.insert("imageID".into(), id.clone());
         attributes.insert("imageRef".into(), reference.unwrap_or_default());
-        self.engine.events.publish(
-            Some(&record.namespace),
-            Kind::Container,
-            "commit",
-            (&record.id, attributes),
-        );
+        self.engine.publish_container_with(&record, "commit", attributes);
         Ok(id)
     }
 }

@@ -17,7 +17,6 @@ use crate::blocking::blocking;
 use crate::clock;
 use crate::engine::Engine;
 use crate::error::{Error, Result};
-use crate::events::Kind;
 use crate::images::Resolved;
 use crate::namespaces::Namespace;
 
@@ -72,12 +71,7 @@ impl Engine {
         let record = Arc::new(record);
         self.index.insert(record.clone());
         reservation.kept = true;
-        self.events.publish(
-            Some(&record.namespace),
-            Kind::Container,
-            "create",
-            (&record.id, record.attributes()),
-        );
+        self.publish_container(&record, "create");
         Ok(Created { id: record.id.clone(), warnings })
     }
 

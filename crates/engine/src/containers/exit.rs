@@ -18,7 +18,6 @@ use crate::blocking::blocking;
 use crate::clock;
 use crate::engine::Engine;
 use crate::error::Error;
-use crate::events::Kind;
 use crate::recovery;
 use crate::restart;
 use crate::tasks::{Ended, Reply, Task};
@@ -115,14 +114,9 @@ impl Engine {
         let mut attributes = record.attributes();
         attributes.insert("exitCode".into(), ended.code.to_string());
         if last.oom_killed {
-            self.events.publish(
-                Some(&record.namespace),
-                Kind::Container,
-                "oom",
-                (&record.id, record.attributes()),
-            );
+            self.publish_container(record, "oom");
         }
-        self.events.publish(Some(&record.namespace), Kind::Container, "die", (&record.id, attributes));
+        self.publish_container_with(record, "die", attributes);
         self.publish_endpoints(record, "disconnect");
         record.live.send_modify(|live| {
             live.state = match (goes, restarts) {
@@ -165,12 +159,7 @@ impl Engine {
         })
         .await;
         if record.spec.auto_remove {
-            self.events.publish(
-                Some(&record.namespace),
-                Kind::Container,
-                "destroy",
-                (&record.id, record.attributes()),
-            );
+            self.publish_container(record, "destroy");
         }
     }
 

@@ -24,11 +24,9 @@ use super::Containers;
 use super::merge::clean_path;
 use super::record::Record;
 use super::spec::MountSpec;
-use super::state::State;
 use crate::blocking::blocking;
 use crate::engine::Engine;
 use crate::error::{Error, Result};
-use crate::events::Kind;
 
 /// Workers at once. Each is a process and one of the threads that may block; a client that does not read keeps both.
 pub(crate) const COPIES_MAX: usize = 64;
@@ -99,7 +97,7 @@ impl Containers {
             let failure = finished(work).await.and(Err(Error::Conflict("nothing was found".into())));
             return failure.map_err(|error| missing(error, path, container));
         };
-        self.tell(&record, "archive-path");
+        self.engine.publish_container(&record, "archive-path");
         Ok((stat, Archive { output, end: ArchiveEnd(work) }))
     }
 
@@ -118,31 +116,19 @@ impl Containers {
         let work = move |view, worker: &WorkerCommand| worker.place_files(view, &place, options, input);
         let done = self.engine.clone().with_files(record.clone(), Extent::Mounts, work).await;
         done.map_err(|error| missing(error, path, container))?;
-        self.tell(&record, "extract-to-dir");
+        self.engine.publish_container(&record, "extract-to-dir");
         Ok(())
     }
 
     /// Reads all of a container's own files, without what is mounted in it.
     pub async fn export(&self, container: &str) -> Result<Archive> {
         let record = self.find(container)?;
-        let why = match record.live.borrow().state {
-            State::Dead => Some("which is Dead"),
-            State::Removing => Some("which is being removed"),
-            _ => None,
-        };
-        if let Some(why) = why {
-            return Err(Error::Conflict(format!("You cannot export container {} {why}", record.id)));
-        }
+        record.refuse_if_going("export")?;
         let (output, input) = pipe()?;
         let work = move |view, worker: &WorkerCommand| worker.export_files(view, input);
         let work = tokio::spawn(self.engine.clone().with_files(record.clone(), Extent::Layers, work));
-        self.tell(&record, "export");
+        self.engine.publish_container(&record, "export");
         Ok(Archive { output, end: ArchiveEnd(work) })
-    }
-
-    fn tell(&self, record: &Record, action: &str) {
-        let what = (&record.id[..], record.attributes());
-        self.engine.events.publish(Some(&record.namespace), Kind::Container, action, what);
     }
 }
 

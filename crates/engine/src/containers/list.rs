@@ -4,6 +4,7 @@ use super::view::{Container, MountPoint, Status};
 use crate::engine::Engine;
 use crate::error::Result;
 use crate::namespaces::Namespace;
+use crate::prune::has_labels;
 
 /// Which containers `list` returns: those that match one of each list that is not empty.
 #[derive(Debug, Clone, Default)]
@@ -63,18 +64,11 @@ impl ListFilter {
             || !self.statuses.is_empty()
             || !self.exited.is_empty()
             || matches!(status, Status::Running | Status::Paused | Status::Restarting);
-        let has_label = |(key, value): &(String, Option<String>)| {
-            container
-                .spec
-                .labels
-                .get(key)
-                .is_some_and(|found| value.as_ref().is_none_or(|value| value == found))
-        };
         let mounts = |text: &str, mount: &MountPoint| mount.name == text || mount.destination == text;
         is_shown
             && any(&self.ids, &|text| container.id.starts_with(text))
             && any(&self.names, &|text| container.name.contains(text.trim_start_matches('/')))
-            && self.labels.iter().all(has_label)
+            && has_labels(&container.spec.labels, &self.labels)
             && (self.statuses.is_empty() || self.statuses.contains(&status))
             && (self.exited.is_empty()
                 || (status == Status::Exited && self.exited.contains(&container.state.exit_code)))

@@ -18,7 +18,9 @@ use super::health::Health;
 use super::spec::{ContainerSpec, EndpointSpec};
 use super::state::{LastExit, State};
 use super::update::Changed;
+use crate::engine::Engine;
 use crate::error::{Error, Result};
+use crate::events::Kind;
 use crate::namespaces::Namespace;
 use crate::networks::NetworkState;
 use crate::restart::Backoff;
@@ -183,6 +185,16 @@ impl Record {
         }
     }
 
+    /// Refuses to do something with the files of a container that is going.
+    pub(crate) fn refuse_if_going(&self, verb: &str) -> Result<()> {
+        let why = match self.live.borrow().state {
+            State::Dead => "which is Dead",
+            State::Removing => "which is being removed",
+            _ => return Ok(()),
+        };
+        Err(Error::Conflict(format!("You cannot {verb} container {} {why}", self.id)))
+    }
+
     /// What is to be stored of the life.
     pub(crate) fn stored_state(&self) -> StoredState {
         let live = self.live.borrow();
@@ -216,6 +228,24 @@ impl Record {
     /// Clients that wait to be attached; they wait no more.
     pub(crate) fn take_pending(&self) -> Vec<PendingAttach> {
         std::mem::take(&mut *self.pending.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Engine {
+    /// Tells what happened to a container.
+    pub(crate) fn publish_container(&self, record: &Record, action: &str) {
+        self.publish_container_with(record, action, record.attributes());
+    }
+
+    /// The same with more to say than what is always said.
+    pub(crate) fn publish_container_with(
+        &self,
+        record: &Record,
+        action: &str,
+        attributes: BTreeMap<String, String>,
+    ) {
+        let what = (record.id.as_str(), attributes);
+        self.events.publish(Some(&record.namespace), Kind::Container, action, what);
     }
 }
 

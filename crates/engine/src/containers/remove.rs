@@ -11,7 +11,6 @@ use super::state::{RemoveVerdict, State, may_remove};
 use crate::blocking::blocking;
 use crate::engine::Engine;
 use crate::error::{Error, Result, chain};
-use crate::events::Kind;
 
 impl Engine {
     /// Removes a container; with `force` also one that runs.
@@ -80,12 +79,7 @@ impl Engine {
         blocking(move || engine.remove_files(&own, volumes)).await;
         // Its image may have lost its name meanwhile.
         self.collect_later();
-        self.events.publish(
-            Some(&record.namespace),
-            Kind::Container,
-            "destroy",
-            (&record.id, record.attributes()),
-        );
+        self.publish_container(record, "destroy");
         Ok(())
     }
 

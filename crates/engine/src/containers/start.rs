@@ -22,7 +22,6 @@ use crate::blocking::blocking;
 use crate::clock;
 use crate::engine::Engine;
 use crate::error::{Error, Result};
-use crate::events::Kind;
 use crate::logs;
 use crate::networks::LOCAL_HOSTS;
 use crate::networks::fabric::Connection;
@@ -142,12 +141,7 @@ impl Engine {
         });
         self.publish_volumes(record, "mount");
         self.publish_endpoints(record, "connect");
-        self.events.publish(
-            Some(&record.namespace),
-            Kind::Container,
-            "start",
-            (&record.id, record.attributes()),
-        );
+        self.publish_container(record, "start");
         let (engine, own) = (self.clone(), record.clone());
         let storing = tokio::spawn(blocking(move || engine.store_state(&own, store::Commit::Ordered)));
         // Attached while we were busy; what they missed is in the log.

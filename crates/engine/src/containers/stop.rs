@@ -9,7 +9,6 @@ use super::state::{Run, State};
 use crate::blocking::blocking;
 use crate::engine::Engine;
 use crate::error::{Error, Result};
-use crate::events::Kind;
 use crate::signals::{self, SIGKILL, SIGTERM};
 
 /// `SIGRTMIN+3`, which tells systemd to stop everything in order and then itself (systemd(1)).
@@ -48,12 +47,7 @@ impl Engine {
         if !in_time {
             self.kill_and_wait(record).await?;
         }
-        self.events.publish(
-            Some(&record.namespace),
-            Kind::Container,
-            "stop",
-            (&record.id, record.attributes()),
-        );
+        self.publish_container(record, "stop");
         Ok(true)
     }
 
@@ -66,12 +60,7 @@ impl Engine {
     ) -> Result<()> {
         self.stop(record, timeout_s, signal).await?;
         self.start(record, StartedBy::Client).await?;
-        self.events.publish(
-            Some(&record.namespace),
-            Kind::Container,
-            "restart",
-            (&record.id, record.attributes()),
-        );
+        self.publish_container(record, "restart");
         Ok(())
     }
 
@@ -161,7 +150,7 @@ impl Engine {
         if sent {
             let mut attributes = record.attributes();
             attributes.insert("signal".into(), signal.to_string());
-            self.events.publish(Some(&record.namespace), Kind::Container, "kill", (&record.id, attributes));
+            self.publish_container_with(record, "kill", attributes);
         }
         if is_paused {
             match self.unpause(record).await {
@@ -201,12 +190,7 @@ impl Engine {
                 live.state = state(run);
             }
         });
-        self.events.publish(
-            Some(&record.namespace),
-            Kind::Container,
-            action,
-            (&record.id, record.attributes()),
-        );
+        self.publish_container(record, action);
     }
 }
 

@@ -15,7 +15,6 @@ use super::{check, plan, rows};
 use crate::blocking::blocking;
 use crate::engine::Engine;
 use crate::error::{Error, Result};
-use crate::events::Kind;
 
 /// What is to be changed; what is not set stays as it is.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -50,8 +49,7 @@ impl super::Containers {
             Ok::<_, Error>(())
         })
         .await?;
-        let place = (record.id.as_str(), record.attributes());
-        self.engine.events.publish(Some(&record.namespace), Kind::Container, "update", place);
+        self.engine.publish_container(&record, "update");
         Ok(warnings)
     }
 }

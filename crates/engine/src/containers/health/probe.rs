@@ -9,7 +9,6 @@ use crate::clock;
 use crate::containers::record::Record;
 use crate::containers::state::{Run, State};
 use crate::engine::Engine;
-use crate::events::Kind;
 use crate::execs::CheckEnd;
 
 impl Engine {
@@ -69,12 +68,7 @@ impl Engine {
         });
         let Some(status) = change else { return };
         let action = format!("health_status: {}", status.as_str());
-        self.events.publish(
-            Some(&record.namespace),
-            Kind::Container,
-            &action,
-            (&record.id, record.attributes()),
-        );
+        self.publish_container(record, &action);
         let (engine, own) = (self.clone(), record.clone());
         blocking(move || engine.store_state(&own, store::Commit::Ordered)).await;
     }
