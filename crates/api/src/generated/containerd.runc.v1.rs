@@ -36,3 +36,53 @@ impl ::prost::Name for Options {
         "/containerd.runc.v1.Options".into()
     }
 }
+/// For a checkpoint.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CheckpointOptions {
+    #[prost(bool, tag = "1")]
+    pub exit: bool,
+    #[prost(bool, tag = "2")]
+    pub open_tcp: bool,
+    #[prost(bool, tag = "3")]
+    pub external_unix_sockets: bool,
+    #[prost(bool, tag = "4")]
+    pub terminal: bool,
+    #[prost(bool, tag = "5")]
+    pub file_locks: bool,
+    #[prost(string, repeated, tag = "6")]
+    pub empty_namespaces: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    #[prost(string, tag = "7")]
+    pub cgroups_mode: ::prost::alloc::string::String,
+    #[prost(string, tag = "8")]
+    pub image_path: ::prost::alloc::string::String,
+    #[prost(string, tag = "9")]
+    pub work_path: ::prost::alloc::string::String,
+    #[prost(string, tag = "10")]
+    pub parent_path: ::prost::alloc::string::String,
+}
+impl ::prost::Name for CheckpointOptions {
+    const NAME: &'static str = "CheckpointOptions";
+    const PACKAGE: &'static str = "containerd.runc.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "containerd.runc.v1.CheckpointOptions".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/containerd.runc.v1.CheckpointOptions".into()
+    }
+}
+/// Which exec a process of a task is: the `info` of `containerd.v1.types.ProcessInfo`.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ProcessDetails {
+    #[prost(string, tag = "1")]
+    pub exec_id: ::prost::alloc::string::String,
+}
+impl ::prost::Name for ProcessDetails {
+    const NAME: &'static str = "ProcessDetails";
+    const PACKAGE: &'static str = "containerd.runc.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "containerd.runc.v1.ProcessDetails".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/containerd.runc.v1.ProcessDetails".into()
+    }
+}

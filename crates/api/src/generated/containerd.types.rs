@@ -21,6 +21,125 @@ impl ::prost::Name for Mount {
         "/containerd.types.Mount".into()
     }
 }
+/// A mount that was made, and where.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ActiveMount {
+    #[prost(message, optional, tag = "1")]
+    pub mount: ::core::option::Option<Mount>,
+    #[prost(message, optional, tag = "2")]
+    pub mounted_at: ::core::option::Option<::prost_types::Timestamp>,
+    #[prost(string, tag = "3")]
+    pub mount_point: ::prost::alloc::string::String,
+    #[prost(map = "string, string", tag = "4")]
+    pub data: ::std::collections::HashMap<
+        ::prost::alloc::string::String,
+        ::prost::alloc::string::String,
+    >,
+}
+impl ::prost::Name for ActiveMount {
+    const NAME: &'static str = "ActiveMount";
+    const PACKAGE: &'static str = "containerd.types";
+    fn full_name() -> ::prost::alloc::string::String {
+        "containerd.types.ActiveMount".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/containerd.types.ActiveMount".into()
+    }
+}
+/// Mounts under one name: those that are made, and those that are left to the kernel.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ActivationInfo {
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    #[prost(message, repeated, tag = "2")]
+    pub active: ::prost::alloc::vec::Vec<ActiveMount>,
+    #[prost(message, repeated, tag = "3")]
+    pub system: ::prost::alloc::vec::Vec<Mount>,
+    #[prost(map = "string, string", tag = "4")]
+    pub labels: ::std::collections::HashMap<
+        ::prost::alloc::string::String,
+        ::prost::alloc::string::String,
+    >,
+}
+impl ::prost::Name for ActivationInfo {
+    const NAME: &'static str = "ActivationInfo";
+    const PACKAGE: &'static str = "containerd.types";
+    fn full_name() -> ::prost::alloc::string::String {
+        "containerd.types.ActivationInfo".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/containerd.types.ActivationInfo".into()
+    }
+}
+/// What a task uses, as its runtime says it: `io.containerd.cgroups.v1.Metrics` or that of `v2`.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Metric {
+    #[prost(message, optional, tag = "1")]
+    pub timestamp: ::core::option::Option<::prost_types::Timestamp>,
+    #[prost(string, tag = "2")]
+    pub id: ::prost::alloc::string::String,
+    #[prost(message, optional, tag = "3")]
+    pub data: ::core::option::Option<::prost_types::Any>,
+}
+impl ::prost::Name for Metric {
+    const NAME: &'static str = "Metric";
+    const PACKAGE: &'static str = "containerd.types";
+    fn full_name() -> ::prost::alloc::string::String {
+        "containerd.types.Metric".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/containerd.types.Metric".into()
+    }
+}
+/// OCI's platform.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Platform {
+    #[prost(string, tag = "1")]
+    pub os: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub architecture: ::prost::alloc::string::String,
+    #[prost(string, tag = "3")]
+    pub variant: ::prost::alloc::string::String,
+    #[prost(string, tag = "4")]
+    pub os_version: ::prost::alloc::string::String,
+    #[prost(string, repeated, tag = "5")]
+    pub os_features: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+impl ::prost::Name for Platform {
+    const NAME: &'static str = "Platform";
+    const PACKAGE: &'static str = "containerd.types";
+    fn full_name() -> ::prost::alloc::string::String {
+        "containerd.types.Platform".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/containerd.types.Platform".into()
+    }
+}
+/// A blob, before it is read: OCI's descriptor.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Descriptor {
+    #[prost(string, tag = "1")]
+    pub media_type: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub digest: ::prost::alloc::string::String,
+    #[prost(int64, tag = "3")]
+    pub size: i64,
+    #[prost(map = "string, string", tag = "5")]
+    pub annotations: ::std::collections::HashMap<
+        ::prost::alloc::string::String,
+        ::prost::alloc::string::String,
+    >,
+}
+impl ::prost::Name for Descriptor {
+    const NAME: &'static str = "Descriptor";
+    const PACKAGE: &'static str = "containerd.types";
+    fn full_name() -> ::prost::alloc::string::String {
+        "containerd.types.Descriptor".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/containerd.types.Descriptor".into()
+    }
+}
 /// An event with its address: who publishes, in which namespace, about what.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Envelope {
@@ -41,6 +160,80 @@ impl ::prost::Name for Envelope {
     }
     fn type_url() -> ::prost::alloc::string::String {
         "/containerd.types.Envelope".into()
+    }
+}
+/// The record of a sandbox.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Sandbox {
+    #[prost(string, tag = "1")]
+    pub sandbox_id: ::prost::alloc::string::String,
+    #[prost(message, optional, tag = "2")]
+    pub runtime: ::core::option::Option<sandbox::Runtime>,
+    #[prost(message, optional, tag = "3")]
+    pub spec: ::core::option::Option<::prost_types::Any>,
+    #[prost(map = "string, string", tag = "4")]
+    pub labels: ::std::collections::HashMap<
+        ::prost::alloc::string::String,
+        ::prost::alloc::string::String,
+    >,
+    #[prost(message, optional, tag = "5")]
+    pub created_at: ::core::option::Option<::prost_types::Timestamp>,
+    #[prost(message, optional, tag = "6")]
+    pub updated_at: ::core::option::Option<::prost_types::Timestamp>,
+    #[prost(map = "string, message", tag = "7")]
+    pub extensions: ::std::collections::HashMap<
+        ::prost::alloc::string::String,
+        ::prost_types::Any,
+    >,
+    #[prost(string, tag = "10")]
+    pub sandboxer: ::prost::alloc::string::String,
+}
+/// Nested message and enum types in `Sandbox`.
+pub mod sandbox {
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct Runtime {
+        #[prost(string, tag = "1")]
+        pub name: ::prost::alloc::string::String,
+        #[prost(message, optional, tag = "2")]
+        pub options: ::core::option::Option<::prost_types::Any>,
+    }
+    impl ::prost::Name for Runtime {
+        const NAME: &'static str = "Runtime";
+        const PACKAGE: &'static str = "containerd.types";
+        fn full_name() -> ::prost::alloc::string::String {
+            "containerd.types.Sandbox.Runtime".into()
+        }
+        fn type_url() -> ::prost::alloc::string::String {
+            "/containerd.types.Sandbox.Runtime".into()
+        }
+    }
+}
+impl ::prost::Name for Sandbox {
+    const NAME: &'static str = "Sandbox";
+    const PACKAGE: &'static str = "containerd.types";
+    fn full_name() -> ::prost::alloc::string::String {
+        "containerd.types.Sandbox".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/containerd.types.Sandbox".into()
+    }
+}
+/// Asks for it: the options of `PluginInfoRequest`.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RuntimeRequest {
+    #[prost(string, tag = "1")]
+    pub runtime_path: ::prost::alloc::string::String,
+    #[prost(message, optional, tag = "2")]
+    pub options: ::core::option::Option<::prost_types::Any>,
+}
+impl ::prost::Name for RuntimeRequest {
+    const NAME: &'static str = "RuntimeRequest";
+    const PACKAGE: &'static str = "containerd.types";
+    fn full_name() -> ::prost::alloc::string::String {
+        "containerd.types.RuntimeRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/containerd.types.RuntimeRequest".into()
     }
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
