@@ -27,6 +27,8 @@ pub enum Error {
     TooLarge { limit: u64 },
     #[error("{digest} has an algorithm that the store does not keep")]
     Algorithm { digest: Digest },
+    #[error("{why}")]
+    Label { why: String },
     #[error("{what} `{path}`")]
     File { what: &'static str, path: PathBuf, source: std::io::Error },
     #[error("database")]
@@ -57,7 +59,7 @@ impl Error {
             Error::AlreadyExists { .. } => Code::AlreadyExists,
             Error::Locked { .. } | Error::Newer { .. } | Error::Snapshot { .. } => Code::FailedPrecondition,
             Error::WrongDigest { .. } | Error::TooLarge { .. } => Code::InvalidArgument,
-            Error::Algorithm { .. } | Error::Root { .. } => Code::InvalidArgument,
+            Error::Algorithm { .. } | Error::Root { .. } | Error::Label { .. } => Code::InvalidArgument,
             Error::DatabaseFull => Code::ResourceExhausted,
             Error::File { source, .. } => match source.kind() {
                 std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => {

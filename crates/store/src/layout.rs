@@ -9,6 +9,7 @@
 //!   reserve/{blocks,file}       given up to open on a full disk             store::db
 //!   content/blobs/sha256/<hex>  immutable blobs                             store::content
 //!   content/ingest/<id>         blobs being written                         store::content
+//!   content/uploads/<id>/data   blobs that clients write, over restarts      store::space
 //!   snapshots/overlay/<n>/{fs,work}, snapshots/native/<n>/fs                store::snapshots
 //!   snapshots/*/removed-<n>     waits to be deleted                         store::snapshots
 //!   snapshots/*/lost-<n>        nothing knows it since the database was damaged; nobody deletes it
@@ -47,6 +48,7 @@ impl Layout {
             layout.root.clone(),
             layout.blobs(),
             layout.ingest(),
+            layout.uploads(),
             layout.snapshots("overlay"),
             layout.snapshots("native"),
             layout.volumes(),
@@ -90,6 +92,11 @@ impl Layout {
     /// Blobs being written.
     pub fn ingest(&self) -> PathBuf {
         self.root.join("content/ingest")
+    }
+
+    /// Blobs that clients are writing; they may go on after a restart.
+    pub fn uploads(&self) -> PathBuf {
+        self.root.join("content/uploads")
     }
 
     /// One snapshotter's directories.

@@ -16,6 +16,7 @@ pub mod layout;
 mod records;
 mod schema;
 pub mod snapshots;
+pub mod space;
 mod tree;
 
 use std::fs::{File, OpenOptions};

@@ -8,7 +8,7 @@ use rusqlite::Connection;
 use crate::error::{Error, Result};
 
 /// Each brings the database from the version of its index to the next.
-const MIGRATIONS: [&str; 2] = [
+const MIGRATIONS: [&str; 3] = [
     "
 CREATE TABLE images (
     namespace TEXT NOT NULL, name TEXT NOT NULL,
@@ -62,6 +62,57 @@ CREATE INDEX snapshots_by_parent ON snapshots (snapshotter, parent);
     "
 -- Those that were made by name; others are there as long as something is in them.
 CREATE TABLE namespaces (name TEXT PRIMARY KEY NOT NULL, labels TEXT NOT NULL) STRICT;
+",
+    "
+-- What clients of containerd's services see of the store: names, namespace by namespace. See `space`.
+CREATE TABLE space_content (
+    namespace TEXT NOT NULL, digest TEXT NOT NULL, size INTEGER NOT NULL,
+    created_ns INTEGER NOT NULL, updated_ns INTEGER NOT NULL, labels TEXT NOT NULL,
+    PRIMARY KEY (namespace, digest)
+) STRICT;
+CREATE INDEX space_content_by_digest ON space_content (digest);
+CREATE TABLE space_ingests (
+    namespace TEXT NOT NULL, ref TEXT NOT NULL,
+    upload TEXT NOT NULL UNIQUE,        -- its directory below content/uploads
+    total INTEGER NOT NULL,             -- 0: nobody said
+    expected TEXT NOT NULL,             -- a digest, or empty: nobody said
+    started_ns INTEGER NOT NULL, updated_ns INTEGER NOT NULL,
+    expires_ns INTEGER,                 -- of one without a lease
+    PRIMARY KEY (namespace, ref)
+) STRICT;
+CREATE TABLE space_snapshots (
+    namespace TEXT NOT NULL, snapshotter TEXT NOT NULL, key TEXT NOT NULL,
+    backend TEXT NOT NULL,              -- its name in the table of snapshots
+    parent TEXT,                        -- a key of the same namespace and snapshotter
+    created_ns INTEGER NOT NULL, updated_ns INTEGER NOT NULL, labels TEXT NOT NULL,
+    PRIMARY KEY (namespace, snapshotter, key)
+) STRICT;
+CREATE INDEX space_snapshots_by_backend ON space_snapshots (snapshotter, backend);
+CREATE INDEX space_snapshots_by_parent ON space_snapshots (namespace, snapshotter, parent);
+CREATE TABLE space_leases (
+    namespace TEXT NOT NULL, id TEXT NOT NULL, created_ns INTEGER NOT NULL, labels TEXT NOT NULL,
+    PRIMARY KEY (namespace, id)
+) STRICT;
+CREATE TABLE space_leased (
+    namespace TEXT NOT NULL, lease TEXT NOT NULL,
+    kind TEXT NOT NULL,                 -- content, ingests, images, snapshots/<snapshotter>
+    id TEXT NOT NULL,
+    PRIMARY KEY (namespace, lease, kind, id)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE space_containers (
+    namespace TEXT NOT NULL, id TEXT NOT NULL,
+    image TEXT NOT NULL, runtime TEXT NOT NULL,
+    snapshotter TEXT NOT NULL, snapshot_key TEXT NOT NULL, sandbox TEXT NOT NULL,
+    created_ns INTEGER NOT NULL, updated_ns INTEGER NOT NULL, labels TEXT NOT NULL,
+    document TEXT NOT NULL,             -- what only clients understand, as JSON
+    PRIMARY KEY (namespace, id)
+) STRICT;
+CREATE TABLE space_sandboxes (
+    namespace TEXT NOT NULL, id TEXT NOT NULL,
+    created_ns INTEGER NOT NULL, updated_ns INTEGER NOT NULL, labels TEXT NOT NULL,
+    document TEXT NOT NULL,
+    PRIMARY KEY (namespace, id)
+) STRICT;
 ",
 ];
 

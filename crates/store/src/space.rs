@@ -1,0 +1,42 @@
+//! Spaces: what clients of containerd's services see of the store, one for each namespace.
+//!
+//! Blobs and snapshots exist once for the whole machine. A *space* gives them names, labels and a life in one namespace:
+//!
+//! ```text
+//!   namespace ── content (digest) ──────────────────────▶ a blob
+//!             ── ingest (ref) ──────────────────────────▶ content/uploads/<id>
+//!             ── snapshot (snapshotter, key) ─ backend ─▶ a snapshot of the machine
+//!             ── lease ─▶ any of these, and images
+//!             ── container, sandbox: what clients wrote
+//! ```
+//!
+//! What the engine stored for an image of the namespace (edges hold it) is *adopted*: it gets its row when somebody first asks
+//! for it. A snapshot that a client makes is its namespace's own: its backend is called `<namespace>/<key>`. Only what Corten
+//! unpacked itself, under the name of its chain, is shared by all namespaces, because only of that is known what is in it.
+//!
+//! Labels tell the garbage collection what holds what (`containerd.io/gc.*`), as containerd does.
+
+pub mod labels;
+
+use crate::Store;
+
+/// One namespace of the store.
+#[derive(Debug, Clone, Copy)]
+pub struct Space<'a> {
+    pub(crate) store: &'a Store,
+    pub(crate) namespace: &'a str,
+}
+
+impl Store {
+    /// What `namespace` has; it need not have been made.
+    pub fn space<'a>(&'a self, namespace: &'a str) -> Space<'a> {
+        Space { store: self, namespace }
+    }
+}
+
+impl Space<'_> {
+    /// Its name.
+    pub fn namespace(&self) -> &str {
+        self.namespace
+    }
+}

@@ -1,0 +1,85 @@
+//! Labels as containerd keeps them: bounded, without empty values, updated by a mask of paths.
+
+use crate::error::{Error, Result};
+use crate::records::Labels;
+
+/// Bytes of a key and its value together (containerd's `labels.Validate`).
+const LABEL_MAX_BYTES: usize = 4096;
+/// What a message names of a key that is too long.
+const KEY_SHOWN_BYTES: usize = 64;
+/// Labels of one object.
+const LABELS_MAX: usize = 10_000;
+
+/// The labels as they are stored: an empty value means that there is none.
+///
+/// # Errors
+/// [`Error::Label`] for one that is too long, or for too many.
+pub fn stored(labels: Labels) -> Result<Labels> {
+    if labels.len() > LABELS_MAX {
+        return Err(Error::Label { why: format!("more than {LABELS_MAX} labels") });
+    }
+    for (key, value) in &labels {
+        let length = key.len() + value.len();
+        if length > LABEL_MAX_BYTES {
+            let shown = key.char_indices().take_while(|(at, _)| *at < KEY_SHOWN_BYTES).map(|(_, letter)| letter);
+            let why = format!(
+                "label key and value length ({length} bytes) greater than maximum size ({LABEL_MAX_BYTES} bytes), key: {}",
+                shown.collect::<String>()
+            );
+            return Err(Error::Label { why });
+        }
+    }
+    Ok(labels.into_iter().filter(|(_, value)| !value.is_empty()).collect())
+}
+
+/// Which labels an update names: all, or some keys. A key without a value in the update is removed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Mask {
+    All,
+    Keys(Vec<String>),
+}
+
+impl Mask {
+    /// The labels after the update.
+    pub fn apply(&self, old: &Labels, update: &Labels) -> Result<Labels> {
+        let mut labels = match self {
+            Mask::All => update.clone(),
+            Mask::Keys(_) => old.clone(),
+        };
+        if let Mask::Keys(keys) = self {
+            for key in keys {
+                match update.get(key) {
+                    Some(value) => labels.insert(key.clone(), value.clone()),
+                    None => labels.remove(key),
+                };
+            }
+        }
+        stored(labels)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn labels(pairs: &[(&str, &str)]) -> Labels {
+        pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+    }
+
+    #[test]
+    fn an_update_changes_what_its_mask_names() {
+        let old = labels(&[("a", "1"), ("b", "2")]);
+        let update = labels(&[("a", "3"), ("c", "4"), ("d", "")]);
+        assert_eq!(Mask::All.apply(&old, &update).unwrap(), labels(&[("a", "3"), ("c", "4")]));
+        let some = Mask::Keys(vec!["b".into(), "c".into()]);
+        assert_eq!(some.apply(&old, &update).unwrap(), labels(&[("a", "1"), ("c", "4")]));
+    }
+
+    #[test]
+    fn a_label_has_at_most_4096_bytes() {
+        let longest = "v".repeat(LABEL_MAX_BYTES - 1);
+        stored(labels(&[("k", &longest)])).unwrap();
+        let error = stored(labels(&[("kk", &longest)])).unwrap_err().to_string();
+        assert!(error.contains("(4097 bytes) greater than maximum size (4096 bytes), key: kk"), "{error}");
+    }
+}
