@@ -34,9 +34,14 @@ impl Store {
     }
 }
 
-impl Space<'_> {
+impl<'a> Space<'a> {
     /// Its name.
-    pub fn namespace(&self) -> &str {
+    pub fn namespace(&self) -> &'a str {
         self.namespace
+    }
+
+    /// The store that it is a part of.
+    pub fn store(&self) -> &'a Store {
+        self.store
     }
 }

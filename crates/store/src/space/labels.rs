@@ -21,7 +21,8 @@ pub fn stored(labels: Labels) -> Result<Labels> {
     for (key, value) in &labels {
         let length = key.len() + value.len();
         if length > LABEL_MAX_BYTES {
-            let shown = key.char_indices().take_while(|(at, _)| *at < KEY_SHOWN_BYTES).map(|(_, letter)| letter);
+            let shown =
+                key.char_indices().take_while(|(at, _)| *at < KEY_SHOWN_BYTES).map(|(_, letter)| letter);
             let why = format!(
                 "label key and value length ({length} bytes) greater than maximum size ({LABEL_MAX_BYTES} bytes), key: {}",
                 shown.collect::<String>()
