@@ -29,6 +29,14 @@ pub enum Error {
     Algorithm { digest: Digest },
     #[error("{why}")]
     Label { why: String },
+    /// What a client asked for is not well formed.
+    #[error("{why}")]
+    Invalid { why: String },
+    #[error("{what}")]
+    Unsupported { what: String },
+    /// A request named a lease that is not there.
+    #[error("lease `{id}` does not exist")]
+    NoLease { id: String },
     #[error("{what} `{path}`")]
     File { what: &'static str, path: PathBuf, source: std::io::Error },
     #[error("database")]
@@ -55,11 +63,13 @@ impl Error {
     /// What kind of failure it is.
     pub fn code(&self) -> Code {
         match self {
-            Error::NotFound { .. } => Code::NotFound,
+            Error::NotFound { .. } | Error::NoLease { .. } => Code::NotFound,
             Error::AlreadyExists { .. } => Code::AlreadyExists,
             Error::Locked { .. } | Error::Newer { .. } | Error::Snapshot { .. } => Code::FailedPrecondition,
             Error::WrongDigest { .. } | Error::TooLarge { .. } => Code::InvalidArgument,
             Error::Algorithm { .. } | Error::Root { .. } | Error::Label { .. } => Code::InvalidArgument,
+            Error::Invalid { .. } => Code::InvalidArgument,
+            Error::Unsupported { .. } => Code::Unimplemented,
             Error::DatabaseFull => Code::ResourceExhausted,
             Error::File { source, .. } => match source.kind() {
                 std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => {

@@ -17,8 +17,11 @@
 //! Labels tell the garbage collection what holds what (`containerd.io/gc.*`), as containerd does.
 
 pub mod labels;
+pub mod leases;
 
-use crate::Store;
+use crate::db::{Commit, Tx};
+use crate::error::Result;
+use crate::{Store, namespaces};
 
 /// One namespace of the store.
 #[derive(Debug, Clone, Copy)]
@@ -43,5 +46,20 @@ impl<'a> Space<'a> {
     /// The store that it is a part of.
     pub fn store(&self) -> &'a Store {
         self.store
+    }
+
+    /// Runs `work`, which is given the namespace, in a transaction. The namespace is there from then on, as one of containerd
+    /// is, also when nothing is in it any more.
+    pub(crate) fn write<T: Send + 'static>(
+        &self,
+        commit: Commit,
+        work: impl FnOnce(&Tx<'_>, &str) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let namespace = self.namespace.to_owned();
+        self.store.db.write(commit, move |tx| {
+            let done = work(tx, &namespace)?;
+            namespaces::note(tx, &namespace)?;
+            Ok(done)
+        })
     }
 }

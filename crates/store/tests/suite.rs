@@ -15,6 +15,8 @@ mod full;
 mod gc;
 #[path = "suite/kill.rs"]
 mod kill;
+#[path = "suite/leases.rs"]
+mod leases;
 #[path = "suite/power.rs"]
 mod power;
 #[path = "suite/snapshots.rs"]

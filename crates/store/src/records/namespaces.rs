@@ -62,6 +62,14 @@ pub fn put(tx: &Tx<'_>, name: &str, labels: &Labels) -> Result<()> {
     Ok(())
 }
 
+/// Makes it if it is not there.
+pub(crate) fn note(tx: &Tx<'_>, name: &str) -> Result<()> {
+    let mut statement =
+        tx.connection.prepare_cached("INSERT OR IGNORE INTO namespaces (name, labels) VALUES (?1, '{}')")?;
+    statement.execute([name])?;
+    Ok(())
+}
+
 /// Forgets its name and labels.
 pub fn delete(tx: &Tx<'_>, name: &str) -> Result<()> {
     let mut statement = tx.connection.prepare_cached("DELETE FROM namespaces WHERE name = ?1")?;
