@@ -59,3 +59,6 @@ pub mod types {
 pub const SHIM_SERVICE: &str = "corten.shim.v1.Shim";
 /// Where a shim forwards its events; see [`forward`].
 pub const EVENTS_SERVICE: &str = "containerd.services.events.ttrpc.v1.Events";
+
+#[cfg(test)]
+mod tests;
