@@ -9,4 +9,5 @@ pub mod host;
 pub mod leaks;
 pub mod network;
 pub mod registry;
+pub mod ssh;
 pub mod terminal;

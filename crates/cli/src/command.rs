@@ -18,6 +18,7 @@ use crate::launch::Launcher;
 use crate::registry::config::Config;
 use crate::settings::Settings;
 use crate::system::completion;
+use crate::table::{self, Spacing};
 use crate::{help, output};
 
 /// Where the daemon's state is unless somebody says otherwise.
@@ -40,7 +41,7 @@ pub(crate) struct Command {
 /// What all commands need to know.
 #[derive(Debug)]
 pub(crate) struct Cli {
-    /// What the program was called: `corten` or `docker`.
+    /// What the program was called: `corten`, `docker` or `nerdctl`.
     pub(crate) program: String,
     address: Address,
     /// The state directory of the daemon that may be started; none when an address was given.
@@ -70,6 +71,16 @@ impl Cli {
         let result = runtime.block_on(work(&client));
         runtime.shutdown_background();
         result
+    }
+
+    /// Whether it was called by nerdctl's name: lists then have that program's columns.
+    pub(crate) fn is_nerdctl(&self) -> bool {
+        self.program == "nerdctl"
+    }
+
+    /// How the columns of a list are spaced.
+    pub(crate) fn spacing(&self) -> Spacing {
+        if self.is_nerdctl() { table::NERDCTL } else { table::LIST }
     }
 
     /// What the user's `config.json` wishes.

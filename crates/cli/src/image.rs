@@ -10,6 +10,7 @@ pub(crate) mod pull;
 pub(crate) mod push;
 pub(crate) mod rm;
 pub(crate) mod save;
+pub(crate) mod stored;
 pub(crate) mod tag;
 pub(crate) mod transfer;
 mod upload;

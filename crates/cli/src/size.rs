@@ -63,15 +63,27 @@ pub(crate) fn binary(bytes: i64) -> String {
     scaled(bytes, 1024.0, 4, &["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"])
 }
 
-#[expect(clippy::cast_precision_loss, reason = "four digits are shown")]
+/// One decimal place in powers of 1024, as nerdctl tells of images: `705.0 MiB`.
+pub(crate) fn spaced(bytes: i64) -> String {
+    let (value, unit) = reduced(bytes, 1024.0, &[" B", " KiB", " MiB", " GiB", " TiB", " PiB", " EiB"]);
+    format!("{value:.1}{unit}")
+}
+
 fn scaled(bytes: i64, base: f64, digits: usize, units: &[&str]) -> String {
+    let (value, unit) = reduced(bytes, base, units);
+    format!("{}{unit}", significant(value, digits))
+}
+
+/// A number below `base`, and its unit.
+#[expect(clippy::cast_precision_loss, reason = "four digits are shown")]
+fn reduced<'a>(bytes: i64, base: f64, units: &[&'a str]) -> (f64, &'a str) {
     let mut value = bytes as f64;
     let mut unit = 0;
     while value >= base && unit + 1 < units.len() {
         value /= base;
         unit += 1;
     }
-    format!("{}{}", significant(value, digits), units[unit])
+    (value, units[unit])
 }
 
 /// C's `%.*g` for the values that occur here: at least 0, below 1024.
@@ -91,7 +103,7 @@ fn significant(value: f64, digits: usize) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{SizeError, binary, decimal, parse, precise};
+    use super::{SizeError, binary, decimal, parse, precise, spaced};
     use proptest::prelude::*;
 
     #[test]
@@ -153,6 +165,7 @@ mod tests {
             assert_eq!((decimal(bytes).as_str(), binary(bytes).as_str()), (tens, twos), "{bytes}");
         }
         assert_eq!((precise(13_123_456), precise(1_982_000)), ("13.12MB".into(), "1.982MB".into()));
+        assert_eq!((spaced(739_246_080), spaced(5)), ("705.0 MiB".into(), "5.0 B".into()));
     }
 
     proptest! {

@@ -13,6 +13,9 @@ pub(crate) struct Spacing {
 /// The spacing of every list of Docker's.
 pub(crate) const LIST: Spacing = Spacing { least: 10, padding: 3 };
 
+/// The spacing of nerdctl's lists.
+pub(crate) const NERDCTL: Spacing = Spacing { least: 4, padding: 4 };
+
 /// Replaces the tabs of `text` by spaces so that its columns line up.
 pub(crate) fn align(text: &str, spacing: Spacing) -> String {
     let lines: Vec<Vec<&str>> = text.lines().map(|line| line.split('\t').collect()).collect();

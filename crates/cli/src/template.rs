@@ -20,7 +20,7 @@ use std::sync::Arc;
 use clap::Arg;
 
 use crate::flags::value as value_flag;
-use crate::table;
+use crate::table::{self, Spacing};
 use run::Mode;
 use value::{Empty, Labels};
 pub(crate) use value::{Json, Value};
@@ -134,6 +134,11 @@ pub(crate) struct Listing {
 impl Listing {
     /// The text of the whole list.
     pub(crate) fn render(self, format: &Format) -> Result<String, FormatError> {
+        self.render_spaced(format, table::LIST)
+    }
+
+    /// The same, with columns that are spaced otherwise.
+    pub(crate) fn render_spaced(self, format: &Format, spacing: Spacing) -> Result<String, FormatError> {
         let (source, is_table) = match format {
             Format::Table(None) => (self.columns, true),
             Format::Table(Some(columns)) => (columns.as_str(), true),
@@ -158,7 +163,7 @@ impl Listing {
             out += &run::run(&tree, &run::row(row), Mode::Values).map_err(FormatError::List)?;
             out.push('\n');
         }
-        Ok(if is_table { table::align(&out, table::LIST) } else { out })
+        Ok(if is_table { table::align(&out, spacing) } else { out })
     }
 }
 

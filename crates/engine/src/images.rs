@@ -200,8 +200,12 @@ impl Images {
     /// One image.
     pub async fn inspect(&self, image: &str) -> Result<Image> {
         let (engine, namespace, name) = (self.engine.clone(), self.namespace.clone(), image.to_owned());
-        blocking(move || Ok(engine.image_view(&namespace, engine.images.resolve(namespace.as_str(), &name)?)))
-            .await
+        blocking(move || {
+            let image = engine.images.resolve(namespace.as_str(), &name);
+            let image = image.map_err(|error| engine.tell_where(&namespace, &name, error))?;
+            Ok(engine.image_view(&namespace, image))
+        })
+        .await
     }
 
     /// Gives `source` another name.
@@ -209,8 +213,9 @@ impl Images {
         let (engine, namespace) = (self.engine.clone(), self.namespace.clone());
         let (source, target) = (source.to_owned(), target.to_owned());
         let (id, target) = blocking(move || {
-            let image = engine.images.tag(namespace.as_str(), &source, &target)?;
-            Ok::<_, crate::Error>((image.id.to_string(), target))
+            let image = engine.images.tag(namespace.as_str(), &source, &target);
+            let image = image.map_err(|error| engine.tell_where(&namespace, &source, error))?;
+            Ok::<_, Error>((image.id.to_string(), target))
         })
         .await?;
         self.engine.publish_image(&self.namespace, "tag", &id, Some(&target));
@@ -221,8 +226,9 @@ impl Images {
     pub async fn remove(&self, image: &str, force: bool) -> Result<Vec<Removed>> {
         let (engine, namespace, name) = (self.engine.clone(), self.namespace.clone(), image.to_owned());
         let removed = blocking(move || {
-            let removed =
-                engine.images.remove(namespace.as_str(), &name, force, &engine.image_users(&namespace))?;
+            let users = engine.image_users(&namespace);
+            let removed = engine.images.remove(namespace.as_str(), &name, force, &users);
+            let removed = removed.map_err(|error| engine.tell_where(&namespace, &name, error))?;
             // Who removes an image wants its room back.
             if removed.iter().any(|one| matches!(one, image::Removed::Deleted(_)))
                 && let Err(error) = engine.store.gc()
@@ -275,22 +281,29 @@ impl Engine {
     /// An image that only another namespace knows by that name gets the name here, too: all share its content. Out of
     /// Kubernetes' namespace nothing is taken unasked, but it is told that it is there.
     fn borrow_image(&self, namespace: &Namespace, name: &str, shown: String) -> Result<image::Image> {
-        let others = self.store.read(store::namespaces::list)?;
-        let mut known_to_kubernetes = false;
-        for other in others.into_iter().filter(|other| other.name != namespace.as_str()) {
-            if !self.images.has_name(&other.name, name)? {
-                continue;
+        for other in self.other_namespaces(namespace)?.iter().filter(|other| *other != KUBERNETES) {
+            if self.images.has_name(other, name)? {
+                return Ok(self.images.copy_name(other, namespace.as_str(), name)?);
             }
-            if other.name == KUBERNETES {
-                known_to_kubernetes = true;
-                continue;
-            }
-            return Ok(self.images.copy_name(&other.name, namespace.as_str(), name)?);
         }
-        Err(match known_to_kubernetes {
-            true => Error::InOtherNamespace { image: shown, namespace: KUBERNETES.into() },
-            false => image::Error::NoSuchImage(shown).into(),
-        })
+        Err(self.tell_where(namespace, name, image::Error::NoSuchImage(shown)))
+    }
+
+    /// That an image is not there, with the namespace that has it.
+    fn tell_where(&self, namespace: &Namespace, name: &str, error: image::Error) -> Error {
+        let image::Error::NoSuchImage(shown) = error else { return error.into() };
+        let has_it = |other: &String| self.images.has_name(other, name).unwrap_or(false);
+        let other = self.other_namespaces(namespace).unwrap_or_default().into_iter().find(has_it);
+        match other {
+            Some(namespace) => Error::InOtherNamespace { image: shown, namespace },
+            None => image::Error::NoSuchImage(shown).into(),
+        }
+    }
+
+    /// The names of the namespaces beside one.
+    fn other_namespaces(&self, namespace: &Namespace) -> Result<Vec<String>> {
+        let all = self.store.read(store::namespaces::list)?.into_iter().map(|other| other.name);
+        Ok(all.filter(|other| other != namespace.as_str()).collect())
     }
 
     /// Unpacks whatever is missing of a container's image.

@@ -62,12 +62,18 @@ struct Chosen {
 }
 
 impl Images {
-    /// Decides what an archive of these images holds. A name without a tag means all tags of its repository. Of images for
-    /// several platforms all that are stored are saved, or the one that is asked for.
-    pub fn save(&self, namespace: &str, names: &[String], platform: Option<&Platform>) -> Result<Saving> {
+    /// Decides what an archive of these images holds; each is that of the first of the namespaces that has it. A name without a
+    /// tag means all tags of its repository. Of images for several platforms all that are stored are saved, or the one that is
+    /// asked for.
+    pub fn save(
+        &self,
+        namespaces: &[String],
+        names: &[String],
+        platform: Option<&Platform>,
+    ) -> Result<Saving> {
         let mut chosen: Vec<Chosen> = Vec::new();
         for name in names {
-            for (target, name) in self.named(namespace, name)? {
+            for (target, name) in self.named_in_one_of(namespaces, name)? {
                 let shown = name.as_ref().map_or_else(|| target.digest.to_string(), Reference::familiar);
                 let (target, documents) = self.for_platform(&shown, target, platform)?;
                 let names = name.into_iter();
@@ -93,6 +99,21 @@ impl Images {
             archive.members.insert(name.to_owned(), Content::Bytes(bytes));
         }
         Ok(archive)
+    }
+
+    fn named_in_one_of(
+        &self,
+        namespaces: &[String],
+        name: &str,
+    ) -> Result<Vec<(Descriptor, Option<Reference>)>> {
+        let mut missing = Error::NoSuchImage(name.to_owned());
+        for namespace in namespaces {
+            match self.named(namespace, name) {
+                Err(error @ Error::NoSuchImage(_)) => missing = error,
+                found => return found,
+            }
+        }
+        Err(missing)
     }
 
     /// What a person means by a name: images, each with the name that it is saved under.

@@ -9,6 +9,7 @@ use crate::command::{Cli, Command};
 use crate::error::Error;
 use crate::filters::{self, Filters};
 use crate::flags::{Given, Operands, switch, value};
+use crate::image::stored;
 use crate::template::{Format, Listing, Row, label, nothing, text};
 use crate::{output, size, time};
 
@@ -77,14 +78,28 @@ fn run(cli: &Cli, given: &Given) -> Result<u8, Error> {
         .query_if("limit", last.map(|count| count.to_string()).as_deref())
         .query_if("size", needs_size.then_some("1"));
     let path = Filters::read(given)?.apply(path);
-    let containers: Vec<ContainerSummary> = cli.with_client(async |client| client.get(path).await)?;
+    let mut containers: Vec<ContainerSummary> = cli.with_client(async |client| client.get(path).await)?;
+    if cli.is_nerdctl() {
+        containers.iter_mut().for_each(name_in_full);
+    }
     let is_short = !given.switch("no-trunc");
     let rows = containers.into_iter().map(|container| row(container, is_short)).collect();
     let columns = if given.switch("size") { COLUMNS_WITH_SIZE } else { COLUMNS };
     let quiet = given.switch("quiet").then(|| Format::Template("{{.ID}}".into()));
     let listing = Listing { columns, titles: TITLES, rows };
     let format = quiet.filter(|_| matches!(format, Format::Table(None))).unwrap_or(format);
-    output::print(&listing.render(&format)?).map(|()| 0)
+    output::print(&listing.render_spaced(&format, cli.spacing())?).map(|()| 0)
+}
+
+/// containerd has no short names: nerdctl shows the registry, too.
+fn name_in_full(container: &mut ContainerSummary) {
+    let id = container.image_id.strip_prefix("sha256:").unwrap_or_default();
+    let is_id = container.image.is_empty()
+        || container.image.starts_with("sha256:")
+        || id.starts_with(&container.image);
+    if !is_id {
+        container.image = stored::whole(&container.image);
+    }
 }
 
 /// Docker's fields of one container.
@@ -192,7 +207,7 @@ fn at(ip: &str, port: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{COLUMNS, Port, TITLES, ports, row};
+    use super::{COLUMNS, Port, TITLES, name_in_full, ports, row};
     use crate::template::{Format, Listing};
     use api::docker::container::ContainerSummary;
     use serde_json::json;
@@ -218,6 +233,26 @@ mod tests {
             "CONTAINER ID   IMAGE          COMMAND                   CREATED              STATUS              PORTS                        NAMES\n\
              0123456789ab   fedcba987654   \"/bin/sh -c \\\"while t…\"   About a minute ago   Up About a minute   80/tcp, 0.0.0.0:91->90/udp   web,alias\n"
         );
+    }
+
+    #[test]
+    fn a_name_in_full_has_its_registry_and_an_id_stays_one() {
+        let shown = |image: &str| {
+            let (image, image_id) = (image.to_owned(), "sha256:0123456789abcdef".to_owned());
+            let mut container = ContainerSummary { image, image_id, ..ContainerSummary::default() };
+            name_in_full(&mut container);
+            container.image
+        };
+        for (image, want) in [
+            ("nginx:alpine", "docker.io/library/nginx:alpine"),
+            ("a/b", "docker.io/a/b:latest"),
+            ("host:5000/a:1", "host:5000/a:1"),
+            ("0123456789ab", "0123456789ab"),
+            ("sha256:0123456789abcdef", "sha256:0123456789abcdef"),
+            ("", ""),
+        ] {
+            assert_eq!(shown(image), want, "{image}");
+        }
     }
 
     #[test]

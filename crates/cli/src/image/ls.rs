@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use api::docker::image::ImageSummary;
 
+use super::stored;
 use crate::client::Path;
 use crate::command::{Cli, Command};
 use crate::container::ls::short_id;
@@ -23,6 +24,7 @@ pub(crate) const COMMAND: Command = Command {
             switch("digests", "Show digests"),
             filters::flag("Filter output based on conditions provided").short('f'),
             crate::template::flag(),
+            switch("names", "Show whole names, platforms, and what the image takes as it is stored"),
             switch("no-trunc", "Don't truncate output"),
             switch("quiet", "Only show image IDs").short('q'),
         ]
@@ -31,17 +33,19 @@ pub(crate) const COMMAND: Command = Command {
     run,
 };
 
-const COLUMNS: &str =
+/// Docker's columns.
+pub(crate) const COLUMNS: &str =
     "{{.Repository}}\t{{.Tag}}\t{{.ID}}\t{{if .CreatedSince}}{{.CreatedSince}}{{else}}N/A{{end}}\t{{.Size}}";
 
-const COLUMNS_WITH_DIGESTS: &str = "{{.Repository}}\t{{.Tag}}\t{{.Digest}}\t{{.ID}}\t{{if .CreatedSince}}{{.CreatedSince}}{{else}}N/A{{end}}\t{{.Size}}";
-
 pub(crate) const TITLES: &[(&str, &str)] = &[
+    ("BlobSize", "BLOB SIZE"),
     ("Containers", "CONTAINERS"),
     ("CreatedAt", "CREATED AT"),
     ("CreatedSince", "CREATED"),
     ("Digest", "DIGEST"),
     ("ID", "IMAGE ID"),
+    ("Name", "NAME"),
+    ("Platform", "PLATFORM"),
     ("Repository", "REPOSITORY"),
     ("SharedSize", "SHARED SIZE"),
     ("Size", "SIZE"),
@@ -51,30 +55,63 @@ pub(crate) const TITLES: &[(&str, &str)] = &[
 ];
 
 /// What stands for a name, tag or digest that an image does not have.
-const NONE: &str = "<none>";
+pub(super) const NONE: &str = "<none>";
+
+/// nerdctl's fields: who asks for them gets a line for each platform.
+const FIELDS: [&str; 3] = [".BlobSize", ".Name", ".Platform"];
 
 fn run(cli: &Cli, given: &Given) -> Result<u8, Error> {
     let mut filters = Filters::read(given)?;
     if let Some(name) = given.operands().first() {
         filters.add("reference", name);
     }
-    let path = filters.apply(Path::new("/images/json").query_if("all", given.switch("all").then_some("1")));
+    let text = given.text("format").unwrap_or_default();
+    // nerdctl's word for everything.
+    let is_wide = cli.is_nerdctl() && text == "wide";
+    let format = if is_wide { Format::Table(None) } else { Format::parse(text) };
+    let is_quiet = given.switch("quiet") && format == Format::Table(None);
+    let stored = !is_quiet
+        && (cli.is_nerdctl() || given.switch("names") || FIELDS.iter().any(|name| text.contains(name)));
+    let path = Path::new("/images/json").query_if("all", given.switch("all").then_some("1"));
+    let path = filters.apply(path.query_if("manifests", stored.then_some("1")));
     let images: Vec<ImageSummary> = cli.with_client(async |client| client.get(path).await)?;
     let is_short = !given.switch("no-trunc");
-    let format = Format::parse(given.text("format").unwrap_or_default());
-    let is_quiet = given.switch("quiet") && format == Format::Table(None);
     if is_quiet {
         // Docker prints an id once, however many names it has.
         let ids = images.iter().map(|image| short_id(&image.id, is_short) + "\n");
         return output::print(&ids.collect::<String>()).map(|()| 0);
     }
-    let rows = images.iter().flat_map(|image| rows(image, is_short)).collect();
-    let columns = if given.switch("digests") { COLUMNS_WITH_DIGESTS } else { COLUMNS };
-    output::print(&Listing { columns, titles: TITLES, rows }.render(&format)?).map(|()| 0)
+    let rows = match stored {
+        true => images.iter().flat_map(|image| stored::rows(image, is_short, cli.is_nerdctl())).collect(),
+        false => images.iter().flat_map(|image| rows(image, is_short)).collect(),
+    };
+    let format = match format {
+        Format::Table(None) => {
+            let shows_digests = given.switch("digests") || is_wide;
+            Format::Table(Some(columns(given.switch("names"), shows_digests, stored)))
+        }
+        format => format,
+    };
+    output::print(&Listing { columns: COLUMNS, titles: TITLES, rows }.render_spaced(&format, cli.spacing())?)
+        .map(|()| 0)
+}
+
+/// The columns of the table, by what is shown beside Docker's.
+fn columns(by_name: bool, shows_digests: bool, stored: bool) -> String {
+    let name = if by_name { "{{.Name}}" } else { "{{.Repository}}\t{{.Tag}}" };
+    let digest = if shows_digests { "\t{{.Digest}}" } else { "" };
+    let created = "\t{{.ID}}\t{{if .CreatedSince}}{{.CreatedSince}}{{else}}N/A{{end}}";
+    let sizes = if stored { "\t{{.Platform}}\t{{.Size}}\t{{.BlobSize}}" } else { "\t{{.Size}}" };
+    [name, digest, created, sizes].concat()
 }
 
 /// Docker's fields of each name of an image.
 pub(crate) fn rows(image: &ImageSummary, is_short: bool) -> Vec<Row> {
+    names(image).into_iter().map(|name| row(image, name, is_short)).collect()
+}
+
+/// Repository, tag and digest, of each name of an image.
+pub(super) fn names(image: &ImageSummary) -> Vec<(&str, &str, &str)> {
     let digest_of = |repository: &str| {
         let digests = image.repo_digests.iter().filter_map(|name| name.split_once('@'));
         digests.clone().find(|(name, _)| *name == repository).map_or(NONE, |(_, digest)| digest)
@@ -91,10 +128,10 @@ pub(crate) fn rows(image: &ImageSummary, is_short: bool) -> Vec<Row> {
     if names.is_empty() {
         names.push((NONE, NONE, NONE));
     }
-    names.into_iter().map(|name| row(image, name, is_short)).collect()
+    names
 }
 
-fn row(image: &ImageSummary, name: (&str, &str, &str), is_short: bool) -> Row {
+pub(super) fn row(image: &ImageSummary, name: (&str, &str, &str), is_short: bool) -> Row {
     let (repository, tag, digest) = name;
     let is_dated = image.created > 0;
     let known = |number: i64| if number < 0 { "N/A".to_owned() } else { number.to_string() };

@@ -27,7 +27,8 @@ impl Images {
     pub async fn details(&self, image: &str) -> Result<ImageDetails> {
         let (engine, namespace, name) = (self.engine.clone(), self.namespace.clone(), image.to_owned());
         blocking(move || {
-            let image = engine.images.resolve(namespace.as_str(), &name)?;
+            let image = engine.images.resolve(namespace.as_str(), &name);
+            let image = image.map_err(|error| engine.tell_where(&namespace, &name, error))?;
             Ok(ImageDetails {
                 target: image.target.clone(),
                 named_ns: Some(image.stored_ns).filter(|_| !image.names.is_empty()),

@@ -13,11 +13,16 @@ use crate::error::{Error, Result};
 pub struct SavedImages(image::Saving);
 
 impl Images {
-    /// Decides what an archive of these images holds; what is not there is told now.
+    /// Decides what an archive of these images holds; what is not there is told now. Saving only reads: what another
+    /// namespace has, Kubernetes' too, is found without asking for that one.
     pub async fn save(&self, names: Vec<String>, platform: Option<Platform>) -> Result<SavedImages> {
         let (engine, namespace) = (self.engine.clone(), self.namespace.clone());
-        let saving =
-            blocking(move || engine.images.save(namespace.as_str(), &names, platform.as_ref())).await?;
+        let saving = blocking(move || {
+            let others = engine.other_namespaces(&namespace)?;
+            let namespaces: Vec<String> = [namespace.as_str().to_owned()].into_iter().chain(others).collect();
+            Ok::<_, Error>(engine.images.save(&namespaces, &names, platform.as_ref())?)
+        })
+        .await?;
         for id in saving.ids() {
             self.engine.publish_image(&self.namespace, "save", id.as_str(), None);
         }
