@@ -17,6 +17,18 @@ import daemons
 # What is waited for comes within this time, or not at all.
 PATIENCE_SECONDS = 60
 
+# What an image of MySQL does: a server for itself makes what the environment asks for, then one for all starts.
+MYSQL = r"""
+set -eu
+install -d -o mysql /run/mysqld
+mariadbd --user=mysql --skip-networking &
+until mariadb --execute 'SELECT 1' >/dev/null 2>&1; do sleep 0.1; done
+mariadb --execute "CREATE DATABASE $MYSQL_DATABASE; GRANT ALL ON $MYSQL_DATABASE.* TO '$MYSQL_USER'@'%' IDENTIFIED BY '$MYSQL_PASSWORD'"
+mariadb-admin shutdown
+wait
+exec mariadbd --user=mysql --bind-address=0.0.0.0
+"""
+
 IMAGES = [
     (["busybox:latest"], "busybox.tar", {"Cmd": ["sh"], "Env": ["PATH=/bin"]}),
     (["nginx:1"], "nginx.tar", {"Cmd": ["nginx", "-g", "daemon off;"], "ExposedPorts": {"80/tcp": {}}}),
@@ -27,6 +39,13 @@ IMAGES = [
     (["mariadb:11"], "mariadb.tar", {
         "Cmd": ["sh", "-c", "install -d -o mysql /run/mysqld; exec mariadbd --user=mysql --bind-address=0.0.0.0"],
         "ExposedPorts": {"3306/tcp": {}}, "Volumes": {"/var/lib/mysql": {}},
+    }),
+    (["mysql:8"], "mariadb.tar", {
+        "Entrypoint": ["sh", "-c", MYSQL], "ExposedPorts": {"3306/tcp": {}}, "Volumes": {"/var/lib/mysql": {}},
+    }),
+    (["tomcat:10"], "tomcat.tar", {
+        "Cmd": ["/usr/share/tomcat10/bin/catalina.sh", "run"], "ExposedPorts": {"8080/tcp": {}},
+        "Env": ["PATH=/usr/sbin:/usr/bin", "JAVA_HOME=/usr/lib/jvm/java-17-openjdk-amd64", "CATALINA_BASE=/var/lib/tomcat10"],
     }),
 ]
 
@@ -70,11 +89,11 @@ class Case(unittest.TestCase):
         Case.host.daemon.clean()
         self.assertEqual(left, {"containers": [], "volumes": [], "networks": ["bridge", "host", "none"]})
 
-    def docker(self, *words, code=0, **more):
-        """Runs the docker client; what it prints."""
+    def docker(self, *words, code=0, text="", **more):
+        """Runs the docker client with a text as its input; what it prints."""
         done = subprocess.run(
-            ["docker", *words], cwd=self.folder, stdin=subprocess.DEVNULL, capture_output=True, text=True,
-            timeout=2 * PATIENCE_SECONDS, **more)
+            ["docker", *words], cwd=self.folder, input=text, capture_output=True, text=True,
+            timeout=4 * PATIENCE_SECONDS, **more)
         self.assertEqual(done.returncode, code, f"docker {' '.join(words)}\n{done.stdout}{done.stderr}")
         return done.stdout.strip() if code == 0 else done.stderr.strip()
 
@@ -82,10 +101,12 @@ class Case(unittest.TestCase):
         """Waits until the condition holds; a server that does not listen yet is no failure."""
         deadline = time.monotonic() + PATIENCE_SECONDS
         while True:
+            seen = None
             try:
-                if condition():
+                seen = condition()
+                if seen:
                     return
-            except OSError:
-                pass
-            self.assertLess(time.monotonic(), deadline, f"waited in vain until {what}")
+            except OSError as error:
+                seen = error
+            self.assertLess(time.monotonic(), deadline, f"waited in vain until {what}: {seen}")
             time.sleep(0.1)

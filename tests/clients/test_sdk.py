@@ -1,5 +1,7 @@
 """docker-py, as its own documentation uses it."""
 
+import io
+import tarfile
 import threading
 
 import docker
@@ -105,6 +107,75 @@ class Sdk(Case):
         self.assertIn("mine:1", [tag for one in self.client.images.list(name="mine") for tag in one.tags])
         self.client.images.remove("mine:1")
         self.assertRaises(ImageNotFound, self.client.images.get, "mine:1")
+
+    def test_the_readme_of_the_sdk_is_true(self):
+        client = self.client
+        self.assertEqual(client.containers.run("busybox:latest", "echo hello world"), b"hello world\n")
+        container = client.containers.run("busybox:latest", "sh -c 'echo Reticulating spline 1...; exec sleep 1000'", detach=True)
+        self.assertIn(container, client.containers.list())
+        self.assertEqual(client.containers.get(container.id[:12]), container)
+        self.assertEqual(container.attrs["Config"]["Image"], "busybox:latest")
+        lines = (line.strip() for line in container.logs(stream=True))
+        self.assertEqual(next(lines), b"Reticulating spline 1...")
+        self.assertEqual(container.logs(), b"Reticulating spline 1...\n")
+        container.kill()
+        self.assertIn("busybox:latest", [tag for image in client.images.list() for tag in image.tags])
+        self.assertEqual(len(client.containers.prune()["ContainersDeleted"]), 2)
+
+    def test_files_go_in_and_come_out(self):
+        container = self.running("sleep", "1000")
+        packed = io.BytesIO()
+        with tarfile.open(fileobj=packed, mode="w") as tar:
+            entry = tarfile.TarInfo("file")
+            entry.size = 5
+            tar.addfile(entry, io.BytesIO(b"words"))
+        self.assertTrue(container.put_archive("/tmp", packed.getvalue()))
+        self.assertEqual(container.exec_run("cat /tmp/file").output, b"words")
+        chunks, stat = container.get_archive("/tmp/file")
+        self.assertEqual((stat["name"], stat["size"]), ("file", 5))
+        with tarfile.open(fileobj=io.BytesIO(b"".join(chunks))) as tar:
+            self.assertEqual(tar.extractfile("file").read(), b"words")
+        self.assertRaises(NotFound, container.get_archive, "/nosuch")
+        self.assertIn({"Path": "/tmp/file", "Kind": 1}, container.diff())
+        container.remove(force=True)
+
+    def test_images_are_made_saved_and_loaded(self):
+        container = self.running("sh", "-c", "echo made >/made; exec sleep 1000")
+        self.until("it is written", lambda: container.exec_run("cat /made").exit_code == 0)
+        image = container.commit("mine", "2", changes="CMD cat /made")
+        self.assertEqual(image.attrs["Config"]["Cmd"], ["/bin/sh", "-c", "cat /made"])
+        self.assertEqual(self.client.containers.run("mine:2", remove=True), b"made\n")
+        saved = b"".join(image.save(named=True))
+        container.remove(force=True)
+        self.client.images.remove("mine:2")
+        (loaded,) = self.client.images.load(saved)
+        self.assertEqual((loaded.id, loaded.tags), (image.id, ["mine:2"]))
+        self.client.images.remove("mine:2")
+
+    def test_a_container_is_measured_limited_and_checked(self):
+        check = {"test": ["CMD", "true"], "interval": 100_000_000, "retries": 3}
+        container = self.running("sleep", "1000", mem_limit="64m", nano_cpus=500_000_000, healthcheck=check)
+        self.assertEqual(container.stats(stream=False)["memory_stats"]["limit"], 64 << 20)
+        self.assertEqual(next(container.stats(decode=True))["id"], container.id)
+        self.assertIn("sleep 1000", [row[-1] for row in container.top()["Processes"]])
+        container.update(mem_limit="128m", memswap_limit="256m")
+        container.reload()
+        self.assertEqual(container.attrs["HostConfig"]["Memory"], 128 << 20)
+        self.until("it is healthy", lambda: container.reload() or container.health == "healthy")
+        container.remove(force=True)
+
+    def test_the_low_level_client_does_the_same(self):
+        low = self.client.api
+        host = low.create_host_config(port_bindings={80: ("127.0.0.1", None)}, binds=[f"{self.folder}:/in"], restart_policy={"Name": "always"})
+        made = low.create_container("busybox", ["httpd", "-f"], ports=[80], host_config=host, volumes=["/in"], name="low")
+        low.start(made)
+        self.assertEqual([one["HostIp"] for one in low.port(made, 80)], ["127.0.0.1"])
+        run = low.exec_create(made, ["sh", "-c", "echo $0; exit 2"])
+        self.assertEqual((low.exec_start(run), low.exec_inspect(run)["ExitCode"]), (b"sh\n", 2))
+        self.assertEqual(low.inspect_container("low")["HostConfig"]["RestartPolicy"]["Name"], "always")
+        self.assertEqual([one["Names"] for one in low.df()["Containers"]], [["/low"]])
+        low.stop(made, timeout=0)
+        low.remove_container(made)
 
     def test_events_tell_a_life(self):
         events = self.client.events(decode=True, filters={"type": "container"})

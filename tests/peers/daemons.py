@@ -34,13 +34,25 @@ class Daemon:
         # Mounts and interfaces of a killed daemon go with its namespaces.
         alone = ["unshare", "--mount", "--propagation", "private"] + ([] if shares_network else ["--net"])
         alone += ["sh", "-c", 'ip link set lo up; exec "$@"', "sh"]
-        self.process = subprocess.Popen(alone + command, stdout=self.log, stderr=self.log, stdin=subprocess.DEVNULL)
+        self.command = command
+        self.start(alone + command)
+
+    def start(self, command, **more):
+        self.process = subprocess.Popen(command, stdout=self.log, stderr=self.log, stdin=subprocess.DEVNULL, **more)
         deadline = time.monotonic() + START_SECONDS
         while not self.answers():
             if self.process.poll() is not None or time.monotonic() > deadline:
                 self.process.kill()
-                raise SystemExit(f"compare: {name} does not start: {(directory / 'log').read_text()[-2000:]}")
+                raise SystemExit(f"compare: {self.name} does not start: {(self.directory / 'log').read_text()[-2000:]}")
             time.sleep(0.1)
+
+    def kill(self):
+        """Kills it and starts it again where it was, as an init does."""
+        with open(f"/proc/{self.process.pid}/ns/mnt") as mounts, open(f"/proc/{self.process.pid}/ns/net") as network:
+            self.process.kill()
+            self.process.wait()
+            enter = ["nsenter", *(f"--{kind}=/proc/self/fd/{file.fileno()}" for kind, file in (("mount", mounts), ("net", network)))]
+            self.start(enter + self.command, pass_fds=[mounts.fileno(), network.fileno()])
 
     def answers(self):
         try:

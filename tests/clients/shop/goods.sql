@@ -1,0 +1,2 @@
+CREATE TABLE IF NOT EXISTS goods (name VARCHAR(40) PRIMARY KEY);
+INSERT IGNORE INTO goods VALUES ('apples'), ('bread');
