@@ -237,6 +237,10 @@ impl Engine {
         let ids: BTreeSet<String> = rows.into_iter().map(|row| row.uid).collect();
         // A container that ends just now removes its own; whoever comes second finds nothing, and that is fine.
         for snapshot in self.snapshots().list()? {
+            // What a client of the namespace `a` made is called `a/…`.
+            if snapshot.name.contains('/') {
+                continue;
+            }
             // Of a container itself, or `<id>-…` of one of its mounts.
             let owner = snapshot.name.split('-').next().unwrap_or_default();
             if snapshot.kind != SnapshotKind::Committed && !ids.contains(owner) {

@@ -183,7 +183,9 @@ impl Images {
     pub(crate) fn remove_unfinished(&self) -> Result<()> {
         let snapshots = self.store.snapshots(SNAPSHOTTER)?;
         for info in snapshots.list()? {
-            if info.kind == Kind::Active && info.name.starts_with(KEY_PREFIX) {
+            // A namespace of clients may begin so, too.
+            let is_draft = info.name.starts_with(KEY_PREFIX) && !info.name.contains('/');
+            if info.kind == Kind::Active && is_draft {
                 snapshots.remove(&info.name)?;
             }
         }

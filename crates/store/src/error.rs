@@ -37,6 +37,9 @@ pub enum Error {
     /// A request named a lease that is not there.
     #[error("lease `{id}` does not exist")]
     NoLease { id: String },
+    /// What a client of containerd's services is told.
+    #[error(transparent)]
+    Snapshots(crate::space::snapshots::Refusal),
     #[error("{what} `{path}`")]
     File { what: &'static str, path: PathBuf, source: std::io::Error },
     #[error("database")]
@@ -64,6 +67,7 @@ impl Error {
     pub fn code(&self) -> Code {
         match self {
             Error::NotFound { .. } | Error::NoLease { .. } => Code::NotFound,
+            Error::Snapshots(refusal) => refusal.code(),
             Error::AlreadyExists { .. } => Code::AlreadyExists,
             Error::Locked { .. } | Error::Newer { .. } | Error::Snapshot { .. } => Code::FailedPrecondition,
             Error::WrongDigest { .. } | Error::TooLarge { .. } => Code::InvalidArgument,

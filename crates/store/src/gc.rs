@@ -1,6 +1,6 @@
 //! Garbage collection: what nothing holds, goes.
 //!
-//! Roots are image records, containers (their image and snapshot) and leases. Edges lead from a blob to what it needs; a
+//! Roots are image records, containers (their image and snapshot), leases, and the snapshots that clients made. Edges lead from a blob to what it needs; a
 //! snapshot needs its parents. What is just being made is safe, because whoever makes it holds it first:
 //!
 //! * A snapshot has a lease. Leases are rows, so the one transaction that marks and removes sees them or comes before them.
@@ -102,7 +102,8 @@ fn mark(tx: &Tx<'_>) -> Result<Marks> {
     let mut marks = Marks::default();
     let mut pending = Vec::new();
     let roots = "SELECT 'blob', digest FROM images UNION SELECT 'blob', image FROM containers
-        UNION SELECT 'snapshot', snapshot FROM containers UNION SELECT kind, target FROM leases";
+        UNION SELECT 'snapshot', snapshot FROM containers UNION SELECT kind, target FROM leases
+        UNION SELECT 'snapshot', backend FROM space_snapshots WHERE instr(backend, '/') > 0";
     let mut statement = tx.connection.prepare_cached(roots)?;
     let rows = statement.query_map([], |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?)))?;
     for row in rows {

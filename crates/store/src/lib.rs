@@ -38,7 +38,7 @@ pub use records::{Labels, containers, edges, images, leases, namespaces, volumes
 use db::Db;
 use snapshots::native::Native;
 use snapshots::overlay::Overlay;
-use snapshots::{Info, Kind, Snapshotter};
+use snapshots::{Backend, Info, Kind, Snapshotter};
 
 /// The lock file holds a number and a newline.
 const PID_MAX_BYTES: u64 = 32;
@@ -90,6 +90,8 @@ impl Store {
         let mut store = Store { layout, db, content, overlay, native, collecting, recovery, _lock: lock };
         store.db.write(Commit::Ordered, leases::clear)?;
         store.distrust_unsynced_layers()?;
+        let lost = store.db.write(Commit::Ordered, space::snapshots::mend)?;
+        store.recovery.lost_snapshots.extend(lost);
         Ok(store)
     }
 
@@ -136,19 +138,23 @@ impl Store {
 
     /// Writes everything that was unpacked to disk, and notes that those layers can be trusted from now on.
     pub fn sync_layers(&self) -> Result<()> {
-        let numbers: Vec<i64> = self.unsynced()?.iter().map(|info| info.number).collect();
-        if numbers.is_empty() {
+        let numbers = self.backends().map(|backend| Ok((backend.records().name(), unsynced(backend)?)));
+        let numbers: Vec<(&str, Vec<Info>)> = numbers.into_iter().collect::<Result<_>>()?;
+        if numbers.iter().all(|(_, layers)| layers.is_empty()) {
             return Ok(());
         }
+        // One file system has both.
         let root = self.layout.snapshots("overlay");
         let synced = File::open(&root).and_then(|root| Ok(syncfs(root)?));
         synced.map_err(|source| Error::file("sync", &root, source))?;
         self.db.write(Commit::Ordered, move |tx| {
             // By number: a layer of the same name may have been unpacked again in the meantime.
-            let sql = "UPDATE snapshots SET synced = 1 WHERE snapshotter = 'overlay' AND number = ?1";
+            let sql = "UPDATE snapshots SET synced = 1 WHERE snapshotter = ?1 AND number = ?2";
             let mut statement = tx.connection.prepare_cached(sql)?;
-            for number in &numbers {
-                statement.execute([number])?;
+            for (snapshotter, layers) in &numbers {
+                for layer in layers {
+                    statement.execute((snapshotter, layer.number))?;
+                }
             }
             Ok(())
         })
@@ -159,9 +165,8 @@ impl Store {
         self.db.backup()
     }
 
-    fn unsynced(&self) -> Result<Vec<Info>> {
-        let all = self.overlay.list()?;
-        Ok(all.into_iter().filter(|info| info.kind == Kind::Committed && !info.synced).collect())
+    fn backends(&self) -> [Backend<'_>; 2] {
+        [Backend::Overlay(&self.overlay), Backend::Native(&self.native)]
     }
 
     /// After a reboot, layers whose files were never synced may be damaged. After a mere restart of the process they are not: the
@@ -176,11 +181,15 @@ impl Store {
             Ok(last.first().is_some_and(|last| *last != known))
         })?;
         if has_rebooted {
-            for info in self.unsynced()? {
-                // Also below containers: with a layer that may be damaged they would run, and be wrong.
-                self.overlay.records().forget(&info)?;
-                self.recovery.dropped_layers.push(info.name);
+            let mut dropped = Vec::new();
+            for backend in self.backends() {
+                for info in unsynced(backend)? {
+                    // Also below containers: with a layer that may be damaged they would run, and be wrong.
+                    backend.records().forget(&info)?;
+                    dropped.push(info.name);
+                }
             }
+            self.recovery.dropped_layers = dropped;
         }
         self.db.write(Commit::Ordered, move |tx| {
             let sql = "INSERT INTO facts VALUES ('boot', ?1) ON CONFLICT (name) DO UPDATE SET value = excluded.value";
@@ -188,6 +197,12 @@ impl Store {
             Ok(())
         })
     }
+}
+
+/// Committed snapshots of which it is not known that their files are on disk.
+fn unsynced(backend: Backend<'_>) -> Result<Vec<Info>> {
+    let all = backend.snapshotter().list()?;
+    Ok(all.into_iter().filter(|info| info.kind == Kind::Committed && !info.synced).collect())
 }
 
 /// The store's lock, held.

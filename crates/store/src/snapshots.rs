@@ -23,9 +23,14 @@ use std::path::PathBuf;
 
 use oci::mount::Mount;
 
-pub(crate) use records::{COLUMNS, delete, garbage, noted_size, read};
+pub(crate) use records::{
+    COLUMNS, Made, NewRow, Records, commit_row, delete, disk_usage, garbage, insert_row, list, note_usage,
+    noted_size, noted_usage, read, read_kind, remove_row, set_parent,
+};
 pub use records::{Info, Kind};
 
+use self::native::Native;
+use self::overlay::Overlay;
 use crate::db::Commit;
 use crate::error::Result;
 
@@ -95,6 +100,37 @@ pub trait Snapshotter: Send + Sync + Debug {
 
     /// Deletes the files of removed snapshots; how many directories.
     fn cleanup(&self) -> Result<usize>;
+}
+
+/// One of the two that there are, for those who make its rows together with others.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Backend<'a> {
+    Overlay(&'a Overlay),
+    Native(&'a Native),
+}
+
+impl<'a> Backend<'a> {
+    pub(crate) fn snapshotter(self) -> &'a dyn Snapshotter {
+        match self {
+            Backend::Overlay(overlay) => overlay,
+            Backend::Native(native) => native,
+        }
+    }
+
+    pub(crate) fn records(self) -> &'a Records {
+        match self {
+            Backend::Overlay(overlay) => overlay.records(),
+            Backend::Native(native) => native.records(),
+        }
+    }
+
+    /// The directory of a snapshot that is to stand on `parent`, which has no row yet.
+    pub(crate) fn draft(self, parent: Option<&str>) -> Result<Made> {
+        match self {
+            Backend::Overlay(overlay) => overlay.draft(parent),
+            Backend::Native(native) => native.draft(parent),
+        }
+    }
 }
 
 /// Where the files of a snapshot are.

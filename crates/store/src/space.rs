@@ -18,6 +18,7 @@
 
 pub mod labels;
 pub mod leases;
+pub mod snapshots;
 
 use crate::db::{Commit, Tx};
 use crate::error::Result;

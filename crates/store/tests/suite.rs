@@ -21,6 +21,8 @@ mod leases;
 mod power;
 #[path = "suite/snapshots.rs"]
 mod snapshots;
+#[path = "suite/space_snapshots.rs"]
+mod space_snapshots;
 
 use std::path::Path;
 use std::process::Command;

@@ -16,7 +16,7 @@ use rustix::fs::{ioctl_ficlone, lgetxattr, llistxattr, lsetxattr, mknodat, seek,
 use rustix::io::Errno;
 
 use super::overlay::make_dir;
-use super::records::{FILES, Insert, Records, tree_usage};
+use super::records::{FILES, Insert, Made, Records, tree_usage};
 use super::{Directories, Info, Kind, PrepareOptions, Snapshotter, Usage};
 use crate::db::{Commit, Db};
 use crate::error::{Error, Result};
@@ -68,10 +68,16 @@ impl Native {
         Ok(chain.first().map(|info| self.tree(info.number)))
     }
 
-    fn make(&self, key: &str, kind: Kind, insert: Insert<'_>) -> Result<Vec<Mount>> {
-        let parent = self.parent(insert.parent)?;
+    /// The directory of a snapshot that is to stand on `parent`: a copy.
+    pub(super) fn draft(&self, parent: Option<&str>) -> Result<Made> {
+        let parent = self.parent(parent)?;
         let made = self.records.make()?;
         fill(&made.path, parent.as_deref())?;
+        Ok(made)
+    }
+
+    fn make(&self, key: &str, kind: Kind, insert: Insert<'_>) -> Result<Vec<Mount>> {
+        let made = self.draft(insert.parent)?;
         let number = made.number;
         self.records.insert(made, key, kind, insert)?;
         self.mounts_of(number, kind, key)

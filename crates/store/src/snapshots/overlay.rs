@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use oci::mount::Mount;
 
-use super::records::{FILES, Insert, Records, tree_usage};
+use super::records::{FILES, Insert, Made, Records, tree_usage};
 use super::{Directories, Info, Kind, PrepareOptions, Snapshotter, Usage};
 use crate::db::{Commit, Db};
 use crate::error::{Error, Result};
@@ -72,10 +72,16 @@ impl Overlay {
         }])
     }
 
-    fn make(&self, key: &str, kind: Kind, insert: Insert<'_>) -> Result<Vec<Mount>> {
-        let lower = self.lower(insert.parent)?;
+    /// The directory of a snapshot that is to stand on `parent`.
+    pub(super) fn draft(&self, parent: Option<&str>) -> Result<Made> {
+        let lower = self.lower(parent)?;
         let made = self.records.make()?;
         fill(&made.path, lower.first())?;
+        Ok(made)
+    }
+
+    fn make(&self, key: &str, kind: Kind, insert: Insert<'_>) -> Result<Vec<Mount>> {
+        let made = self.draft(insert.parent)?;
         let info = Info {
             name: key.to_owned(),
             kind,

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -51,8 +52,8 @@ pub(crate) struct Records {
 
 /// A directory that was made for a snapshot which has no row yet. Dropping it removes the directory.
 #[derive(Debug)]
-pub(super) struct Made {
-    pub(super) number: i64,
+pub(crate) struct Made {
+    pub(crate) number: i64,
     pub(super) path: PathBuf,
     is_kept: bool,
 }
@@ -72,6 +73,12 @@ const NUMBERS: i64 = 1024;
 
 /// Where a row's labels have the bytes of a committed snapshot's files.
 const SIZE_PATH: &str = "$.\"corten.size\"";
+
+/// Where a row's labels have what a committed snapshot takes of the disk, as containerd's clients are told.
+const USAGE_PATHS: [&str; 2] = ["$.\"corten.disk\"", "$.\"corten.inodes\""];
+
+/// The unit of `st_blocks` (inode(7)).
+const BLOCK_BYTES: u64 = 512;
 
 /// Longer chains cannot be mounted; only a damaged database has them.
 const CHAIN_MAX: usize = 512;
@@ -199,24 +206,13 @@ impl Records {
     }
 
     /// Makes the row for a directory.
-    pub(super) fn insert(&self, mut made: Made, key: &str, kind: Kind, insert: Insert<'_>) -> Result<()> {
+    pub(super) fn insert(&self, made: Made, key: &str, kind: Kind, insert: Insert<'_>) -> Result<()> {
         let (name, key, number) = (self.name, key.to_owned(), made.number);
         let (parent, volatile) = (insert.parent.map(str::to_owned), insert.volatile);
         self.db.write(insert.commit, move |tx| {
-            if let Some(parent) = &parent {
-                let info = get(tx, name, parent)?.ok_or_else(|| missing(parent))?;
-                if info.kind != Kind::Committed {
-                    return Err(Error::Snapshot { name: parent.clone(), why: "is not committed" });
-                }
-            }
-            let mut statement = tx.connection.prepare_cached(&format!(
-                "INSERT INTO snapshots (snapshotter, {COLUMNS}, labels) VALUES (?1, ?2, ?3, ?4, ?5, ?6, 0, ?7, '{{}}')"
-            ))?;
-            let kind = kind_text(kind);
-            let row = params![name, key, kind, parent, number, volatile, now_ns()];
-            unique(statement.execute(row), "snapshot", &key).map(drop)
+            insert_row(tx, name, &NewRow { key: &key, kind, parent: parent.as_deref(), number, volatile })
         })?;
-        made.is_kept = true;
+        made.keep();
         Ok(())
     }
 
@@ -224,16 +220,7 @@ impl Records {
     pub(super) fn commit(&self, name: &str, key: &str) -> Result<()> {
         let (snapshotter, name, key) = (self.name, name.to_owned(), key.to_owned());
         // Its files are not synced either: after a power failure both go, and it is unpacked again.
-        self.db.write(Commit::Ordered, move |tx| {
-            let info = get(tx, snapshotter, &key)?.ok_or_else(|| missing(&key))?;
-            if info.kind != Kind::Active {
-                return Err(Error::Snapshot { name: key, why: "is not active" });
-            }
-            let mut statement = tx.connection.prepare_cached(
-                "UPDATE snapshots SET name = ?3, kind = 'committed', volatile = 0 WHERE snapshotter = ?1 AND name = ?2",
-            )?;
-            unique(statement.execute([snapshotter, &key, &name]), "snapshot", &name).map(drop)
-        })
+        self.db.write(Commit::Ordered, move |tx| commit_row(tx, snapshotter, &name, &key))
     }
 
     /// Notes the bytes of a snapshot's files.
@@ -270,17 +257,7 @@ impl Records {
     /// Removes the row, then sets the directory aside.
     pub(super) fn remove(&self, name: &str) -> Result<()> {
         let (snapshotter, name) = (self.name, name.to_owned());
-        let number = self.db.write(Commit::Ordered, move |tx| {
-            let info = get(tx, snapshotter, &name)?.ok_or_else(|| missing(&name))?;
-            let mut children = tx
-                .connection
-                .prepare_cached("SELECT 1 FROM snapshots WHERE snapshotter = ?1 AND parent = ?2 LIMIT 1")?;
-            if children.exists([snapshotter, &name])? {
-                return Err(Error::Snapshot { name, why: "has children" });
-            }
-            delete(tx, snapshotter, info.number)?;
-            Ok(info.number)
-        })?;
+        let number = self.db.write(Commit::Ordered, move |tx| remove_row(tx, snapshotter, &name))?;
         self.set_aside(number)
     }
 
@@ -355,6 +332,23 @@ pub(super) struct Insert<'a> {
     pub(super) commit: Commit,
 }
 
+/// A row to be made.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct NewRow<'a> {
+    pub(crate) key: &'a str,
+    pub(crate) kind: Kind,
+    pub(crate) parent: Option<&'a str>,
+    pub(crate) number: i64,
+    pub(crate) volatile: bool,
+}
+
+impl Made {
+    /// It has its row.
+    pub(crate) fn keep(mut self) {
+        self.is_kept = true;
+    }
+}
+
 impl Drop for Made {
     fn drop(&mut self) {
         if !self.is_kept {
@@ -369,8 +363,30 @@ impl Drop for Made {
 
 /// The bytes of the files of a directory tree, and its inodes.
 pub(super) fn tree_usage(path: &Path) -> Result<Usage> {
-    use std::os::unix::fs::MetadataExt as _;
     let mut usage = Usage::default();
+    each_inode(path, &mut |data| {
+        if data.is_file() {
+            // Neither holes nor the rest of a last block are anybody's bytes.
+            usage.bytes += data.len().min(data.blocks() * BLOCK_BYTES);
+        }
+        usage.inodes += 1;
+    })?;
+    Ok(usage)
+}
+
+/// The blocks that a directory tree takes, itself included, as du(1) counts them.
+pub(crate) fn disk_usage(path: &Path) -> Result<Usage> {
+    let top = fs::symlink_metadata(path).map_err(|source| Error::file("look at", path, source))?;
+    let mut usage = Usage { bytes: top.blocks() * BLOCK_BYTES, inodes: 1 };
+    each_inode(path, &mut |data| {
+        usage.bytes += data.blocks() * BLOCK_BYTES;
+        usage.inodes += 1;
+    })?;
+    Ok(usage)
+}
+
+/// Calls `count` once for every file below a directory, however many names it has.
+fn each_inode(path: &Path, count: &mut dyn FnMut(&fs::Metadata)) -> Result<()> {
     let mut pending = vec![path.to_owned()];
     let mut linked = BTreeSet::new();
     while let Some(folder) = pending.pop() {
@@ -385,17 +401,13 @@ pub(super) fn tree_usage(path: &Path) -> Result<Usage> {
             let Ok(data) = entry.metadata() else { continue };
             if data.is_dir() {
                 pending.push(entry.path());
-            } else if data.nlink() > 1 && !linked.insert(data.ino()) {
+            } else if data.nlink() > 1 && !linked.insert((data.dev(), data.ino())) {
                 continue;
             }
-            if data.is_file() {
-                // Neither holes nor the rest of a last block are anybody's bytes.
-                usage.bytes += data.len().min(data.blocks() * 512);
-            }
-            usage.inodes += 1;
+            count(&data);
         }
     }
-    Ok(usage)
+    Ok(())
 }
 
 /// The committed snapshots that are neither marked nor below one that stays.
@@ -424,14 +436,93 @@ pub(crate) fn noted_size(tx: &Tx<'_>, snapshotter: &str, name: &str) -> Result<O
     Ok(bytes.flatten().and_then(|bytes| u64::try_from(bytes).ok()))
 }
 
-/// Removes a row.
+/// What was noted of the blocks that a committed snapshot takes.
+pub(crate) fn noted_usage(tx: &Tx<'_>, snapshotter: &str, name: &str) -> Result<Option<Usage>> {
+    let sql = "SELECT json_extract(labels, ?3), json_extract(labels, ?4) FROM snapshots WHERE snapshotter = ?1 AND name = ?2";
+    let mut statement = tx.connection.prepare_cached(sql)?;
+    let row: Option<(Option<i64>, Option<i64>)> = statement
+        .query_row(params![snapshotter, name, USAGE_PATHS[0], USAGE_PATHS[1]], |row| {
+            Ok((row.get(0)?, row.get(1)?))
+        })
+        .optional()?;
+    let (Some(bytes), Some(inodes)) = row.unwrap_or_default() else { return Ok(None) };
+    // Negative ones are damage.
+    Ok(u64::try_from(bytes)
+        .ok()
+        .zip(u64::try_from(inodes).ok())
+        .map(|(bytes, inodes)| Usage { bytes, inodes }))
+}
+
+/// Notes what a committed snapshot takes.
+pub(crate) fn note_usage(tx: &Tx<'_>, snapshotter: &str, name: &str, usage: Usage) -> Result<()> {
+    let sql =
+        "UPDATE snapshots SET labels = json_set(labels, ?3, ?4, ?5, ?6) WHERE snapshotter = ?1 AND name = ?2";
+    let [bytes, inodes] = [usage.bytes, usage.inodes].map(|count| i64::try_from(count).unwrap_or(i64::MAX));
+    let mut statement = tx.connection.prepare_cached(sql)?;
+    statement.execute(params![snapshotter, name, USAGE_PATHS[0], bytes, USAGE_PATHS[1], inodes])?;
+    Ok(())
+}
+
+/// Makes a row, whose parent must be committed.
+pub(crate) fn insert_row(tx: &Tx<'_>, snapshotter: &str, new: &NewRow<'_>) -> Result<()> {
+    if let Some(parent) = new.parent {
+        require_committed(tx, snapshotter, parent)?;
+    }
+    let mut statement = tx.connection.prepare_cached(&format!(
+        "INSERT INTO snapshots (snapshotter, {COLUMNS}, labels) VALUES (?1, ?2, ?3, ?4, ?5, ?6, 0, ?7, '{{}}')"
+    ))?;
+    let kind = kind_text(new.kind);
+    let row = params![snapshotter, new.key, kind, new.parent, new.number, new.volatile, now_ns()];
+    unique(statement.execute(row), "snapshot", new.key).map(drop)
+}
+
+/// Turns an active row into a committed one with another name.
+pub(crate) fn commit_row(tx: &Tx<'_>, snapshotter: &str, name: &str, key: &str) -> Result<()> {
+    let info = get(tx, snapshotter, key)?.ok_or_else(|| missing(key))?;
+    if info.kind != Kind::Active {
+        return Err(Error::Snapshot { name: key.to_owned(), why: "is not active" });
+    }
+    let mut statement = tx.connection.prepare_cached(
+        "UPDATE snapshots SET name = ?3, kind = 'committed', volatile = 0 WHERE snapshotter = ?1 AND name = ?2",
+    )?;
+    unique(statement.execute([snapshotter, key, name]), "snapshot", name).map(drop)
+}
+
+/// Puts a snapshot that stood on nothing on top of a committed one.
+pub(crate) fn set_parent(tx: &Tx<'_>, snapshotter: &str, name: &str, parent: &str) -> Result<()> {
+    require_committed(tx, snapshotter, parent)?;
+    let sql = "UPDATE snapshots SET parent = ?3 WHERE snapshotter = ?1 AND name = ?2";
+    tx.connection.prepare_cached(sql)?.execute([snapshotter, name, parent])?;
+    Ok(())
+}
+
+fn require_committed(tx: &Tx<'_>, snapshotter: &str, name: &str) -> Result<()> {
+    match get(tx, snapshotter, name)?.ok_or_else(|| missing(name))?.kind {
+        Kind::Committed => Ok(()),
+        _ => Err(Error::Snapshot { name: name.to_owned(), why: "is not committed" }),
+    }
+}
+
+/// Removes the row of a snapshot without children; the number of its directory, which is to be set aside.
+pub(crate) fn remove_row(tx: &Tx<'_>, snapshotter: &str, name: &str) -> Result<i64> {
+    let info = get(tx, snapshotter, name)?.ok_or_else(|| missing(name))?;
+    let sql = "SELECT 1 FROM snapshots WHERE snapshotter = ?1 AND parent = ?2 LIMIT 1";
+    if tx.connection.prepare_cached(sql)?.exists([snapshotter, name])? {
+        return Err(Error::Snapshot { name: name.to_owned(), why: "has children" });
+    }
+    delete(tx, snapshotter, info.number)?;
+    Ok(info.number)
+}
+
+/// Removes a row, and with it what namespaces call it.
 pub(crate) fn delete(tx: &Tx<'_>, snapshotter: &str, number: i64) -> Result<()> {
+    crate::space::snapshots::forget(tx, snapshotter, number)?;
     let sql = "DELETE FROM snapshots WHERE snapshotter = ?1 AND number = ?2";
     tx.connection.prepare_cached(sql)?.execute(params![snapshotter, number])?;
     Ok(())
 }
 
-fn list(tx: &Tx<'_>, snapshotter: &str) -> Result<Vec<Info>> {
+pub(crate) fn list(tx: &Tx<'_>, snapshotter: &str) -> Result<Vec<Info>> {
     let mut statement = tx
         .connection
         .prepare_cached(&format!("SELECT {COLUMNS} FROM snapshots WHERE snapshotter = ?1 ORDER BY name"))?;
@@ -458,16 +549,19 @@ fn kind_text(kind: Kind) -> &'static str {
     }
 }
 
+pub(crate) fn read_kind(text: &str) -> rusqlite::Result<Kind> {
+    match text {
+        "active" => Ok(Kind::Active),
+        "view" => Ok(Kind::View),
+        "committed" => Ok(Kind::Committed),
+        _ => Err(rusqlite::Error::InvalidQuery),
+    }
+}
+
 pub(crate) fn read(row: &Row<'_>) -> rusqlite::Result<Info> {
-    let kind: String = row.get(1)?;
     Ok(Info {
         name: row.get(0)?,
-        kind: match kind.as_str() {
-            "active" => Kind::Active,
-            "view" => Kind::View,
-            "committed" => Kind::Committed,
-            _ => return Err(rusqlite::Error::InvalidQuery),
-        },
+        kind: read_kind(&row.get::<_, String>(1)?)?,
         parent: row.get(2)?,
         number: row.get(3)?,
         volatile: row.get(4)?,

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use oci::descriptor::Descriptor;
 use store::snapshots::{Kind, PrepareOptions};
+use store::space::snapshots::{Creation, Snapshots};
 use store::{Commit, Origin, Store, images, volumes};
 
 /// The environment variable that makes the test executable the process to be killed.
@@ -48,6 +49,9 @@ fn one_of_everything(store: &Store, number: usize) -> store::Result<()> {
         overlay.commit(&format!("{work}-{name}"), &key)?;
     }
     overlay.remove(&format!("gone-{name}"))?;
+    for snapshotter in ["overlayfs", "native"] {
+        clients_snapshots(&store.space("one").snapshots(snapshotter)?, &name)?;
+    }
     let (blob, _pin) = store.content().put(name.as_bytes())?;
     let image = images::Image {
         namespace: "default".into(),
@@ -70,6 +74,43 @@ fn one_of_everything(store: &Store, number: usize) -> store::Result<()> {
     Ok(())
 }
 
+/// What a client makes: a layer, a container's own layer on it, one that goes again.
+fn clients_snapshots(snapshots: &Snapshots<'_>, name: &str) -> store::Result<()> {
+    let layer = format!("layer-{name}");
+    for (name, work) in [(layer.as_str(), "work"), ("gone", "work")] {
+        let mounts = snapshots.prepare(work, Creation::default())?;
+        fs::write(Path::new(&mounts[0].source).join("file"), name).unwrap();
+        snapshots.commit(name, work, Creation::default())?;
+    }
+    snapshots.prepare(name, Creation { parent: Some(&layer), ..Creation::default() })?;
+    snapshots.remove("gone", None)
+}
+
+/// Rows and directories of clients agree, and nothing is half made; removes what is there.
+fn check_clients_snapshots(store: &Store, last: &str) {
+    for (snapshotter, machine) in [("overlayfs", "overlay"), ("native", "native")] {
+        let snapshots = store.space("one").snapshots(snapshotter).unwrap();
+        let infos = snapshots.list().unwrap();
+        assert!(infos.iter().any(|info| info.key == last), "{last} was acknowledged");
+        let backends = store.snapshots(machine).unwrap().list().unwrap();
+        let own = backends.iter().filter(|info| info.name.starts_with("one/"));
+        assert_eq!(own.count(), infos.len(), "each has its row");
+        let (layers, above): (Vec<_>, Vec<_>) =
+            infos.into_iter().partition(|info| info.kind == Kind::Committed);
+        for info in above {
+            assert!(snapshots.mounts(&info.key).is_ok(), "{info:?}");
+            snapshots.remove(&info.key, None).unwrap();
+        }
+        for info in layers {
+            let upper =
+                store.snapshots(machine).unwrap().directories(&format!("one/{}", info.key)).unwrap().upper;
+            assert_eq!(fs::read_to_string(upper.join("file")).unwrap(), info.key);
+            assert_eq!(info.parent, None);
+            snapshots.remove(&info.key, None).unwrap();
+        }
+    }
+}
+
 /// What must be true of a store that was just opened after a kill, of which `last` was acknowledged.
 fn check(store: &Store, root: &Path, last: &str) {
     assert_eq!(store.recovery().origin, Origin::Intact);
@@ -83,6 +124,7 @@ fn check(store: &Store, root: &Path, last: &str) {
         let image = store.read(|tx| images::get(tx, "default", name)).unwrap().expect("both rows or none");
         store.content().verify(&image.target.digest).unwrap();
     }
+    check_clients_snapshots(store, last);
     for extra in overlay.list().unwrap() {
         assert!(overlay.directories(&extra.name).unwrap().upper.is_dir());
         if extra.kind == Kind::Active && !names.contains(&extra.name) {
@@ -90,6 +132,7 @@ fn check(store: &Store, root: &Path, last: &str) {
         }
     }
     store.gc().unwrap();
+    assert_eq!(fs::read_dir(root.join("snapshots/native")).unwrap().count(), 0);
     let directories = fs::read_dir(root.join("snapshots/overlay")).unwrap().count();
     let rows = overlay.list().unwrap().len();
     assert_eq!(

@@ -10,7 +10,7 @@ use store::{Commit, Store};
 use crate::{program, text};
 
 /// Mounts in the classic way, shows, unmounts.
-fn show(mounts: &[Mount], look: &mut dyn FnMut(&Path)) {
+pub(crate) fn show(mounts: &[Mount], look: &mut dyn FnMut(&Path)) {
     let point = tempfile::Builder::new().prefix("corten-test-").tempdir().expect("a directory");
     let [mount] = mounts else { panic!("one mount shows a snapshot: {mounts:?}") };
     let options = mount.options.join(",");
@@ -193,7 +193,7 @@ fn what_a_damaged_database_lost_comes_back_with_a_repaired_one() {
 }
 
 /// Makes the store believe that the machine was started again since it was last open.
-fn reboot(root: &Path) {
+pub(crate) fn reboot(root: &Path) {
     let connection = rusqlite::Connection::open(root.join("metadata.db")).unwrap();
     connection.execute("UPDATE facts SET value = 'the last boot' WHERE name = 'boot'", []).unwrap();
 }

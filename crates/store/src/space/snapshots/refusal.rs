@@ -1,0 +1,64 @@
+//! What clients are told, in containerd's words.
+
+use api::code::Code;
+
+/// Why a client's request for a snapshot was not done. Its code is said after the text, by the door.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    #[error("failed to commit snapshot: parent {0:?} is not committed")]
+    BaseNotCommitted(String),
+    #[error("snapshotter {0:?} cannot put a snapshot on a parent when it is committed")]
+    CannotRebase(&'static str),
+    #[error("failed to get active mount: requested snapshot {0} not active or view")]
+    Committed(String),
+    #[error("cannot remove snapshot with child")]
+    HasChild,
+    #[error("the key of a snapshot {0}")]
+    Key(&'static str),
+    #[error("snapshot {key} stands on {layer}, which was lost when the power failed: unpack its image again")]
+    LayerGone { key: String, layer: String },
+    #[error("label {0}: snapshots whose users are mapped are not built")]
+    Mapping(&'static str),
+    #[error("snapshot {0} does not exist")]
+    Missing(String),
+    #[error("parent snapshot {0} does not exist")]
+    MissingParent(String),
+    #[error("failed to commit snapshot {0}: snapshot {0:?} is not active")]
+    NotActive(String),
+    #[error("snapshotter not loaded: {0}")]
+    NotLoaded(String),
+    #[error("snapshotter argument missing")]
+    NotNamed,
+    #[error("snapshot {0} is a container's own layer, and goes with the container")]
+    OfContainer(String),
+    #[error("failed to commit snapshot {0}: cannot change parent of active snapshot {0:?} on commit")]
+    OtherParent(String),
+    #[error("failed to create snapshot: parent {0:?} is not committed snapshot")]
+    ParentNotCommitted(String),
+    #[error("snapshot {0:?}")]
+    Taken(String),
+    #[error("target snapshot {0:?}")]
+    TargetTaken(String),
+}
+
+impl Refusal {
+    /// What kind of failure it is.
+    pub fn code(&self) -> Code {
+        match self {
+            Refusal::BaseNotCommitted(_)
+            | Refusal::Committed(_)
+            | Refusal::HasChild
+            | Refusal::LayerGone { .. }
+            | Refusal::NotActive(_)
+            | Refusal::OfContainer(_) => Code::FailedPrecondition,
+            Refusal::CannotRebase(_) | Refusal::Mapping(_) => Code::Unimplemented,
+            Refusal::Key(_)
+            | Refusal::NotLoaded(_)
+            | Refusal::NotNamed
+            | Refusal::OtherParent(_)
+            | Refusal::ParentNotCommitted(_) => Code::InvalidArgument,
+            Refusal::Missing(_) | Refusal::MissingParent(_) => Code::NotFound,
+            Refusal::Taken(_) | Refusal::TargetTaken(_) => Code::AlreadyExists,
+        }
+    }
+}
