@@ -23,6 +23,15 @@ RULES = [
 ]
 
 
+# Where the daemons of a run keep their things.
+ROOT = re.compile(r"/tmp/corten-compare-\w+/(new|old|corten)/root")
+
+
+def rootless(text):
+    """The same words for the same place below a daemon's root."""
+    return ROOT.sub("<root>", text)
+
+
 def plain(text, directory):
     """The same words for the same answer."""
     text = text.replace(str(directory), "<dir>")

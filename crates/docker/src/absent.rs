@@ -46,7 +46,7 @@ mod tests {
     fn what_is_missing_has_a_name() {
         for (method, path, status, text) in [
             ("POST", "/build", 501, "building images is not there yet"),
-            ("POST", "/build/prune", 501, "building images is not there yet"),
+            ("POST", "/build/cancel", 501, "building images is not there yet"),
             ("GET", "/images/a/b/attestations", 501, "attestations of images is not there yet"),
             ("POST", "/swarm/init", 501, "swarm mode is not there yet"),
             (

@@ -42,6 +42,7 @@ const ROUTES: &[Route] = routes! {
     GET "/info" => system::info,
     GET "/events" => events::stream,
     GET "/system/df" => system::disk::usage,
+    POST "/build/prune" => system::disk::prune_builds,
 
     GET "/images/json" => images::list,
     GET "/images/get" => images::save::several,

@@ -23,7 +23,10 @@ pub(crate) async fn list(call: Call) -> Result<Reply> {
     };
     let has_driver = wanted.is_empty() || wanted.iter().any(|driver| driver == DRIVER);
     let found = if has_driver { call.engine.volumes().list(&filter).await? } else { Vec::new() };
-    Ok(reply::ok(&VolumeList { volumes: found.into_iter().map(describe).collect(), warnings: None }))
+    Ok(reply::ok(&VolumeList {
+        volumes: found.into_iter().map(|volume| describe(volume, call.version)).collect(),
+        warnings: None,
+    }))
 }
 
 pub(crate) async fn create(mut call: Call) -> Result<Reply> {
@@ -35,11 +38,11 @@ pub(crate) async fn create(mut call: Call) -> Result<Reply> {
     let name = Some(body.name.as_str()).filter(|name| !name.is_empty());
     let (labels, options) = (body.labels.unwrap_or_default(), body.driver_opts.unwrap_or_default());
     let volume = call.engine.volumes().create(name, labels, options).await?;
-    Ok(reply::json(StatusCode::CREATED, &describe(volume)))
+    Ok(reply::json(StatusCode::CREATED, &describe(volume, call.version)))
 }
 
 pub(crate) async fn inspect(call: Call) -> Result<Reply> {
-    Ok(reply::ok(&describe(call.engine.volumes().inspect(&call.name).await?)))
+    Ok(reply::ok(&describe(call.engine.volumes().inspect(&call.name).await?, call.version)))
 }
 
 pub(crate) async fn remove(call: Call) -> Result<Reply> {
@@ -73,14 +76,18 @@ pub(crate) async fn update(_: Call) -> Result<Reply> {
     Err(Error::Unavailable("volume update only valid for cluster volumes, but swarm is unavailable".into()))
 }
 
-pub(crate) fn describe(volume: engine::volumes::Volume) -> Volume {
+/// The first version whose clients say nothing, rather than an empty map, of options that they do not have.
+const NO_OPTIONS_ARE_NULL: ApiVersion = ApiVersion::new(1, 42);
+
+pub(crate) fn describe(volume: engine::volumes::Volume, version: ApiVersion) -> Volume {
+    let shows_none = version < NO_OPTIONS_ARE_NULL;
     Volume {
         created_at: time::rfc3339(Some(time::seconds(volume.created_ns) * 1_000_000_000)),
         driver: DRIVER.into(),
         labels: Some(volume.labels).filter(|labels| !labels.is_empty()),
         mountpoint: volume.mountpoint,
         name: volume.name,
-        options: Some(volume.options).filter(|options| !options.is_empty()),
+        options: Some(volume.options).filter(|options| shows_none || !options.is_empty()),
         scope: "local".into(),
         usage_data: None,
     }

@@ -39,6 +39,7 @@ use tokio::sync::watch;
 
 pub use attach::{AttachOptions, AttachStream};
 pub use changes::{Change, ChangeKind};
+pub use check::oom_score_adj_out_of_range;
 pub use commit::CommitRequest;
 pub use files::{Archive, ArchiveEnd, ExtractOptions, FileStat};
 pub use health::{Health, HealthStatus, Probe};

@@ -8,6 +8,7 @@ mod book;
 mod create;
 pub(crate) mod fabric;
 mod guard;
+mod links;
 mod members;
 mod names;
 mod ports;
@@ -57,6 +58,8 @@ pub struct Network {
     pub created_ns: Option<i64>,
     /// Its containers reach only each other.
     pub internal: bool,
+    /// Somebody asked for it by that word; containers may be attached to all of ours.
+    pub attachable: bool,
     pub ipv6: bool,
     pub subnets: Vec<Subnet>,
     pub options: BTreeMap<String, String>,
@@ -71,6 +74,7 @@ pub struct Network {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Subnet {
     pub subnet: IpNet,
+    /// None: whoever chose the prefix left it to us.
     pub gateway: Option<IpAddr>,
     /// Where addresses are taken from, if not from the whole subnet.
     pub ip_range: Option<IpNet>,
@@ -125,6 +129,7 @@ pub struct NetworkRequest {
     /// Empty: `bridge`.
     pub driver: String,
     pub internal: bool,
+    pub attachable: bool,
     pub ipv6: bool,
     /// Empty: a free prefix is chosen.
     pub subnets: Vec<SubnetRequest>,
@@ -321,7 +326,7 @@ impl Engine {
         let subnets = bridge.map(|bridge| bridge.subnets.clone()).unwrap_or_default();
         let subnet = |one: &conflist::Subnet| Subnet {
             subnet: one.subnet,
-            gateway: Some(one.gateway),
+            gateway: (!one.is_gateway_ours).then_some(one.gateway),
             ip_range: one.ip_range,
         };
         Network {
@@ -333,6 +338,7 @@ impl Engine {
             },
             created_ns: network.created_ns,
             internal: bridge.is_some_and(|bridge| bridge.internal),
+            attachable: network.attachable,
             ipv6: bridge.is_some_and(conflist::Bridge::is_ipv6),
             subnets: subnets.iter().map(subnet).collect(),
             options: match (bridge, network.name == DEFAULT_NETWORK) {
@@ -395,6 +401,7 @@ fn builtin(name: &str, driver: &str) -> Network {
         driver: driver.into(),
         created_ns: None,
         internal: false,
+        attachable: false,
         ipv6: false,
         subnets: Vec::new(),
         options: BTreeMap::new(),

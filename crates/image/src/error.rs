@@ -94,8 +94,8 @@ pub enum Error {
     OldArchive,
     #[error("the image is for {available}, not for this machine ({host})")]
     Platform { available: String, host: String },
-    #[error("`{name}` is not a platform")]
-    PlatformName { name: String, source: PlatformError },
+    #[error(transparent)]
+    PlatformName(#[from] PlatformError),
     #[error("the store")]
     Store(#[from] store::Error),
     #[error("the image has {0} layers, more than {MAX_LAYERS}")]

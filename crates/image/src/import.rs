@@ -48,9 +48,7 @@ impl Images {
         let name = options.reference.as_deref().map(parse_tag).transpose()?;
         let platform = match &options.platform {
             None => Platform::host(),
-            Some(text) => {
-                Platform::parse(text).map_err(|source| Error::PlatformName { name: text.clone(), source })?
-            }
+            Some(text) => Platform::parse(text)?,
         };
         let config = changed(RuntimeConfig::default(), &options.changes)?;
         let content = self.store.content();

@@ -132,7 +132,12 @@ impl Images {
         }
         let own = self.record(namespace, name)?.as_ref().and_then(reference_of);
         let own = own.filter(|own| own.tag().is_some());
-        Ok(vec![(self.resolve(namespace, name)?.target, own)])
+        // Docker repeats the name as it was given here, and completes it elsewhere.
+        let image = self.resolve(namespace, name).map_err(|error| match error {
+            Error::NoSuchImage(_) => Error::NoSuchImage(name.to_owned()),
+            error => error,
+        })?;
+        Ok(vec![(image.target, own)])
     }
 
     /// The documents that are saved of an image. As with pushes, an index goes only when all that it names is here.

@@ -30,6 +30,8 @@ pub struct Network {
     pub created_ns: Option<i64>,
     pub labels: BTreeMap<String, String>,
     pub options: BTreeMap<String, String>,
+    /// Somebody asked for a network that containers may be attached to by hand, as they may to all of ours; Docker shows it.
+    pub attachable: bool,
     pub driver: Driver,
 }
 
@@ -65,6 +67,8 @@ pub struct Subnet {
     pub subnet: IpNet,
     /// The bridge's own address in it.
     pub gateway: IpAddr,
+    /// Somebody chose the prefix and left the gateway to us; Docker does not show it then.
+    pub is_gateway_ours: bool,
     /// Containers get only addresses of this part.
     pub ip_range: Option<IpNet>,
 }
@@ -99,6 +103,8 @@ struct List {
     options: BTreeMap<String, String>,
     #[serde(default, rename = "cortenCreated")]
     created_ns: Option<i64>,
+    #[serde(default, rename = "cortenAttachable")]
+    attachable: bool,
     #[serde(default, rename = "cortenInternal")]
     internal: bool,
     #[serde(default)]
@@ -136,6 +142,9 @@ struct Range {
     gateway: Option<String>,
     range_start: Option<String>,
     range_end: Option<String>,
+    /// Ours: see [`Subnet::is_gateway_ours`].
+    #[serde(rename = "cortenGatewayIsOurs")]
+    is_gateway_ours: bool,
     /// Docker's word, kept by nerdctl and by us beside what it means.
     #[serde(rename = "ipRange")]
     ip_range: Option<String>,
@@ -161,6 +170,7 @@ impl Network {
             created_ns: list.created_ns,
             labels: list.labels,
             options: list.options,
+            attachable: list.attachable,
             driver,
         })
     }
@@ -188,11 +198,14 @@ impl Network {
         }
         let policy = if bridge.is_open_inside { "same-bridge" } else { "isolated" };
         plugins.push(json!({"type": "firewall", "ingressPolicy": policy}));
-        let list = json!({
+        let mut list = json!({
             "cniVersion": CNI_VERSION, "name": self.name, "cortenID": self.id, "cortenCreated": self.created_ns,
             "cortenLabels": self.labels, "cortenOptions": self.options, "cortenInternal": bridge.internal,
             "plugins": plugins,
         });
+        if self.attachable {
+            list["cortenAttachable"] = true.into();
+        }
         Some(format!("{list:#}\n"))
     }
 
@@ -228,6 +241,7 @@ impl Subnet {
         }
         // Docker takes the first address of the part that containers get, so that the rest stays to others.
         let first = first_host(ip_range.unwrap_or(subnet));
+        let is_gateway_ours = gateway.is_none();
         let gateway = gateway.unwrap_or(first);
         let is_usable = subnet.contains(&gateway)
             && gateway != subnet.network()
@@ -235,7 +249,12 @@ impl Subnet {
         if !is_usable {
             return Err(ConflistError::Gateway(gateway.to_string()));
         }
-        Ok(Subnet { subnet, gateway, ip_range: ip_range.map(|range| range.trunc()) })
+        Ok(Subnet { subnet, gateway, is_gateway_ours, ip_range: ip_range.map(|range| range.trunc()) })
+    }
+
+    /// A prefix that was chosen together with its gateway, the first address.
+    pub fn chosen(subnet: IpNet) -> Result<Subnet, ConflistError> {
+        Subnet::new(subnet, Some(first_host(subnet)), None)
     }
 
     /// First and last address that containers may get.
@@ -339,11 +358,16 @@ fn read_range(range: &Range) -> Result<Subnet, ConflistError> {
         }
         (None, None, None) => None,
     };
-    Subnet::new(prefix(&range.subnet)?, range.gateway.as_ref().map(address).transpose()?, ip_range)
+    let gateway = range.gateway.as_ref().map(address).transpose()?;
+    let subnet = Subnet::new(prefix(&range.subnet)?, gateway, ip_range)?;
+    Ok(Subnet { is_gateway_ours: range.is_gateway_ours, ..subnet })
 }
 
 fn range_json(subnet: &Subnet) -> Value {
     let mut range = json!({"subnet": subnet.subnet, "gateway": subnet.gateway});
+    if subnet.is_gateway_ours {
+        range["cortenGatewayIsOurs"] = true.into();
+    }
     if let Some(part) = subnet.ip_range {
         let (start, end) = subnet.bounds();
         range["ipRange"] = json!(part);
@@ -379,6 +403,7 @@ mod tests {
             created_ns: Some(7),
             labels: BTreeMap::from([("a".into(), "b".into())]),
             options: BTreeMap::from([("com.docker.network.driver.mtu".into(), "1400".into())]),
+            attachable: true,
             driver: Driver::Bridge(Bridge {
                 interface: "br-abababababab".into(),
                 subnets: vec![subnet("10.1.0.0/16"), subnet("fd00:1::/64")],

@@ -133,7 +133,7 @@ fn arm_version(variant: &str) -> Option<u8> {
 
 /// A text that is not `os/architecture/variant`.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is not a platform such as linux/amd64")]
+#[error("{0:?}: unknown operating system or architecture: invalid argument")]
 pub struct PlatformError(String);
 
 impl fmt::Display for Platform {

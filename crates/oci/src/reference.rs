@@ -48,7 +48,7 @@ pub enum ReferenceError {
     Domain(String),
     #[error("invalid repository name `{0}`: 64 hexadecimal digits would be taken for an image id")]
     LooksLikeId(String),
-    #[error("invalid reference format: repository name `{0}` must be lowercase")]
+    #[error("invalid reference format: repository name ({0}) must be lowercase")]
     NotLowercase(String),
     #[error("invalid reference format: `{0}` is not a repository name")]
     Path(String),

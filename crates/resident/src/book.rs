@@ -80,7 +80,8 @@ impl Book {
             let Some(network) = self.networks.get(&own.network) else { continue };
             let suffix = format!(".{}", own.domain.to_lowercase());
             let names = [Some(name.as_str()), name.strip_suffix(&suffix)];
-            for holder in names.into_iter().flatten().filter_map(|name| network.names.get(name)).flatten() {
+            let holders = names.into_iter().flatten().filter_map(|name| network.names.get(&meant(own, name)));
+            for holder in holders.flatten() {
                 is_known = true;
                 addresses.extend(self.addresses_in(holder, &own.network));
             }
@@ -107,6 +108,12 @@ impl Book {
     }
 }
 
+/// The name of whom the asker calls so.
+fn meant(asker: &Membership, name: &str) -> String {
+    let link = asker.links.iter().find(|link| link.alias.to_lowercase() == name);
+    link.map_or_else(|| name.to_owned(), |link| link.name.to_lowercase())
+}
+
 fn distinct(membership: &Membership) -> HashSet<String> {
     membership.names.iter().map(|name| name.to_lowercase()).collect()
 }
@@ -114,6 +121,7 @@ fn distinct(membership: &Membership) -> HashSet<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::protocol::Link;
 
     fn container(id: &str, memberships: &[(&str, &str, &[&str])]) -> Container {
         let memberships = memberships.iter().map(|(network, address, names)| Membership {
@@ -121,6 +129,7 @@ mod tests {
             domain: (*network).into(),
             addresses: vec![address.parse().unwrap()],
             names: names.iter().map(|name| (*name).into()).collect(),
+            links: Vec::new(),
         });
         Container { id: id.into(), memberships: memberships.collect(), ..Container::default() }
     }
@@ -156,6 +165,31 @@ mod tests {
         }
         assert_eq!(book.find_address("a", "10.1.0.3".parse().unwrap()).as_deref(), Some("db.front"));
         assert_eq!(book.find_address("a", "10.2.0.3".parse().unwrap()), None);
+    }
+
+    #[test]
+    fn a_link_is_a_name_for_its_container_alone() {
+        let mut book = Book::default();
+        let mut web = container("a", &[("front", "10.1.0.2", &["web"]), ("back", "10.2.0.2", &["web"])]);
+        let link = |alias: &str, name: &str| Link { alias: alias.into(), name: name.into() };
+        web.memberships[0].links = vec![link("Base", "DB"), link("later", "cache"), link("web", "db")];
+        book.put(web);
+        book.put(container("b", &[("front", "10.1.0.3", &["db"])]));
+        for (asker, name, expected) in [
+            ("a", "base", Some("10.1.0.3")),
+            ("a", "BASE.front", Some("10.1.0.3")),
+            ("a", "db", Some("10.1.0.3")),
+            ("a", "base.back", None),
+            ("a", "later", None),
+            // Its own name means somebody else where it says so.
+            ("a", "web.front", Some("10.1.0.3")),
+            ("a", "web.back", Some("10.2.0.2")),
+            ("b", "base", None),
+        ] {
+            assert_eq!(found(&book, asker, name).as_deref(), expected, "{asker} {name}");
+        }
+        book.put(container("c", &[("front", "10.1.0.4", &["cache"])]));
+        assert_eq!(found(&book, "a", "later").as_deref(), Some("10.1.0.4"));
     }
 
     #[test]

@@ -35,7 +35,7 @@ use rustix::process::{Gid, Uid};
 
 pub use client::Client;
 pub use error::{Error, Result};
-pub use protocol::{Container, Membership, Port, Protocol, Resolver};
+pub use protocol::{Container, Link, Membership, Port, Protocol, Resolver};
 
 /// The user and group that own nothing.
 const NOBODY: u32 = 65534;

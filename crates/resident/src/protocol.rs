@@ -10,7 +10,7 @@ use std::net::{IpAddr, SocketAddr};
 use serde::{Deserialize, Serialize};
 
 /// Changes with everything that an older process would not understand.
-pub(crate) const VERSION: u32 = 1;
+pub(crate) const VERSION: u32 = 2;
 /// The largest packet: less than the kernel's default bound of what may wait in a socket.
 pub(crate) const PACKET_MAX: usize = 160 << 10;
 /// Descriptors of one request: the ports of a container for two address families, and its resolver.
@@ -37,6 +37,16 @@ pub struct Membership {
     pub addresses: Vec<IpAddr>,
     /// The first one is what its addresses are called.
     pub names: Vec<String>,
+    /// What it alone calls others.
+    pub links: Vec<Link>,
+}
+
+/// A container's own name for another one of its network.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Link {
+    pub alias: String,
+    /// A name of the other one.
+    pub name: String,
 }
 
 /// A container's questions for names. Two sockets come with it: UDP, and TCP that listens.

@@ -123,8 +123,8 @@ fn not_found(name: &str, errno: Errno) -> Error {
         Errno::NOTDIR => {
             Error::ProgramNotExecutable { message: format!("exec: {name:?}: stat {name}: not a directory") }
         }
-        Errno::ISDIR => Error::ProgramNotExecutable { message: format!("exec: {name:?}: is a directory") },
-        Errno::ACCESS => {
+        // Of a directory, too: Docker's clients know by these words that their exit code is 126.
+        Errno::ACCESS | Errno::ISDIR => {
             Error::ProgramNotExecutable { message: format!("exec: {name:?}: permission denied") }
         }
         other => Error::ProgramNotExecutable { message: format!("exec: {name:?}: {}", words(other)) },
@@ -175,7 +175,7 @@ mod tests {
                 Code::NotFound,
             ),
             (not_found("/foo", Errno::ACCESS), r#"exec: "/foo": permission denied"#, Code::PermissionDenied),
-            (not_found("/etc", Errno::ISDIR), r#"exec: "/etc": is a directory"#, Code::PermissionDenied),
+            (not_found("/etc", Errno::ISDIR), r#"exec: "/etc": permission denied"#, Code::PermissionDenied),
             (not_executed("/foo", Errno::NOENT), "exec /foo: no such file or directory", Code::NotFound),
             (not_executed("/foo", Errno::NOEXEC), "exec /foo: exec format error", Code::PermissionDenied),
         ];

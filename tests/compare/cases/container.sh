@@ -54,22 +54,18 @@ docker run --memory lots busybox true
 docker run --memory -1 busybox true
 docker run --memory 64m --memory-swap 32m busybox true
 docker run --cpus 100000 busybox true
-# differs: Other words
 docker run --cpus -1 busybox true
 docker run --cpus many busybox true
 docker run --pids-limit x busybox true
-# differs: Other words
 docker run --cpuset-cpus 4096 busybox true
-# differs: Other words
 docker run --cpuset-cpus x busybox true
 docker run --shm-size x busybox true
 docker run --shm-size 0 busybox true
 docker run --ulimit nofile busybox true
 docker run --ulimit nosuch=1 busybox true
 docker run --ulimit nofile=9:1 busybox true
-# differs: Not there yet
+# differs: Limits that work
 docker run --blkio-weight 5 busybox true
-# differs: Other words
 docker run --oom-score-adj 5000 busybox true
 docker run --memory-swappiness 200 busybox true
 
@@ -95,15 +91,13 @@ docker run --mac-address nonsense busybox true
 docker run --dns nonsense busybox true
 docker run --add-host nonsense busybox true
 docker run --add-host 'a:b' busybox true
-# differs: Not there yet
 docker run --link nosuch busybox true
 
 docker run -v a:b:c:d busybox true
 docker run -v relative:relative busybox true
 docker run -v /a busybox ls -d /a
-# differs: Not there yet
+# differs: Volumes at relative paths
 docker run -v :/a busybox true
-# differs: Other words
 docker run -v /a: busybox true
 docker run -v /tmp:/a:nonsense busybox true
 docker run -v /tmp:/a:ro,rw busybox true
@@ -118,7 +112,7 @@ docker run --mount type=bind,source=/tmp busybox true
 docker run --mount type=volume,source=vol,target=/a,nonsense=1 busybox true
 docker run --mount type=tmpfs,source=/tmp,target=/a busybox true
 docker run --tmpfs relative busybox true
-# differs: Other words
+# differs: Told when it is asked
 docker run --tmpfs /a:nonsense busybox true
 docker run -v /tmp:/a -v /tmp:/a busybox true
 docker run --volumes-from nosuch busybox true
@@ -130,9 +124,9 @@ docker run --security-opt seccomp=nosuchfile busybox true
 docker run --security-opt no-new-privileges=maybe busybox true
 docker run --log-driver nonsense busybox true
 docker run --log-opt nonsense=1 busybox true
-# differs: Other words
+# differs: Told when it is asked
 docker run --log-opt max-size=x busybox true
-# differs: Other words
+# differs: Told when it is asked
 docker run --log-opt max-file=0 busybox true
 docker run --pid nonsense busybox true
 docker run --ipc nonsense busybox true
@@ -141,7 +135,7 @@ docker run --userns nonsense busybox true
 docker run --cgroupns nonsense busybox true
 docker run --isolation nonsense busybox true
 docker run --runtime nonsense busybox true
-# differs: Not there yet
+# differs: Told when it is asked
 docker run --device /nosuchdevice busybox true
 docker run --device /dev/null:/dev/x:nonsense busybox true
 docker run --sysctl nonsense busybox true
@@ -152,13 +146,13 @@ docker run --stop-timeout x busybox true
 docker run --storage-opt nonsense busybox true
 docker run --storage-opt size=1g busybox true
 docker run --platform nonsense busybox true
-# differs: Not there yet
+# differs: Other processors
 docker run --platform linux/s390x busybox true
 docker run --health-cmd true --health-interval 1us busybox true
 docker run --health-retries -1 busybox true
 docker run --no-healthcheck --health-cmd true busybox true
 docker run --pull sometimes busybox true
-# differs: Not there yet
+# differs: More is said
 docker run --gpus all busybox true
 # differs: Told when it is asked
 docker run --detach-keys nonsense busybox true
@@ -322,7 +316,6 @@ docker export -o /nosuchdir/x files
 
 docker run -d --name one busybox sleep 1000
 docker top one -o comm,args | tail -n 1
-# differs: Other words
 docker top one -o pid,nonsense
 docker top nosuch
 docker top

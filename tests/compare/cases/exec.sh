@@ -17,7 +17,6 @@ docker exec --privileged one true
 docker run -d --name one busybox sleep 1000
 docker exec one nosuch
 docker exec one /etc/passwd
-# differs: A directory is no program
 docker exec one /tmp
 docker exec one
 docker exec

@@ -32,7 +32,6 @@ docker tag
 docker rmi other:1
 docker rmi other:1
 docker rmi other nosuch
-# differs: Not there yet
 docker rmi 'Bad Name'
 docker rmi
 docker image rm ''
@@ -91,7 +90,6 @@ docker inspect busy -f '{{.State.Status}}'
 docker rmi made:1 made:2 | grep -c Untagged
 
 docker save -o out.tar busybox; tar -xOf out.tar manifest.json | grep -c busybox:latest
-# differs: Other words
 docker save nosuch -o x.tar
 docker save -o /nosuchdir/x busybox
 docker save
@@ -118,7 +116,6 @@ docker import -c 'RUN x' root.tar
 docker import
 # differs: Words about archives
 echo nonsense | docker import - made:3
-# differs: Other words
 docker import --platform nonsense root.tar
 docker image prune -f
 docker image prune --filter nonsense=1 -f
@@ -149,7 +146,6 @@ docker logout
 
 docker build nosuchdir
 docker build
-# differs: Not there yet
 docker builder prune -f
 docker manifest inspect nosuch/nosuch
 docker image nonsense

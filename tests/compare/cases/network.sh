@@ -41,26 +41,19 @@ docker network create --internal --label k=v inside
 docker network create host
 docker network create bridge
 docker network create --driver host other
-# differs: Options that do nothing
 docker network create --attachable here
-# differs: Options that do nothing
 docker network create --ingress other
-# differs: Options that do nothing
 docker network create --config-from nosuch other
-# differs: Options that do nothing
 docker network create --ipam-driver nonsense other
-# differs: Options that do nothing
 docker network create --scope swarm other
 docker network create
 docker network create one two
+docker network inspect here -f '{{.Attachable}} {{.Ingress}}'
 docker network inspect inside -f '{{.Internal}} {{.Labels}} {{.Driver}} {{.Attachable}}'
-# differs: Gateways
 docker network inspect sub -f '{{json .IPAM.Config}}'
 docker network ls --filter label=k --format '{{.Name}}'
-# differs: Options that do nothing
-docker network ls --filter type=custom --format '{{.Name}}' | sort
+docker network rm opts 'bad name' >/dev/null 2>&1; docker network ls --filter type=custom --format '{{.Name}}' | sort
 docker network rm back back
-# differs: Options that do nothing
 docker network prune -f | sort
 docker network prune --filter nonsense=1 -f
 docker network ls --filter type=custom --format '{{.Name}}' | sort
@@ -97,7 +90,6 @@ docker exec one ip -o addr show dev lo | grep -c 127.0.0.1
 
 docker create --name one busybox sleep 1000
 docker network create net
-# differs: Not there yet
 docker network connect --alias first --link nosuch:x net one
 docker network connect --alias first net one
 docker start one
@@ -116,3 +108,33 @@ docker run --net container:one --add-host a:1.1.1.1 busybox true
 docker run --net host --network net busybox true
 docker run --network-alias x busybox true
 docker run --net host --network-alias x busybox true
+
+docker run -d --name db -e PW=secret --expose 5432 -h dbhost busybox sleep 1000
+docker run --name web -h webhost --link db:data-base busybox sh -c 'grep dbhost /etc/hosts; env | grep DATA_ | sort'
+docker inspect web -f '{{json .HostConfig.Links}} {{json .NetworkSettings.Networks.bridge.Links}}'
+docker run --rm --link db busybox ping -c 1 -q db | grep -c '1 packets received'
+docker run -d --name long --link db:other busybox sleep 1000
+docker restart -t 0 db; docker exec long ping -c 1 -q other | grep -c '1 packets received'
+docker run --link a:b:c busybox true
+docker run --link : busybox true
+docker run --net host --link db busybox true
+docker run --net container:db --link db busybox true
+docker stop -t 0 db
+docker run --rm --name late --link db:x busybox true
+
+docker network create net
+docker run -d --name one --net net busybox sleep 1000
+docker run -d --name two --net net --link one:uno --link later:tre busybox sleep 1000
+docker inspect two -f '{{json .HostConfig.Links}} {{json .NetworkSettings.Networks.net.Links}}'
+docker exec two ping -c 1 -q uno | grep -c '1 packets received'
+docker exec one ping -c 1 -q uno
+docker exec two ping -c 1 -q tre
+docker run -d --name later --net net busybox sleep 1000
+docker exec two ping -c 1 -q tre | grep -c '1 packets received'
+docker run -d --name lone busybox sleep 1000
+docker network connect --link two:due net lone
+docker exec lone ping -c 1 -q due | grep -c '1 packets received'
+docker run --rm --net net --link-local-ip 169.254.7.7 busybox ip -4 -o addr show eth0 | grep -o 'inet 169.254[^ ]* brd [^ ]*'
+docker run --net net --link-local-ip x busybox true
+docker create --name third --net net --link-local-ip 169.254.7.8 busybox
+docker inspect third -f '{{json .NetworkSettings.Networks.net.IPAMConfig}}'

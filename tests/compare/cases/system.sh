@@ -17,7 +17,6 @@ docker info --format '{{.Nonsense}}'
 
 docker system df
 docker system df --format '{{.Type}} {{.TotalCount}} {{.Active}}'
-# differs: Not there yet
 docker system prune -f
 docker system prune -f --filter nonsense=1
 docker system nonsense
@@ -34,10 +33,10 @@ docker events --since nonsense
 docker events --since $(cat begin) --until 0s --filter nonsense=1 --filter container=nosuch
 docker events --since $(cat begin) --until 0s --filter type=nonsense
 docker events extra
-docker volume create seen; docker volume rm seen
+docker volume create seen; docker volume rm seen; sleep 1.1
 # differs: Events by kind
 docker events --since $(cat begin) --until 0s --filter volume=seen --format '{{.Type}} {{.Action}} {{.Actor.ID}}'
-docker network create seen >/dev/null; docker network rm seen
+docker network create seen >/dev/null; docker network rm seen; sleep 1.1
 # differs: Events by kind
 docker events --since $(cat begin) --until 0s --filter network=seen --format '{{.Type}} {{.Action}} {{.Actor.Attributes.name}}'
 

@@ -20,7 +20,6 @@ docker volume ls --filter dangling=maybe
 docker volume ls --filter nonsense=1
 docker volume ls --format '{{.Nonsense}}'
 docker volume ls extra
-# differs: Other words
 docker volume inspect named -f '{{.Name}} {{.Driver}} {{.Scope}} {{.Labels}} {{json .Options}}'
 docker volume inspect nosuch
 docker volume inspect nosuch named -f '{{.Name}}'
@@ -46,7 +45,6 @@ docker run --rm --volumes-from one busybox cat /data/file
 docker run --rm --volumes-from one:ro busybox touch /data/x
 docker run --rm --volumes-from one:nonsense busybox true
 docker run --rm --mount type=volume,src=data,dst=/d,readonly busybox cat /d/file
-# differs: Not there yet
 docker run --rm --mount type=volume,src=data,dst=/d,volume-subpath=nosuch busybox true
 docker run --rm -v data:/etc busybox ls /etc
 docker run --rm -v fresh:/var/www busybox ls /var/www

@@ -15,7 +15,7 @@ const DOCKER: &str = include_str!("flags/docker.txt");
 const FOLLOWED: &str = "4";
 
 /// What flags are given that take more than any text; the first that fits counts.
-const VALUES: [(&str, &str); 44] = [
+const VALUES: [(&str, &str); 46] = [
     ("add-host", "a:10.0.0.1"),
     ("annotation", "a=b"),
     ("aux-address", "a=10.9.0.5"),
@@ -40,6 +40,8 @@ const VALUES: [(&str, &str); 44] = [
     ("ip-range", "10.9.0.0/25"),
     ("ipc", "private"),
     ("label-file", "/dev/null"),
+    ("link", "walk:other"),
+    ("link-local-ip", "169.254.7.7"),
     ("log-driver", "json-file"),
     ("mac-address", "02:00:00:00:00:01"),
     ("mount", "type=tmpfs,dst=/x"),

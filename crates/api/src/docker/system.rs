@@ -51,6 +51,12 @@ wire! {
         pub builder_size: Option<i64>,
     }
 
+    /// `POST /build/prune`: ids of what was removed, and bytes.
+    pub struct BuildCachePruneReport {
+        pub caches_deleted: Option<Vec<String>>,
+        pub space_reclaimed: i64,
+    }
+
     /// A result of a build step that is kept.
     pub struct BuildCacheRecord {
         #[serde(rename = "ID")]

@@ -26,6 +26,8 @@ pub(super) fn flags() -> Vec<Arg> {
         list("expose", "list", "Expose a port or a range of ports"),
         value("ip", "string", "IPv4 address (e.g., 172.30.100.104)"),
         value("ip6", "string", "IPv6 address (e.g., 2001:db8::33)"),
+        list("link", "list", "Add link to another container"),
+        list("link-local-ip", "list", "Container IPv4/IPv6 link-local addresses"),
         list("network", "network", "Connect a container to a network").alias("net"),
         value("mac-address", "string", "Container MAC address (e.g., 92:d0:c6:0a:29:33)"),
         list("network-alias", "list", "Add network-scoped alias for the container").alias("net-alias"),
@@ -42,6 +44,8 @@ struct Attachment {
     ipv4: String,
     ipv6: String,
     mac: String,
+    links: Vec<String>,
+    link_local: Vec<String>,
 }
 
 /// Puts what the flags say into the three places where Docker has it; the last of them is returned.
@@ -56,6 +60,7 @@ pub(super) fn apply(
     host.dns_search = some(given.parsed_list("dns-search", search_domain)?);
     host.dns_options = some(given.list("dns-option").into_iter().map(str::to_owned).collect());
     host.extra_hosts = some(given.parsed_list("add-host", extra_host)?);
+    host.links = some(given.parsed_list("link", link)?);
     let mut attachments = given.parsed_list("network", attachment)?;
     if attachments.is_empty() {
         attachments.push(Attachment { network: DEFAULT.into(), ..Attachment::default() });
@@ -108,6 +113,14 @@ fn add_to_first(given: &Given, first: &mut Attachment) -> Result<(), Error> {
     if let Some((_, complaint)) = conflicts.iter().find(|(is_so, _)| *is_so) {
         return Err(Error::Conflict(complaint));
     }
+    first.links = given.parsed_list("link", link)?;
+    let addresses = given.list("link-local-ip");
+    if !addresses.is_empty() && !first.link_local.is_empty() {
+        return Err(Error::Conflict(
+            "cannot specify both --link-local-ip and per-network link-local IP addresses",
+        ));
+    }
+    first.link_local.extend(addresses.into_iter().map(str::to_owned));
     first.aliases.extend(aliases.into_iter().map(str::to_owned));
     first.ipv4 += text("ip");
     first.ipv6 += text("ip6");
@@ -149,9 +162,14 @@ fn is_user_defined(network: &str) -> bool {
 /// A single network about which nothing more is said is named by the mode alone.
 fn endpoints(attachments: Vec<Attachment>) -> Option<NetworkingConfig> {
     let is_single = attachments.len() == 1;
-    let settings = attachments.into_iter().map(|Attachment { network, aliases, ipv4, ipv6, mac }| {
-        let settings = EndpointSettings { mac_address: mac, ..settings(aliases, ipv4, ipv6) };
-        (network, settings)
+    let settings = attachments.into_iter().map(|one| {
+        let ipam = ipam(one.ipv4, one.ipv6, one.link_local);
+        let settings = EndpointSettings {
+            mac_address: one.mac,
+            links: (!one.links.is_empty()).then_some(one.links),
+            ..settings(one.aliases, ipam)
+        };
+        (one.network, settings)
     });
     let endpoints: BTreeMap<_, _> = settings
         .filter(|(_, settings)| !is_single || *settings != EndpointSettings::default())
@@ -161,13 +179,26 @@ fn endpoints(attachments: Vec<Attachment>) -> Option<NetworkingConfig> {
 }
 
 /// What is asked of a container's place in one network.
-pub(crate) fn settings(aliases: Vec<String>, ipv4: String, ipv6: String) -> EndpointSettings {
-    let has_address = !ipv4.is_empty() || !ipv6.is_empty();
-    let ipam = EndpointIpamConfig { ipv4_address: ipv4, ipv6_address: ipv6, link_local_ips: None };
+pub(crate) fn settings(aliases: Vec<String>, ipam: EndpointIpamConfig) -> EndpointSettings {
     EndpointSettings {
         aliases: (!aliases.is_empty()).then_some(aliases),
-        ipam_config: has_address.then_some(ipam),
+        ipam_config: (ipam != EndpointIpamConfig::default()).then_some(ipam),
         ..EndpointSettings::default()
+    }
+}
+
+/// The addresses that are asked for.
+pub(crate) fn ipam(ipv4: String, ipv6: String, link_local: Vec<String>) -> EndpointIpamConfig {
+    let link_local_ips = (!link_local.is_empty()).then_some(link_local);
+    EndpointIpamConfig { ipv4_address: ipv4, ipv6_address: ipv6, link_local_ips }
+}
+
+/// `CONTAINER[:ALIAS]`.
+pub(crate) fn link(text: &str) -> Result<String, String> {
+    match text.split(':').count() {
+        _ if text.is_empty() => Err("empty string specified for links".into()),
+        1 | 2 => Ok(text.to_owned()),
+        _ => Err(format!("bad format for links: {text}")),
     }
 }
 
@@ -185,7 +216,8 @@ fn attachment(text: &str) -> Result<Attachment, String> {
                 "ip6" => attachment.ipv6 = value,
                 "mac-address" if is_mac(&value) => attachment.mac = value,
                 "mac-address" => return Err(format!("{value} is not a valid mac address")),
-                key @ ("driver-opt" | "gw-priority" | "link-local-ip") => {
+                "link-local-ip" => attachment.link_local.push(value),
+                key @ ("driver-opt" | "gw-priority") => {
                     return Err(format!("the field {key} is not there yet"));
                 }
                 key => return Err(format!("invalid field key {key}")),
@@ -303,6 +335,18 @@ mod tests {
     }
 
     #[test]
+    fn links_and_link_local_addresses_arrive() {
+        let (_, host, networking) =
+            read(&["--net", "name=a,link-local-ip=fe80::9", "--link", "db", "--link", "db:base", "x"])
+                .unwrap();
+        assert_eq!((&host["Links"], &networking["a"]["Links"]), (&json!(["db", "db:base"]), &host["Links"]));
+        assert_eq!(networking["a"]["IPAMConfig"]["LinkLocalIPs"], json!(["fe80::9"]));
+        let (.., networking) =
+            read(&["--link-local-ip", "169.254.1.1", "--link-local-ip=fe80::1", "x"]).unwrap();
+        assert_eq!(networking["default"]["IPAMConfig"]["LinkLocalIPs"], json!(["169.254.1.1", "fe80::1"]));
+    }
+
+    #[test]
     fn ports_and_names_arrive() {
         let (config, host, _) = read(&[
             "-p",
@@ -339,7 +383,14 @@ mod tests {
         let flag = |flag: &str, text: &str, reason: &str| {
             format!("invalid argument \"{text}\" for \"--{flag}\" flag: {reason}")
         };
-        let cases: [(&[&str], String); 18] = [
+        let cases: [(&[&str], String); 21] = [
+            (&["--link", "a:b:c"], flag("link", "a:b:c", "bad format for links: a:b:c")),
+            (&["--link", ""], flag("link", "", "empty string specified for links")),
+            (
+                &["--network", "name=a,link-local-ip=::1", "--link-local-ip", "::2"],
+                "conflicting options: cannot specify both --link-local-ip and per-network link-local IP addresses"
+                    .into(),
+            ),
             (&["-p", "1:x"], "invalid containerPort: x".into()),
             (&["--expose", "a:b"], "invalid port format for --expose: a:b".into()),
             (&["--add-host", "foo"], flag("add-host", "foo", "bad format for add-host: \"foo\"")),

@@ -113,8 +113,6 @@ pub(crate) const REFUSED: Refused = &[
     ("disable-content-trust", None),
     ("io-maxbandwidth", None),
     ("io-maxiops", None),
-    ("link", None),
-    ("link-local-ip", None),
     ("use-api-socket", None),
 ];
 

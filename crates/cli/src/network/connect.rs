@@ -17,26 +17,34 @@ pub(crate) const COMMAND: Command = Command {
             list("alias", "strings", "Add network-scoped alias for the container"),
             value("ip", "string", "IPv4 address (e.g., \"172.30.100.104\")"),
             value("ip6", "string", "IPv6 address (e.g., \"2001:db8::33\")"),
+            list("link", "list", "Add link to another container"),
+            list("link-local-ip", "strings", "Add a link-local address for the container"),
         ]
     },
-    refused: &[("driver-opt", None), ("gw-priority", None), ("link", None), ("link-local-ip", None)],
+    refused: &[("driver-opt", None), ("gw-priority", None)],
     run,
 };
 
 fn run(cli: &Cli, given: &Given) -> Result<u8, Error> {
     let path = Path::of("networks", given.operand(), "/connect");
-    let body = body(given);
+    let body = body(given)?;
     cli.with_client(async |client| client.send_json(path, &body).await).map(|()| 0)
 }
 
-fn body(given: &Given) -> NetworkConnectBody {
-    let aliases = given.list("alias").into_iter().flat_map(|names| names.split(',')).map(str::to_owned);
+fn body(given: &Given) -> Result<NetworkConnectBody, Error> {
+    let texts =
+        |flag| given.list(flag).into_iter().flat_map(|texts| texts.split(',')).map(str::to_owned).collect();
     let text = |flag| given.text(flag).unwrap_or_default().to_owned();
-    let settings = network::settings(aliases.collect(), text("ip"), text("ip6"));
-    NetworkConnectBody {
+    let ipam = network::ipam(text("ip"), text("ip6"), texts("link-local-ip"));
+    let links = given.parsed_list("link", network::link)?;
+    let settings = EndpointSettings {
+        links: (!links.is_empty()).then_some(links),
+        ..network::settings(texts("alias"), ipam)
+    };
+    Ok(NetworkConnectBody {
         container: given.operands()[1].to_owned(),
         endpoint_config: (settings != EndpointSettings::default()).then_some(settings),
-    }
+    })
 }
 
 #[cfg(test)]
@@ -54,7 +62,7 @@ mod tests {
             let given =
                 Given::parse(usage, parser("connect", COMMAND.operands, (COMMAND.flags)()), &[], &words)
                     .unwrap();
-            serde_json::to_value(body(&given)).unwrap()
+            serde_json::to_value(body(&given).unwrap()).unwrap()
         };
         assert_eq!(read(&["net", "web"]), json!({"Container": "web"}));
         let full =
@@ -62,5 +70,9 @@ mod tests {
         assert_eq!(full["EndpointConfig"]["Aliases"], json!(["a", "b", "c"]));
         let addresses = json!({"IPv4Address": "10.0.0.9", "IPv6Address": "fd00::9"});
         assert_eq!(full["EndpointConfig"]["IPAMConfig"], addresses);
+        let linked = read(&["--link", "db:base", "--link-local-ip", "169.254.1.1,fe80::1", "net", "web"]);
+        assert_eq!(linked["EndpointConfig"]["Links"], json!(["db:base"]));
+        let addresses = json!({"LinkLocalIPs": ["169.254.1.1", "fe80::1"]});
+        assert_eq!(linked["EndpointConfig"]["IPAMConfig"], addresses);
     }
 }

@@ -18,6 +18,7 @@ pub(crate) const COMMAND: Command = Command {
     operands: Operands::exactly(1),
     flags: || {
         vec![
+            switch("attachable", "Enable manual container attachment"),
             value("driver", "string", "Driver to manage the Network (default \"bridge\")").short('d'),
             list("gateway", "strings", "IPv4 or IPv6 Gateway for the master subnet"),
             switch("internal", "Restrict external access to the network"),
@@ -29,7 +30,6 @@ pub(crate) const COMMAND: Command = Command {
         ]
     },
     refused: &[
-        ("attachable", None),
         ("aux-address", None),
         ("config-from", None),
         ("config-only", None),
@@ -63,6 +63,7 @@ fn body(given: &Given) -> Result<NetworkCreateBody, Error> {
         enable_ipv6: given.text("ipv6").map(|_| given.switch("ipv6")),
         ipam: Some(Ipam { driver: "default".into(), options: None, config: Some(config) }),
         internal: given.switch("internal"),
+        attachable: given.switch("attachable"),
         options: Some(environment::map(given, "opt")?),
         labels: Some(environment::map(given, "label")?),
         ..NetworkCreateBody::default()

@@ -109,7 +109,6 @@ fn of_config(config: &Config) -> Vec<Unsupported> {
 
 pub(super) fn of_host(host: &HostConfig) -> Vec<Unsupported> {
     vec![
-        (has(&host.links), "`--link`", "HostConfig.Links"),
         (!host.cgroup.is_empty(), "sharing a cgroup", "HostConfig.Cgroup"),
         (host.cpu_count != 0, "`--cpu-count`", "HostConfig.CpuCount"),
         (host.cpu_percent != 0, "`--cpu-percent`", "HostConfig.CpuPercent"),
@@ -181,7 +180,6 @@ mod tests {
         for (change, want) in [
             (json!({"ArgsEscaped": true}), "escaping for Windows (field ArgsEscaped) is not there yet"),
             (json!({"MacAddress": "x"}), "invalid MAC address \"x\""),
-            (json!({"HostConfig": {"Links": ["a:b"]}}), "`--link`"),
             (json!({"HostConfig": {"Runtime": "kata"}}), "unknown or invalid runtime name: kata"),
             (
                 json!({"HostConfig": {"StorageOpt": {"size": "1g"}}}),

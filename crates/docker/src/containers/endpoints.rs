@@ -7,7 +7,7 @@ use std::str::FromStr;
 use api::docker::container::NetworkSettings;
 use api::docker::network::{EndpointIpamConfig, EndpointSettings};
 use engine::containers::Container;
-use engine::containers::spec::{EndpointSpec, NetworkMode};
+use engine::containers::spec::{EndpointSpec, Link, NetworkMode};
 use engine::networks::Endpoint;
 use ipnet::IpNet;
 
@@ -27,10 +27,8 @@ const ONLY_ASKED_ALIASES: ApiVersion = ApiVersion::new(1, 45);
 pub(crate) fn read(name: &str, settings: EndpointSettings) -> Result<EndpointSpec> {
     let ipam = settings.ipam_config.unwrap_or_default();
     let refused = [
-        (settings.links.is_some_and(|links| !links.is_empty()), "`--link`", "Links"),
         (settings.driver_opts.is_some_and(|options| !options.is_empty()), "`--driver-opt`", "DriverOpts"),
         (settings.gw_priority != 0, "`--gw-priority`", "GwPriority"),
-        (ipam.link_local_ips.is_some_and(|ips| !ips.is_empty()), "`--link-local-ip`", "LinkLocalIPs"),
     ];
     if let Some((_, flag, field)) = refused.iter().find(|(is_set, ..)| *is_set) {
         return Err(Error::not_there_yet(format!("{flag} in the network `{name}` (field {field})")));
@@ -41,6 +39,13 @@ pub(crate) fn read(name: &str, settings: EndpointSettings) -> Result<EndpointSpe
         ipv4: address("IPv4", &ipam.ipv4_address)?,
         ipv6: address("IPv6", &ipam.ipv6_address)?,
         mac: mac(&settings.mac_address)?,
+        links: settings.links.iter().flatten().map(|text| link(text)).collect::<Result<_>>()?,
+        link_local: ipam
+            .link_local_ips
+            .iter()
+            .flatten()
+            .map(|text| link_local(name, text))
+            .collect::<Result<_>>()?,
     };
     if matches!(name, BRIDGE | "host" | "none") {
         if !spec.aliases.is_empty() {
@@ -55,6 +60,42 @@ pub(crate) fn read(name: &str, settings: EndpointSettings) -> Result<EndpointSpe
         }
     }
     Ok(spec)
+}
+
+/// `CONTAINER[:ALIAS]`, or `/CONTAINER:/OWN/ALIAS` as inspect shows it.
+pub(crate) fn link(text: &str) -> Result<Link> {
+    let odd = |c: char| c.is_whitespace() || c.is_control() || c == '#';
+    let parts: Vec<&str> = text.split(':').collect();
+    let (container, alias) = match parts[..] {
+        [""] => return Err(Error::invalid("empty string specified for links")),
+        [name] => (name, name),
+        [shown, alias] if shown.starts_with('/') => {
+            (&shown[1..], alias.rsplit('/').next().unwrap_or_default())
+        }
+        // As dockerd: who says nothing after the colon means the same name.
+        [name, ""] => (name, name),
+        [name, alias] => (name, alias),
+        _ => return Err(Error::invalid(format!("bad format for links: {text}"))),
+    };
+    match alias.contains(odd) {
+        true => Err(Error::invalid(format!("bad format for links: {text}"))),
+        false => Ok(Link { container: container.to_owned(), alias: alias.to_owned() }),
+    }
+}
+
+fn link_local(network: &str, text: &str) -> Result<IpAddr> {
+    text.parse().map_err(|_| {
+        Error::invalid(format!(
+            "invalid config for network {network}: invalid endpoint settings:\ninvalid link-local IP address: {text}"
+        ))
+    })
+}
+
+/// `HostConfig.Links`: those of the default network.
+pub(crate) fn describe_links(container: &Container) -> Option<Vec<String>> {
+    let default = container.endpoints.iter().find(|endpoint| endpoint.network == BRIDGE)?;
+    let shown = |link: &Link| format!("/{}:/{}/{}", link.container, container.name, link.alias);
+    Some(default.links.iter().map(shown).collect()).filter(|links: &Vec<_>| !links.is_empty())
 }
 
 /// `02:42:ac:11:00:02`, or with `-`; none: empty.
@@ -135,9 +176,14 @@ fn describe_one(spec: &EndpointSpec, live: Option<&Endpoint>) -> EndpointSetting
     let ipam = EndpointIpamConfig {
         ipv4_address: text(spec.ipv4.map(IpAddr::V4)),
         ipv6_address: text(spec.ipv6.map(IpAddr::V6)),
-        link_local_ips: None,
+        link_local_ips: Some(spec.link_local.iter().map(ToString::to_string).collect())
+            .filter(|addresses: &Vec<_>| !addresses.is_empty()),
     };
+    // Those of the default network are shown with the host's configuration.
+    let links = spec.links.iter().filter(|_| spec.network != BRIDGE);
+    let links = links.map(|Link { container, alias }| format!("{container}:{alias}")).collect();
     let asked = EndpointSettings {
+        links: Some(links).filter(|links: &Vec<_>| !links.is_empty()),
         ipam_config: Some(ipam).filter(|ipam| *ipam != EndpointIpamConfig::default()),
         aliases: Some(spec.aliases.clone()).filter(|aliases| !aliases.is_empty()),
         ..EndpointSettings::default()
@@ -180,11 +226,12 @@ mod tests {
 
     #[test]
     fn what_is_asked_of_a_place_is_shown_again() {
-        let asked =
-            json!({"IPAMConfig": {"IPv4Address": "10.1.0.9", "IPv6Address": "fd00::9"}, "Aliases": ["db"]});
+        let asked = json!({"IPAMConfig": {"IPv4Address": "10.1.0.9", "IPv6Address": "fd00::9", "LinkLocalIPs": ["169.254.7.7"]},
+                "Aliases": ["db"], "Links": ["one:uno", "two", "three:", "/four:/own/quattro"]});
         let spec = read("mine", serde_json::from_value(asked.clone()).unwrap()).unwrap();
         let shown = serde_json::to_value(describe_one(&spec, None)).unwrap();
         assert_eq!((&shown["IPAMConfig"], &shown["Aliases"]), (&asked["IPAMConfig"], &asked["Aliases"]));
+        assert_eq!(shown["Links"], json!(["one:uno", "two:two", "three:three", "four:quattro"]));
         assert_eq!((&shown["NetworkID"], &shown["IPAddress"]), (&json!(""), &json!("")));
         let plain = read("mine", serde_json::from_value(json!({"NetworkID": "abc", "Links": []})).unwrap());
         assert_eq!(plain.unwrap(), EndpointSpec { network: "mine".into(), ..EndpointSpec::default() });
@@ -215,16 +262,18 @@ mod tests {
     #[test]
     fn what_a_place_cannot_have_is_refused_by_name() {
         for (network, settings, want) in [
-            (
-                "mine",
-                json!({"Links": ["a:b"]}),
-                "`--link` in the network `mine` (field Links) is not there yet",
-            ),
+            ("mine", json!({"Links": ["a:b:c"]}), "bad format for links: a:b:c"),
+            ("mine", json!({"Links": ["a:b c"]}), "bad format for links: a:b c"),
+            ("mine", json!({"Links": [""]}), "empty string specified for links"),
             ("mine", json!({"MacAddress": "x"}), "invalid MAC address \"x\""),
             ("mine", json!({"MacAddress": "02:42:ac:11:00"}), "invalid MAC address"),
             ("mine", json!({"DriverOpts": {"a": "b"}}), "`--driver-opt`"),
             ("mine", json!({"GwPriority": 1}), "`--gw-priority`"),
-            ("mine", json!({"IPAMConfig": {"LinkLocalIPs": ["x"]}}), "`--link-local-ip`"),
+            (
+                "mine",
+                json!({"IPAMConfig": {"LinkLocalIPs": ["x"]}}),
+                "invalid config for network mine: invalid endpoint settings:\ninvalid link-local IP address: x",
+            ),
             ("mine", json!({"IPAMConfig": {"IPv4Address": "::1"}}), "invalid IPv4 address: ::1"),
             ("mine", json!({"IPAMConfig": {"IPv6Address": "x"}}), "invalid IPv6 address: x"),
             ("bridge", json!({"Aliases": ["x"]}), "network-scoped alias is supported only for"),

@@ -9,7 +9,7 @@ use engine::containers::spec::{
     Ulimit, UtsMode,
 };
 
-use engine::containers::{Changes, ContainerSpec};
+use engine::containers::{Changes, ContainerSpec, oom_score_adj_out_of_range};
 
 use super::{mounts, network, resources, security};
 use crate::error::{Error, Result};
@@ -136,11 +136,7 @@ fn read_resources(host: &HostConfig) -> Result<ResourceSpec> {
         let number = set(number).map(u64::try_from).transpose();
         number.map_err(|_| Error::invalid(format!("invalid {name}: it cannot be negative")))
     };
-    for (name, number) in [
-        ("Memory", host.memory),
-        ("MemoryReservation", host.memory_reservation),
-        ("NanoCpus", host.nano_cpus),
-    ] {
+    for (name, number) in [("Memory", host.memory), ("MemoryReservation", host.memory_reservation)] {
         unsigned(name, number)?;
     }
     if host.nano_cpus != 0 && host.cpu_period != 0 {
@@ -160,7 +156,7 @@ fn read_resources(host: &HostConfig) -> Result<ResourceSpec> {
         oom_score_adj: set(host.oom_score_adj)
             .map(i32::try_from)
             .transpose()
-            .map_err(|_| Error::invalid("Invalid value for oom score adj. Valid range is -1000 to 1000"))?,
+            .map_err(|_| Error::invalid(oom_score_adj_out_of_range(host.oom_score_adj)))?,
         nano_cpus: set(host.nano_cpus),
         cpu_shares: unsigned("CpuShares", host.cpu_shares)?,
         cpu_quota_us: set(host.cpu_quota),

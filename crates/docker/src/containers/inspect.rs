@@ -2,6 +2,7 @@
 
 use api::docker::Command;
 use api::docker::container::{Config, ContainerInspect, MountPoint, State};
+use api::docker::host_config::HostConfig;
 use api::docker::image::GraphDriver;
 use engine::containers::{Container, ContainerSpec, Status};
 
@@ -45,7 +46,10 @@ fn describe(container: &Container, version: ApiVersion) -> ContainerInspect {
         app_armor_profile: container.spec.apparmor_profile.clone(),
         platform: "linux".into(),
         exec_ids: Some(container.exec_ids.clone()).filter(|ids| !ids.is_empty()),
-        host_config: host::describe(&container.spec),
+        host_config: HostConfig {
+            links: endpoints::describe_links(container),
+            ..host::describe(&container.spec)
+        },
         graph_driver: GraphDriver { name: container.snapshotter.clone(), data: None },
         mounts: container.mounts.iter().map(describe_mount).collect(),
         config: describe_config(&container.spec, &container.id),

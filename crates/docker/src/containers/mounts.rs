@@ -71,8 +71,8 @@ fn read_bind(text: &str) -> Result<MountSpec> {
     let (source, target, mode) = match parts[..] {
         [""] | ["", ..] => return Err(Error::invalid(invalid())),
         [target] => ("", target, ""),
-        // A path with a mode would be a volume with one.
-        [_, mode] if !mode.is_empty() && Mode::read(mode).is_some() => return Err(Error::invalid(invalid())),
+        // A path with a mode, and be it an empty one, would be a volume with one.
+        [_, mode] if Mode::read(mode).is_some() => return Err(Error::invalid(invalid())),
         [source, target] => (source, target, ""),
         [source, target, mode] => (source, target, mode),
         _ => return Err(Error::invalid(invalid())),

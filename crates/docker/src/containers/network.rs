@@ -10,7 +10,7 @@ use api::docker::container::Config;
 use api::docker::host_config::HostConfig;
 use api::docker::network::{EndpointSettings, NetworkingConfig};
 use engine::containers::ContainerSpec;
-use engine::containers::spec::{EndpointSpec, ExtraHost, NetworkMode, NetworkSpec};
+use engine::containers::spec::{EndpointSpec, ExtraHost, Link, NetworkMode, NetworkSpec};
 
 use super::endpoints::{self, BRIDGE};
 use super::{host, ports};
@@ -51,6 +51,7 @@ pub(crate) fn read(request: Request<'_>) -> Result<Asked> {
     if matches!(mode, NetworkMode::Container(_)) {
         refuse_with_container(config, host)?;
     }
+    let links = read_links(&mode, host)?;
     let wanted = networking.and_then(|networking| networking.endpoints_config).unwrap_or_default();
     if wanted.len() > 1 && version < SEVERAL_NETWORKS {
         let names: Vec<&str> = wanted.keys().map(String::as_str).collect();
@@ -61,8 +62,13 @@ pub(crate) fn read(request: Request<'_>) -> Result<Asked> {
     }
     let (ports, mut exposed) = ports::read_bindings(&host.port_bindings)?;
     exposed.extend(ports::read_exposed(&config.exposed_ports)?);
+    let mut endpoints = read_endpoints(&mode, &host.network_mode, wanted)?;
+    if let Some(first) = endpoints.first_mut() {
+        let further = links.into_iter().filter(|link| !first.links.contains(link)).collect::<Vec<_>>();
+        first.links.extend(further);
+    }
     let mut spec = NetworkSpec {
-        endpoints: with_mac(read_endpoints(&mode, &host.network_mode, wanted)?, &config.mac_address)?,
+        endpoints: with_mac(endpoints, &config.mac_address)?,
         ports,
         publish_all: host.publish_all_ports,
         exposed,
@@ -99,12 +105,32 @@ fn without_ports(mode: &str, host: &HostConfig, spec: &mut NetworkSpec) -> Resul
             )));
         }
     }
-    if spec.ports.is_empty() && !host.publish_all_ports {
-        return Ok(Vec::new());
+    let mut warnings = Vec::new();
+    if host.links.as_ref().is_some_and(|links| !links.is_empty()) {
+        warnings.push(format!("Links are discarded when using {mode} network mode"));
     }
-    spec.ports.clear();
-    spec.publish_all = false;
-    Ok(vec![format!("Published ports are discarded when using {mode} network mode")])
+    if !spec.ports.is_empty() || host.publish_all_ports {
+        spec.ports.clear();
+        spec.publish_all = false;
+        warnings.push(format!("Published ports are discarded when using {mode} network mode"));
+    }
+    Ok(warnings)
+}
+
+/// `HostConfig.Links`: what a container of the default network calls others, or one that says it of no certain network.
+fn read_links(mode: &NetworkMode, host: &HostConfig) -> Result<Vec<Link>> {
+    let links = host.links.iter().flatten().map(|text| endpoints::link(text)).collect::<Result<Vec<_>>>()?;
+    let conflict = |what| {
+        Err(Error::invalid(format!(
+            "conflicting options: {what} can't be used with links. This would result in undefined behavior"
+        )))
+    };
+    match mode {
+        _ if links.is_empty() => Ok(links),
+        NetworkMode::Host => conflict("host type networking"),
+        NetworkMode::Container(_) => conflict("container type network"),
+        NetworkMode::None | NetworkMode::Networks => Ok(links),
+    }
 }
 
 fn read_mode(mode: &str) -> Result<NetworkMode> {

@@ -26,6 +26,7 @@ pub(crate) fn read(body: NetworkCreateBody) -> Result<NetworkRequest> {
         name: body.name,
         driver: body.driver,
         internal: body.internal,
+        attachable: body.attachable,
         ipv6,
         subnets,
         options: body.options.unwrap_or_default(),
@@ -50,16 +51,29 @@ fn check_driver(driver: &str) -> Result<()> {
 fn refuse(body: &NetworkCreateBody) -> Result<()> {
     let has = |map: &Option<StringMap>| map.as_ref().is_some_and(|map| !map.is_empty());
     let ipam = body.ipam.clone().unwrap_or_default();
-    let takes_from = body.config_from.as_ref().is_some_and(|from| !from.network.is_empty());
+    // What only a swarm has, and what would be in a plugin or in a network that there cannot be: as dockerd says it without them.
+    if body.ingress {
+        return Err(Error::Forbidden("Ingress network can only be global scope network".into()));
+    }
+    if let Some(from) = body.config_from.as_ref().filter(|from| !from.network.is_empty()) {
+        return Err(Error::NotFound(format!("configuration network {:?} does not exist", from.network)));
+    }
+    match body.scope.as_str() {
+        "" | super::SCOPE => {}
+        "swarm" => {
+            let why = "cannot create a swarm scoped network when swarm is not active";
+            return Err(Error::Forbidden(why.into()));
+        }
+        scope => return Err(Error::invalid(format!("invalid network scope {scope:?}"))),
+    }
+    if !matches!(ipam.driver.as_str(), "" | "default" | "null") {
+        return Err(Error::NotFound(format!("plugin {:?} not found", ipam.driver)));
+    }
     let has_auxiliary = ipam.config.iter().flatten().any(|prefix| has(&prefix.auxiliary_addresses));
     let refused = [
-        (body.attachable, "`--attachable`", "Attachable"),
-        (body.ingress, "`--ingress`", "Ingress"),
         (body.config_only, "`--config-only`", "ConfigOnly"),
-        (takes_from, "`--config-from`", "ConfigFrom"),
-        (!matches!(body.scope.as_str(), "" | super::SCOPE), "`--scope` other than local", "Scope"),
         (body.enable_ipv4 == Some(false), "`--ipv4=false`", "EnableIPv4"),
-        (!matches!(ipam.driver.as_str(), "" | "default"), "`--ipam-driver`", "IPAM.Driver"),
+        (ipam.driver == "null", "`--ipam-driver null`", "IPAM.Driver"),
         (has(&ipam.options), "`--ipam-opt`", "IPAM.Options"),
         (has_auxiliary, "`--aux-address`", "IPAM.Config.AuxiliaryAddresses"),
     ];
@@ -137,7 +151,7 @@ mod tests {
     #[test]
     fn fields_arrive() {
         let request = ask(json!({
-            "Name": "mine", "CheckDuplicate": true, "Driver": "bridge", "EnableIPv6": true, "Internal": true, "Scope": "",
+            "Name": "mine", "CheckDuplicate": true, "Driver": "bridge", "EnableIPv6": true, "Internal": true, "Attachable": true, "Scope": "local",
             "EnableIPv4": true, "ConfigFrom": {"Network": ""}, "Options": {"com.docker.network.driver.mtu": "1400"},
             "Labels": {"a": "b"}, "IPAM": {"Driver": "default", "Options": {}, "Config": [
                 {"Subnet": "10.1.0.0/16", "Gateway": "10.1.0.9", "IPRange": "10.1.5.0/24", "AuxiliaryAddresses": {}},
@@ -145,7 +159,7 @@ mod tests {
         }))
         .unwrap();
         assert_eq!((request.name.as_str(), request.driver.as_str()), ("mine", "bridge"));
-        assert!(request.internal && request.ipv6);
+        assert!(request.internal && request.ipv6 && request.attachable);
         assert_eq!(request.options["com.docker.network.driver.mtu"], "1400");
         assert_eq!(request.labels["a"], "b");
         let first = SubnetRequest {
@@ -206,13 +220,14 @@ mod tests {
             (json!({"Driver": "weave"}), 404, "plugin \"weave\" not found"),
             (json!({"Driver": "macvlan"}), 501, "the network driver `macvlan` (`--driver`) is not there yet"),
             (json!({"Driver": "host"}), 403, "only one instance of \"host\" network is allowed"),
-            (json!({"Attachable": true}), 501, "`--attachable` (field Attachable) is not there yet"),
-            (json!({"Ingress": true}), 501, "`--ingress`"),
-            (json!({"ConfigOnly": true}), 501, "`--config-only`"),
-            (json!({"ConfigFrom": {"Network": "x"}}), 501, "`--config-from`"),
-            (json!({"Scope": "swarm"}), 501, "`--scope`"),
+            (json!({"Ingress": true}), 403, "Ingress network can only be global scope network"),
+            (json!({"ConfigOnly": true}), 501, "`--config-only` (field ConfigOnly) is not there yet"),
+            (json!({"ConfigFrom": {"Network": "x"}}), 404, "configuration network \"x\" does not exist"),
+            (json!({"Scope": "swarm"}), 403, "cannot create a swarm scoped network when swarm is not active"),
+            (json!({"Scope": "x"}), 400, "invalid network scope \"x\""),
             (json!({"EnableIPv4": false}), 501, "`--ipv4=false`"),
-            (json!({"IPAM": {"Driver": "dhcp"}}), 501, "`--ipam-driver`"),
+            (json!({"IPAM": {"Driver": "dhcp"}}), 404, "plugin \"dhcp\" not found"),
+            (json!({"IPAM": {"Driver": "null"}}), 501, "`--ipam-driver null`"),
             (json!({"IPAM": {"Options": {"a": "b"}}}), 501, "`--ipam-opt`"),
             (
                 json!({"IPAM": {"Config": [{"Subnet": "10.0.0.0/8", "AuxiliaryAddresses": {"a": "10.0.0.5"}}]}}),

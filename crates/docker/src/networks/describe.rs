@@ -31,6 +31,7 @@ pub(crate) fn without_members(network: &Network) -> Shown {
             config: Some(network.subnets.iter().map(describe_subnet).collect()),
         },
         internal: network.internal,
+        attachable: network.attachable,
         options: network.options.clone(),
         labels: network.labels.clone(),
         containers: BTreeMap::new(),
@@ -88,6 +89,7 @@ mod tests {
             driver: "bridge".into(),
             created_ns: Some(0),
             internal: true,
+            attachable: false,
             ipv6: false,
             subnets: vec![Subnet {
                 subnet: "10.1.0.0/24".parse().unwrap(),

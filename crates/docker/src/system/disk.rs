@@ -2,11 +2,12 @@
 
 use api::docker::container::ContainerSummary;
 use api::docker::image::ImageSummary;
-use api::docker::system::DiskUsage;
+use api::docker::system::{BuildCachePruneReport, DiskUsage};
 use api::docker::volume::{Volume, VolumeUsage};
 
 use crate::call::{ApiVersion, Call};
 use crate::error::{Error, Result};
+use crate::filters::Filters;
 use crate::reply::{self, Reply};
 use crate::{containers, images, time, volumes};
 
@@ -53,11 +54,30 @@ pub(crate) async fn usage(call: Call) -> Result<Reply> {
     Ok(reply::ok(&usage))
 }
 
+/// Removes what builds have left: nothing, because nothing is built here yet.
+pub(crate) async fn prune_builds(call: Call) -> Result<Reply> {
+    const FILTERS: [&str; 10] = [
+        "description",
+        "id",
+        "inuse",
+        "mutable",
+        "parent",
+        "private",
+        "shared",
+        "type",
+        "unused-for",
+        "until",
+    ];
+    Filters::parse(&call.query, &FILTERS)?;
+    Ok(reply::ok(&BuildCachePruneReport::default()))
+}
+
 fn describe(volume: engine::volumes::Volume, used_bytes: u64) -> Volume {
     let ref_count = i64::try_from(volume.used_by.len()).unwrap_or(i64::MAX);
     Volume {
         usage_data: Some(VolumeUsage { ref_count, size: bytes(used_bytes) }),
-        ..volumes::describe(volume)
+        // Nobody is answered an empty map here.
+        ..volumes::describe(volume, crate::call::MAX_VERSION)
     }
 }
 

@@ -72,7 +72,7 @@ fn processes_are_listed_as_ps_lists_them() {
         );
         for (query, text) in [
             ("?ps_args=-o%20comm", "Couldn't find PID field in ps output"),
-            ("?ps_args=--nonsense", "error running ps"),
+            ("?ps_args=--nonsense", "ps: error: unknown gnu long option"),
             ("?ps_args=-o%20pid=x", "is not allowed"),
         ] {
             let refused = of(query);

@@ -1,5 +1,6 @@
 //! What of a specification is not possible, found out before anything happens. Pure.
 
+mod cpuset;
 mod mounts;
 
 use super::health;
@@ -170,6 +171,11 @@ fn check_rights(spec: &ContainerSpec) -> Result<()> {
     Ok(())
 }
 
+/// Docker's words for a score that the kernel does not take.
+pub fn oom_score_adj_out_of_range(score: i64) -> String {
+    format!("Invalid value {score}, range for oom score adj is [-1000, 1000]")
+}
+
 pub(super) fn check_resources(resources: &ResourceSpec) -> Result<Vec<String>> {
     let mut warnings = Vec::new();
     let memory = resources.memory_bytes.unwrap_or(0);
@@ -222,8 +228,8 @@ pub(super) fn check_resources(resources: &ResourceSpec) -> Result<Vec<String>> {
     if resources.oom_kill_disable && memory == 0 {
         warnings.push("OOM killer is disabled for the container, but no memory limit is set, this can result in the system running out of resources.".into());
     }
-    if resources.oom_score_adj.is_some_and(|score| !(-1000..=1000).contains(&score)) {
-        return invalid("Invalid value for oom score adj. Valid range is -1000 to 1000".into());
+    if let Some(score) = resources.oom_score_adj.filter(|score| !(-1000..=1000).contains(score)) {
+        return invalid(oom_score_adj_out_of_range(score.into()));
     }
     let weights = resources.blkio_weight_devices.iter().map(|device| device.weight);
     let mut weights = weights.chain(resources.blkio_weight.filter(|weight| *weight != 0));
@@ -231,6 +237,7 @@ pub(super) fn check_resources(resources: &ResourceSpec) -> Result<Vec<String>> {
         return invalid("Range of blkio weight is from 10 to 1000".into());
     }
     check_cpu_time(resources)?;
+    cpuset::check(resources)?;
     Ok(warnings)
 }
 

@@ -54,6 +54,7 @@ impl Engine {
         self.lend_mounts(namespace, &mut spec)?;
         self.resolve_containers(namespace, &mut spec)?;
         warnings.extend(self.resolve_networks(&mut spec)?);
+        self.resolve_links(namespace, &mut spec)?;
         let mut reservation = self.reserve_name(namespace, name)?;
         let has_volumes = spec.mounts.iter().any(|mount| matches!(mount, MountSpec::Volume(_)));
         let volumes_turn = if has_volumes {

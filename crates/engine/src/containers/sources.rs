@@ -62,14 +62,12 @@ impl Engine {
         let mut sources = Sources::default();
         let mut images = 0;
         for mount in &record.spec.mounts {
-            let (whole, subpath, what) = match mount {
-                MountSpec::Volume(volume) => {
-                    (self.volume_path(&volume.name), &volume.subpath, format!("volume {}", volume.name))
-                }
+            let (whole, subpath) = match mount {
+                MountSpec::Volume(volume) => (self.volume_path(&volume.name), &volume.subpath),
                 MountSpec::Image(image) => {
                     let place = self.mount_image(record, bundle, (images, image))?;
                     images += 1;
-                    (place, &image.subpath, format!("image {}", image.image))
+                    (place, &image.subpath)
                 }
                 MountSpec::Bind(_) | MountSpec::Tmpfs(_) => continue,
             };
@@ -78,7 +76,7 @@ impl Engine {
                 sources.paths.insert(target, whole);
                 continue;
             }
-            let part = open_below(&whole, subpath).map_err(|errno| inaccessible(subpath, &what, errno))?;
+            let part = open_below(&whole, subpath).map_err(|errno| inaccessible(&whole, subpath, errno))?;
             sources.paths.insert(target, linux::path::of_descriptor(part.as_fd()));
             sources.held.push(part);
         }
@@ -90,9 +88,10 @@ impl Engine {
         let row = self.volume_row(&volume.name)?.ok_or_else(|| Error::NoSuchVolume(volume.name.clone()))?;
         let user = format!("copy-{}", crate::random::hex::<8>());
         let copied = self.use_volume(&row, &user).and_then(|()| {
-            let part = open_below(&self.volume_path(&volume.name), &volume.subpath);
+            let whole = self.volume_path(&volume.name);
+            let part = open_below(&whole, &volume.subpath);
             part.and_then(|part| linux::mount::copy(part.as_fd(), c"", true))
-                .map_err(|errno| inaccessible(&volume.subpath, &format!("volume {}", volume.name), errno))
+                .map_err(|errno| inaccessible(&whole, &volume.subpath, errno))
         });
         // The copy outlives the mount that it was made of.
         self.release_volumes(&user);
@@ -111,7 +110,7 @@ impl Engine {
                 part_of(files.as_fd(), subpath).and_then(|part| linux::mount::copy(part.as_fd(), c"", true))
             }
         };
-        copy.map_err(|errno| inaccessible(&image.subpath, &format!("image {}", image.image), errno))
+        copy.map_err(|errno| inaccessible(Path::new(&image.image), &image.subpath, errno))
     }
 
     fn image_mounts(
@@ -192,6 +191,13 @@ fn part_of(root: BorrowedFd<'_>, subpath: &str) -> rustix::io::Result<OwnedFd> {
     linux::path::open_in_root(root, &subpath, OFlags::PATH)
 }
 
-fn inaccessible(subpath: &str, what: &str, errno: rustix::io::Errno) -> Error {
-    Error::InvalidArgument(format!("cannot access subpath {subpath:?} of {what}: {errno}"))
+/// Docker's words, which its clients take their exit code from.
+fn inaccessible(whole: &Path, subpath: &str, errno: rustix::io::Errno) -> Error {
+    let path = whole.join(subpath);
+    let why = match errno {
+        rustix::io::Errno::NOENT => "no such file or directory".to_owned(),
+        rustix::io::Errno::NOTDIR => "not a directory".to_owned(),
+        errno => errno.to_string(),
+    };
+    Error::InvalidArgument(format!("cannot access path {0}: lstat {0}: {why}", path.display()))
 }

@@ -14,7 +14,7 @@ pub use health::HealthCheckSpec;
 pub use mount::{
     BelowReadOnly, BindMount, Form, ImageMount, MountSpec, Propagation, TmpfsMount, VolumeMount,
 };
-pub use network::{EndpointSpec, ExtraHost, NetworkMode, NetworkSpec, Port, PortSpec, Protocol};
+pub use network::{EndpointSpec, ExtraHost, Link, NetworkMode, NetworkSpec, Port, PortSpec, Protocol};
 use serde::{Deserialize, Serialize};
 
 /// A container, as asked for (before creation) or as it is (after).

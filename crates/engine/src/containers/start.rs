@@ -143,7 +143,10 @@ impl Engine {
         self.publish_endpoints(record, "connect");
         self.publish_container(record, "start");
         let (engine, own) = (self.clone(), record.clone());
-        let storing = tokio::spawn(blocking(move || engine.store_state(&own, store::Commit::Ordered)));
+        let storing = tokio::spawn(blocking(move || {
+            engine.tell_linked(&own);
+            engine.store_state(&own, store::Commit::Ordered);
+        }));
         // Attached while we were busy; what they missed is in the log.
         for pending in record.take_pending() {
             let stream = task.attach("", pending.options()).await;
@@ -259,7 +262,7 @@ impl Engine {
             ipc_pid: shared.ipc_pid,
             devices,
             device_rules,
-            injected_env: injected.env,
+            injected_env: [self.link_env(record), injected.env].concat(),
             injected_mounts: injected.mounts,
             block_io: devices::block_io(&spec.resources)?,
             open_files_max: open_files_max(),

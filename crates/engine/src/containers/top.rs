@@ -88,7 +88,7 @@ fn ps(arguments: &[String]) -> Result<String> {
     if !output.status.success() {
         let complaint = String::from_utf8_lossy(&output.stderr);
         let first = complaint.lines().next().unwrap_or_default();
-        return Err(Error::InvalidArgument(format!("error running ps: {first}")));
+        return Err(Error::InvalidArgument(format!("ps: {first}")));
     }
     Ok(String::from_utf8_lossy(&text).into_owned())
 }

@@ -125,9 +125,19 @@ impl Engine {
             hosts_path: etc.hosts.display().to_string(),
             resolv_conf_path: etc.resolv_conf.display().to_string(),
             exec_ids: self.execs.running(&record.id),
-            endpoints: live.endpoints,
+            endpoints: live.endpoints.into_iter().map(|endpoint| self.with_names(endpoint)).collect(),
             network: live.network,
         }
+    }
+
+    /// Linked containers by the names that they have now.
+    fn with_names(&self, mut endpoint: EndpointSpec) -> EndpointSpec {
+        for link in &mut endpoint.links {
+            if let Ok(linked) = self.index.by_id(&link.container) {
+                link.container = linked.name();
+            }
+        }
+        endpoint
     }
 
     /// Walks the container's own layer; those of the image were counted when they were unpacked.

@@ -204,7 +204,12 @@ impl<'a> Options<'a> {
             compress: is_local,
         };
         self.check_cache()?;
-        let plan = self.rotation(["max-size", "max-file", "compress"], defaults)?;
+        // Docker checks what `local` is told when the container is made, and `json-file` when it starts.
+        let at_start = |error: Error| match is_local {
+            true => error,
+            false => invalid(format!("failed to initialize logging driver: {error}")),
+        };
+        let plan = self.rotation(["max-size", "max-file", "compress"], defaults).map_err(at_start)?;
         if is_local && plan.max_size_bytes == 0 {
             let size = self.text("max-size").unwrap_or_default();
             return Err(invalid(format!("invalid value for max-size: {size}: invalid size: '{size}'")));
@@ -213,7 +218,7 @@ impl<'a> Options<'a> {
         if plan.compress && (plan.max_files < 2 || plan.max_size_bytes == 0) {
             if !is_local || is_asked {
                 let why = "compress cannot be true when max-file is less than 2 or max-size is not set";
-                return Err(invalid(why.into()));
+                return Err(at_start(invalid(why.into())));
             }
             // With one file there is nothing to compress: whoever asked for one did not ask for compression.
             return Ok(FilePlan { compress: false, ..plan });

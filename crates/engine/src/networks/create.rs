@@ -52,6 +52,7 @@ impl Fabric {
             created_ns: Some(clock::now_ns()),
             labels: request.labels,
             options: request.options,
+            attachable: request.attachable,
             driver: Driver::Bridge(bridge),
         };
         self.book.put(&network)?;

@@ -33,6 +33,9 @@ use crate::error::{Error, Result, chain};
 pub(crate) const DEFAULT_NETWORK: &str = "bridge";
 /// How the owners of our addresses begin, beside other programs in the same files.
 pub(crate) const OWNER_PREFIX: &str = "corten-";
+/// Lengths of the prefixes of link-local addresses: RFC 3927, RFC 4291.
+const LINK_LOCAL_V4: u8 = 16;
+const LINK_LOCAL_V6: u8 = 64;
 /// Digits of an id that is shown, and that a container is found by.
 const SHORT_ID: usize = 12;
 
@@ -76,6 +79,13 @@ pub(crate) struct Guest {
     pub(crate) networking: NetworkSpec,
     /// Parameters of its namespace.
     pub(crate) sysctls: Vec<(String, String)>,
+}
+
+impl Guest {
+    /// What it asked of its place in a network.
+    pub(super) fn endpoint(&self, network: &str) -> Option<&EndpointSpec> {
+        self.endpoints.iter().find(|endpoint| endpoint.network == network)
+    }
 }
 
 /// The kernel's side of networks.
@@ -163,8 +173,8 @@ impl Fabric {
         });
         let sysctls = guest.sysctls.iter().map(|(name, value)| (name.as_str(), value.as_str()));
         let namespace = Namespace::new(sysctls)?;
-        for (endpoint, network) in state.endpoints.iter().zip(&networks) {
-            self.attach(&namespace, endpoint, network)?;
+        for (endpoint, (spec, network)) in state.endpoints.iter().zip(guest.endpoints.iter().zip(&networks)) {
+            self.attach(&namespace, endpoint, spec, network)?;
         }
         let connected = Connected { state: state.clone(), guest, upstreams: resolution.upstreams.clone() };
         self.remember(&connected);
@@ -299,15 +309,20 @@ impl Fabric {
         &self,
         namespace: &Namespace,
         endpoint: &Endpoint,
+        spec: &EndpointSpec,
         network: &conflist::Network,
     ) -> Result<()> {
         let bridge = bridge_of(network)?;
+        let further = spec.link_local.iter().map(|address| {
+            let length = if address.is_ipv4() { LINK_LOCAL_V4 } else { LINK_LOCAL_V6 };
+            IpNet::new(*address, length).expect("shorter than an address")
+        });
         let link = network::link::Endpoint {
             bridge: bridge.interface.clone(),
             host_interface: endpoint.host_interface.clone(),
             interface: endpoint.interface.clone(),
             mac: mac_bytes(&endpoint.mac).unwrap_or_else(|| mac_of(endpoint)),
-            addresses: endpoint.addresses.clone(),
+            addresses: endpoint.addresses.iter().copied().chain(further).collect(),
             // The first network has the way out.
             gateways: if endpoint.interface == "eth0" { endpoint.gateways.clone() } else { Vec::new() },
             mtu: bridge.mtu,

@@ -76,6 +76,7 @@ impl Engine {
         if record.spec.network != NetworkMode::Networks {
             return Ok(None);
         }
+        self.check_links(record)?;
         let connection = self.fabric.connect(guest_of(record))?;
         self.note(&record.id, &connection.state, connection.resolution.upstreams.as_deref())?;
         Ok(Some(connection))
@@ -94,8 +95,9 @@ impl Engine {
         let spec = &record.spec;
         let gateway = state.endpoints.iter().flat_map(|endpoint| &endpoint.gateways).next().copied();
         let host = (hostname, spec.domainname.as_str());
+        let further = [&spec.networking.extra_hosts[..], &self.link_lines(record)].concat();
         EtcTexts {
-            hosts: names::hosts(&addresses, host, &spec.networking.extra_hosts, gateway),
+            hosts: names::hosts(&addresses, host, &further, gateway),
             resolv_conf: resolution.text.clone(),
         }
     }
@@ -126,7 +128,17 @@ impl Engine {
         }
         endpoint.network.clone_from(&network.name);
         check(&endpoint)?;
+        if !is_of_people(&endpoint.network) && !endpoint.links.is_empty() {
+            return Err(Error::InvalidArgument(format!(
+                "containers are linked in the network {DEFAULT_NETWORK} only when they are created"
+            )));
+        }
         let mut endpoints = record.live.borrow().endpoints.clone();
+        let run = record.live.borrow().state.run();
+        if run.is_none() {
+            // As dockerd: a container at rest gets another place in the network.
+            endpoints.retain(|one| one.network != network.name);
+        }
         if endpoints.iter().any(|one| one.network == network.name) {
             return Err(Error::Forbidden(format!(
                 "endpoint with name {} already exists in network {}",
@@ -138,7 +150,6 @@ impl Engine {
             return Err(Error::InvalidArgument(format!("a container has at most {ENDPOINTS_MAX} networks")));
         }
         endpoints.push(endpoint.clone());
-        let run = record.live.borrow().state.run();
         let state = match run {
             Some(run) => {
                 let (engine, own, network) = (self.clone(), record.clone(), network.clone());
@@ -232,11 +243,17 @@ impl Engine {
     /// Notes a new state and brings the container's files along.
     fn changed(&self, record: &Record, connected: &Connected) -> Result<Arc<NetworkState>> {
         self.note(&record.id, &connected.state, connected.upstreams.as_deref())?;
+        self.write_names(record, connected)?;
+        Ok(connected.state.clone())
+    }
+
+    /// Writes the files of a container that runs anew.
+    pub(super) fn write_names(&self, record: &Record, connected: &Connected) -> Result<()> {
         let resolution = resolution_of(connected);
         let hostname = self.hostname(&record.spec);
         let texts = self.network_texts(record, &connected.state, &resolution, &hostname);
         self.write_etc(&record.id, &hostname, &texts)?;
-        Ok(connected.state.clone())
+        Ok(())
     }
 
     /// In the bundle, because it goes with the run.
@@ -275,7 +292,8 @@ impl Fabric {
         let endpoint = self.take_addresses(&connected.guest, spec, network, number)?;
         let mut state = (*connected.state).clone();
         let has_way_out = state.endpoints.iter().any(|one| !one.gateways.is_empty());
-        let attached = self.attach(&namespace, &endpoint, network).and_then(|()| {
+        connected.guest.endpoints.push(spec.clone());
+        let attached = self.attach(&namespace, &endpoint, spec, network).and_then(|()| {
             state.endpoints.push(endpoint.clone());
             connected.state = Arc::new(state);
             if !has_way_out {
@@ -300,6 +318,7 @@ impl Fabric {
             return Ok(connected);
         };
         let endpoint = state.endpoints.remove(position);
+        connected.guest.endpoints.retain(|one| one.network != network);
         let namespace = Namespace::of_process(pid)?;
         namespace.links().remove_link(&endpoint.interface)?;
         // Its routes went with the interface; another network may have a way out, too.

@@ -35,6 +35,7 @@ impl Fabric {
             created_ns: Some(clock::now_ns()),
             labels: [].into(),
             options: [].into(),
+            attachable: false,
             driver: Driver::Bridge(bridge),
         };
         self.book.put(&network)?;
@@ -48,7 +49,7 @@ impl Fabric {
                 "all predefined address pools have been fully subnetted; choose one with --subnet".into(),
             )
         })?;
-        Ok(Subnet::new(prefix, None, None).expect("the pool has only good prefixes"))
+        Ok(Subnet::chosen(prefix).expect("the pool has only good prefixes"))
     }
 
     /// A unique local prefix that nothing here uses.
@@ -59,7 +60,7 @@ impl Fabric {
             .flatten()
             .next()
             .ok_or_else(|| Error::Conflict("no IPv6 prefix is free; choose one with --subnet".into()))?;
-        Ok(Subnet::new(prefix, None, None).expect("a /64 has room"))
+        Ok(Subnet::chosen(prefix).expect("a /64 has room"))
     }
 
     /// Prefixes that are spoken for: by networks, the host's interfaces and routes, its name servers.

@@ -16,7 +16,7 @@ use rustix::io::Errno;
 use super::fabric::{Connected, DEFAULT_NETWORK, Fabric};
 use super::ports::{self, HeldPort};
 use super::{Endpoint, PublishedPort};
-use crate::containers::spec::Protocol;
+use crate::containers::spec::{EndpointSpec, Protocol};
 use crate::error::Result;
 
 /// The resolver's address in every container.
@@ -126,18 +126,28 @@ fn describe(connected: &Connected) -> Container {
     let in_networks = |endpoint: &&Endpoint| endpoint.network != DEFAULT_NETWORK;
     Container {
         id: connected.guest.id.clone(),
-        memberships: connected.state.endpoints.iter().filter(in_networks).map(membership).collect(),
+        memberships: connected
+            .state
+            .endpoints
+            .iter()
+            .filter(in_networks)
+            .map(|endpoint| membership(endpoint, connected.guest.endpoint(&endpoint.network)))
+            .collect(),
         resolver: connected.upstreams.clone().map(|upstreams| Resolver { upstreams }),
         ports: connected.state.ports.iter().filter_map(|port| described(connected, port)).collect(),
     }
 }
 
-fn membership(endpoint: &Endpoint) -> Membership {
+fn membership(endpoint: &Endpoint, asked: Option<&EndpointSpec>) -> Membership {
+    let links = asked.map(|asked| &asked.links).into_iter().flatten();
     Membership {
         network: endpoint.network_id.clone(),
         domain: endpoint.network.clone(),
         addresses: endpoint.addresses.iter().map(IpNet::addr).collect::<Vec<IpAddr>>(),
         names: endpoint.names.clone(),
+        links: links
+            .map(|link| resident::Link { alias: link.alias.clone(), name: link.container.clone() })
+            .collect(),
     }
 }
 

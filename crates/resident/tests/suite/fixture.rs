@@ -78,6 +78,7 @@ pub(crate) fn container(id: &str, network: &str, address: &str, names: &[&str]) 
         domain: network.into(),
         addresses: vec![address.parse().unwrap()],
         names: names.iter().map(|name| (*name).into()).collect(),
+        links: Vec::new(),
     };
     Container { id: id.into(), memberships: vec![membership], ..Container::default() }
 }

@@ -32,7 +32,7 @@ fn files_that_may_not_be_executed_are_126() {
     fs::write(image.path("bin/plain"), "#!/bin/sh\n").unwrap();
     let denied = (r#"exec: "/bin/plain": permission denied"#.to_owned(), Code::PermissionDenied);
     assert_eq!(refusal(&mut image, &["/bin/plain"]), denied);
-    assert_eq!(refusal(&mut image, &["/etc"]).0, r#"exec: "/etc": is a directory"#);
+    assert_eq!(refusal(&mut image, &["/etc"]).0, r#"exec: "/etc": permission denied"#);
     assert_eq!(refusal(&mut image, &["/bin/busybox/x"]).1, Code::PermissionDenied);
     // Found in PATH but not executable: passed over, as every shell does.
     assert_eq!(refusal(&mut image, &["plain"]).1, Code::NotFound);

@@ -53,6 +53,18 @@ pub struct EndpointSpec {
     pub ipv6: Option<Ipv6Addr>,
     /// None: one that follows from the address.
     pub mac: Option<[u8; 6]>,
+    /// What the container calls others there.
+    pub links: Vec<Link>,
+    /// Further addresses of its interface, which nobody gives and nobody checks (169.254.0.0/16, fe80::/10).
+    pub link_local: Vec<IpAddr>,
+}
+
+/// Another container under a name of one's own.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Link {
+    /// In the default network its id, once the container is created; in others what the network knows it by, now or later.
+    pub container: String,
+    pub alias: String,
 }
 
 /// A line of `/etc/hosts`.

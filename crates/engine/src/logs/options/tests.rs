@@ -12,20 +12,29 @@ fn parse(driver: &str, options: Given<'_>) -> Result<LogPlan, String> {
 }
 
 #[test]
+fn what_a_file_cannot_be_is_told_as_by_its_driver() {
+    let cases: &[(Given<'_>, &str)] = &[
+        (&[("max-size", "abc")], "invalid size: 'abc'"),
+        (&[("max-file", "0")], "max-file cannot be less than 1"),
+        (&[("max-file", "x")], "strconv.Atoi: parsing \"x\": invalid syntax"),
+        (&[("compress", "maybe")], "strconv.ParseBool: parsing \"maybe\": invalid syntax"),
+        (
+            &[("compress", "true")],
+            "compress cannot be true when max-file is less than 2 or max-size is not set",
+        ),
+    ];
+    for (options, why) in cases {
+        let want = format!("failed to initialize logging driver: {why}");
+        assert_eq!(parse("json-file", options).unwrap_err(), want, "{options:?}");
+    }
+}
+
+#[test]
 fn nonsense_is_refused_in_dockers_words() {
     let cases: &[(&str, Given<'_>, &str)] = &[
         ("nope", &[], "error looking up logging plugin nope: plugin \"nope\" not found"),
         ("gelf", &[], "the log driver `gelf` (`--log-driver`) is not there yet"),
         ("json-file", &[("foo", "x")], "unknown log opt 'foo' for json-file log driver"),
-        ("json-file", &[("max-size", "abc")], "invalid size: 'abc'"),
-        ("json-file", &[("max-file", "0")], "max-file cannot be less than 1"),
-        ("json-file", &[("max-file", "x")], "strconv.Atoi: parsing \"x\": invalid syntax"),
-        ("json-file", &[("compress", "maybe")], "strconv.ParseBool: parsing \"maybe\": invalid syntax"),
-        (
-            "json-file",
-            &[("compress", "true")],
-            "compress cannot be true when max-file is less than 2 or max-size is not set",
-        ),
         ("json-file", &[("mode", "fast")], "logger: logging mode not supported: fast"),
         (
             "json-file",
