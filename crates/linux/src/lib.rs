@@ -11,6 +11,7 @@ pub mod child;
 pub mod clone;
 pub mod fork;
 pub mod memfd;
+pub mod memory;
 pub mod mount;
 pub mod namespace;
 pub mod netlink;

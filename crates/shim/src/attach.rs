@@ -245,6 +245,10 @@ impl Attacher {
         if self.pending() == 0 {
             self.last_progress = Instant::now();
         }
+        // One that is always a little behind never empties it.
+        if self.written > BUFFER_MAX / 2 {
+            drop(self.output.drain(..std::mem::take(&mut self.written)));
+        }
         if self.kind == Kind::Client && !is_terminal {
             let length = u32::try_from(bytes.len()).expect("a read is bounded");
             self.output.extend_from_slice(&[source.number(), 0, 0, 0]);
@@ -300,18 +304,20 @@ impl Attacher {
 /// Output that is kept for the first attacher, which is going to come.
 #[derive(Debug)]
 pub(crate) struct Kept {
-    pieces: Vec<(Source, Vec<u8>)>,
-    size: usize,
+    /// One block, however small the pieces are: it goes back to the kernel as a whole.
+    bytes: Vec<u8>,
+    /// Where they are from, and how many.
+    pieces: Vec<(Source, usize)>,
     until: Instant,
 }
 
 impl Kept {
     pub(crate) fn new() -> Kept {
-        Kept { pieces: Vec::new(), size: 0, until: Instant::now() + PATIENCE }
+        Kept { bytes: Vec::new(), pieces: Vec::new(), until: Instant::now() + PATIENCE }
     }
 
     pub(crate) fn has_room(&self) -> bool {
-        self.size < BUFFER_MAX
+        self.bytes.len() + size_of_val(self.pieces.as_slice()) < BUFFER_MAX
     }
 
     pub(crate) fn deadline(&self) -> Instant {
@@ -319,14 +325,46 @@ impl Kept {
     }
 
     pub(crate) fn give(&mut self, source: Source, bytes: &[u8]) {
-        self.size += bytes.len();
-        self.pieces.push((source, bytes.to_vec()));
+        self.bytes.extend_from_slice(bytes);
+        match self.pieces.last_mut() {
+            Some((last, length)) if *last == source => *length += bytes.len(),
+            _ => self.pieces.push((source, bytes.len())),
+        }
     }
 
     /// Hands everything over.
     pub(crate) fn pass_to(self, attacher: &mut Attacher, is_terminal: bool) {
-        for (source, bytes) in self.pieces {
-            attacher.give(source, &bytes, is_terminal);
+        let mut rest = self.bytes.as_slice();
+        for (source, length) in self.pieces {
+            let (piece, behind) = rest.split_at(length);
+            attacher.give(source, piece, is_terminal);
+            rest = behind;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+
+    use super::*;
+
+    #[test]
+    fn a_client_that_is_always_a_little_behind_costs_no_more_than_its_buffer() {
+        let (mut theirs, ours) = UnixStream::pair().unwrap();
+        let mut attacher = Attacher::client(ours).unwrap();
+        let request = AttachRequest { stdout: true, ..AttachRequest::default() };
+        attacher.accept(request, false);
+        let mut piece = vec![0; 32 << 10];
+        for _ in 0..1000 {
+            while attacher.has_room() {
+                attacher.give(Source::Stdout, &piece, false);
+            }
+            attacher.write();
+            theirs.read_exact(&mut piece).unwrap();
+            attacher.write();
+            assert!(attacher.pending() > 0, "it is behind");
+        }
+        assert!(attacher.output.capacity() <= 3 * BUFFER_MAX, "{} bytes", attacher.output.capacity());
     }
 }

@@ -110,6 +110,8 @@ pub(crate) struct Process {
     pub(crate) paths: StdioPaths,
     pub(crate) kept: Option<Kept>,
     pub(crate) waiters: Vec<Waiter>,
+    /// The connection that it was made on, if nobody can ask for it on another one: our daemon's execs.
+    pub(crate) owner: Option<u64>,
     /// When it must be over: then it is killed, or forgotten if it has ended and nobody deleted it.
     pub(crate) due: Option<Instant>,
 }
@@ -131,6 +133,11 @@ impl Process {
             State::Stopped(exit) => Some(*exit),
             _ => None,
         }
+    }
+
+    /// It is of no interest any more as soon as it does not run.
+    pub(crate) fn is_over(&self) -> bool {
+        matches!(self.state, State::Created(_) | State::Stopped(_))
     }
 
     /// It has ended; its output may not have.

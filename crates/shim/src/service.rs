@@ -42,6 +42,9 @@ impl Shim {
             (SERVICE_V2 | SERVICE_V3, "Wait") => {
                 self.wait_for(payload, Waiter { client, stream: call.stream }).transpose()?
             }
+            (SERVICE_V2 | SERVICE_V3, "Exec") => {
+                read(payload).and_then(|request| self.exec(client, request)).map(|()| Response::success(&()))
+            }
             (SERVICE_V2 | SERVICE_V3, method) => self.task_call(method, payload),
             (api::SHIM_SERVICE, method) => self.shim_call(method, payload),
             (service, method) => Err(no_method(service, method)),
@@ -74,7 +77,6 @@ impl Shim {
             "Pause" => self.pause().map(done),
             "Resume" => self.resume().map(done),
             "Kill" => self.kill(&read(payload)?).map(done),
-            "Exec" => self.exec(read(payload)?).map(done),
             "ResizePty" => self.resize(&read(payload)?).map(done),
             "CloseIO" => self.close_io(&read(payload)?).map(done),
             "Update" => self.update(&read(payload)?).map(done),

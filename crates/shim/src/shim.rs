@@ -37,6 +37,9 @@ pub(crate) const FIRST: &str = "";
 /// Clients of each socket at one time; more are not accepted until some leave.
 const CLIENTS_MAX: usize = 256;
 
+/// Buffers of slow clients are larger: what a burst needed is not kept for the next one.
+const GIVE_BACK_BYTES: i32 = 32 << 10;
+
 /// After a failure to accept (no descriptors are left) the listeners rest, so that the loop does not spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -116,6 +119,7 @@ impl Shim {
 
     fn new(directory: &Path, task: UnixListener) -> io::Result<Shim> {
         linux::process::become_subreaper()?;
+        linux::memory::give_back_from(GIVE_BACK_BYTES);
         task.set_nonblocking(true)?;
         Ok(Shim {
             directory: directory.to_owned(),
@@ -344,6 +348,7 @@ impl Shim {
             for process in self.processes.values_mut() {
                 process.waiters.retain(|waiter| self.connections.contains_key(&waiter.client));
             }
+            self.abandon();
         }
     }
 }

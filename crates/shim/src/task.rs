@@ -96,6 +96,7 @@ impl Shim {
             paths,
             kept: options.wait_attach.then(Kept::new),
             waiters: Vec::new(),
+            owner: None,
             due: None,
         };
         self.add_process(FIRST, process, attachers);
@@ -103,7 +104,7 @@ impl Shim {
         Ok(CreateTaskResponse { pid })
     }
 
-    pub(crate) fn exec(&mut self, request: ExecProcessRequest) -> Result<()> {
+    pub(crate) fn exec(&mut self, client: u64, request: ExecProcessRequest) -> Result<()> {
         let exec = request.exec_id;
         if exec.is_empty() {
             return Err(Error::Missing { what: "the exec's id" });
@@ -144,6 +145,8 @@ impl Shim {
             paths,
             kept: options.wait_attach.then(Kept::new),
             waiters: Vec::new(),
+            // containerd asks for what it made on a new connection, too.
+            owner: is_ours.then_some(client),
             due: None,
         };
         self.add_process(&exec, process, attachers);

@@ -1,5 +1,6 @@
 //! How processes end: reaped, drained, recorded, told.
 
+use std::collections::BTreeMap;
 use std::os::fd::AsFd;
 use std::time::Instant;
 
@@ -9,6 +10,7 @@ use rustix::process::{Pid, WaitOptions, waitpid};
 
 use super::{FIRST, Shim};
 use crate::attach::Attacher;
+use crate::connection::Connection;
 use crate::error::chain;
 use crate::process::{Birth, Child, Process, REMEMBER, State};
 use crate::record::ExitRecord;
@@ -71,6 +73,29 @@ impl Shim {
                 self.conclude(&name);
             }
             self.enforce_due(&name, now);
+        }
+        self.forget_abandoned();
+    }
+
+    /// Some connection is gone, and with it everybody who could ask for the execs that were made on it. They run on, as they do
+    /// in Docker, and are forgotten at their end; but a check is ended now, because the next daemon makes one of its own.
+    pub(super) fn abandon(&mut self) {
+        let now = Instant::now();
+        for process in self.processes.values_mut().filter(|process| is_abandoned(process, &self.connections))
+        {
+            process.kept = None;
+            process.due = process.due.map(|due| due.min(now));
+        }
+        self.forget_abandoned();
+    }
+
+    fn forget_abandoned(&mut self) {
+        let connections = &self.connections;
+        let is_left =
+            |_: &String, process: &mut Process| process.is_over() && is_abandoned(process, connections);
+        let left: Vec<(String, Process)> = self.processes.extract_if(.., is_left).collect();
+        for (name, process) in left {
+            self.forget(&name, process);
         }
     }
 
@@ -148,7 +173,7 @@ impl Shim {
             self.answer(waiter.client, waiter.stream, &service::wait_response(exit));
         }
         // The answers go first: they are what somebody waits for.
-        self.connections.values_mut().for_each(crate::connection::Connection::write);
+        self.connections.values_mut().for_each(Connection::write);
         self.attachers.values_mut().filter(|attacher| attacher.is_on(name)).for_each(Attacher::finish);
         self.publish_exit(name, exit);
     }
@@ -170,4 +195,9 @@ impl Shim {
             publisher.add(topic, event);
         }
     }
+}
+
+/// Whether nobody can ask for it any more.
+fn is_abandoned(process: &Process, connections: &BTreeMap<u64, Connection>) -> bool {
+    process.owner.is_some_and(|owner| !connections.contains_key(&owner))
 }
