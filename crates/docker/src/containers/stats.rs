@@ -1,12 +1,12 @@
 //! `GET /containers/{id}/stats`: one reading, or one each second for as long as somebody reads.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use api::docker::stats::{
     BlkioEntry, BlkioStats, CpuStats, CpuUsage, MemoryStats, NEVER, NetworkStats, PidsStats, Stats,
     StorageStats, ThrottlingData,
 };
-use engine::containers::Containers;
 use engine::containers::stats::{CgroupStats, InterfaceStats, IoCount, Machine, Sample, Uses};
 use futures_util::stream::unfold;
 
@@ -15,7 +15,7 @@ use crate::error::{Error, Result};
 use crate::reply::{self, Reply};
 use crate::time;
 
-/// Between two readings.
+/// Between the two readings of one answer.
 const PACE: Duration = Duration::from_secs(1);
 
 pub(crate) async fn stats(call: Call) -> Result<Reply> {
@@ -25,8 +25,8 @@ pub(crate) async fn stats(call: Call) -> Result<Reply> {
         return Err(Error::invalid("cannot have stream=true and one-shot=true"));
     }
     let containers = call.engine.containers();
-    let first = containers.sample(&call.name).await?;
     if !is_stream {
+        let first = containers.sample(&call.name).await?;
         // Processor time means something only beside that of a moment before.
         if is_one_shot || first.uses.is_none() {
             return Ok(reply::ok(&describe(&first, None)));
@@ -34,38 +34,19 @@ pub(crate) async fn stats(call: Call) -> Result<Reply> {
         tokio::time::sleep(PACE).await;
         return Ok(reply::ok(&describe(&containers.sample(&first.id).await?, Some(&first))));
     }
+    let samples = containers.samples(&call.name).await?;
     let peer = call.peer;
-    let begin = Some((containers, None, Some(first)));
-    Ok(reply::json_stream(unfold(begin, move |state| {
+    Ok(reply::json_stream(unfold((samples, None), move |(mut samples, before)| {
         let peer = peer.clone();
         async move {
-            let (containers, before, now) = state?;
-            tokio::select! {
-                step = next(&containers, before, now) => {
-                    let (line, sample) = step?;
-                    Some((line, Some((containers, Some(sample), None))))
-                }
-                () = peer.gone() => None,
-            }
+            let now: Arc<Sample> = tokio::select! {
+                now = samples.next() => now?,
+                () = peer.gone() => return None,
+            };
+            let line = reply::line(&describe(&now, before.as_deref()));
+            Some((line, (samples, Some(now))))
         }
     })))
-}
-
-/// The next line, in time. None: the container is gone.
-async fn next(
-    containers: &Containers,
-    before: Option<Sample>,
-    now: Option<Sample>,
-) -> Option<(bytes::Bytes, Sample)> {
-    let sample = match (now, &before) {
-        (Some(now), _) => now,
-        (None, Some(before)) => {
-            tokio::time::sleep(PACE).await;
-            containers.sample(&before.id).await.ok()?
-        }
-        (None, None) => return None,
-    };
-    Some((reply::line(&describe(&sample, before.as_ref())), sample))
 }
 
 fn describe(sample: &Sample, before: Option<&Sample>) -> Stats {

@@ -51,6 +51,26 @@ fn figures_are_dockers_document_and_come_as_long_as_somebody_reads() {
 }
 
 #[test]
+fn all_who_read_figures_get_the_same_ones() {
+    with_busybox(|door| {
+        run(door, "calm", "sleep 1000", json!({}));
+        let open = || client::open(&door.socket(), &client::request("GET", "/containers/calm/stats", None));
+        let next = |stream: &mut client::Open| {
+            let line = serde_json::from_slice::<Value>(&stream.chunk().unwrap()).unwrap();
+            line["read"].as_str().unwrap().to_owned()
+        };
+        let (mut one, mut others) = (open(), [open(), open()]);
+        let seen = others.each_mut().map(|stream| [next(stream), next(stream), next(stream)]);
+        let mut all = Vec::new();
+        while all.last() < seen.iter().flatten().max() {
+            all.push(next(&mut one));
+        }
+        assert!(seen.iter().flatten().all(|read| all.contains(read)), "{seen:?} are not of {all:?}");
+        remove(door, "calm");
+    });
+}
+
+#[test]
 fn processes_are_listed_as_ps_lists_them() {
     with_busybox(|door| {
         run(door, "two", "sleep 1234 & sleep 1235; true", json!({}));

@@ -17,6 +17,7 @@ use super::attach::PendingAttach;
 use super::health::Health;
 use super::spec::{ContainerSpec, EndpointSpec};
 use super::state::{LastExit, State};
+use super::stats::Sampler;
 use super::update::Changed;
 use crate::engine::Engine;
 use crate::error::{Error, Result};
@@ -44,6 +45,8 @@ pub(crate) struct Record {
     pub(crate) log_open: watch::Sender<bool>,
     /// Clients that attached before the start.
     pub(crate) pending: Mutex<Vec<PendingAttach>>,
+    /// Its figures, while somebody reads them.
+    pub(crate) sampler: Sampler,
 }
 
 /// What a container is called: its id is its own in all namespaces, its name in one.
@@ -155,6 +158,7 @@ impl Record {
             live: watch::Sender::new(live),
             log_open: watch::Sender::new(false),
             pending: Mutex::default(),
+            sampler: Sampler::default(),
         }
     }
 

@@ -3,11 +3,16 @@
 //! The figures are read from the kernel when somebody asks: the container's control groups, the counters of its interfaces (through
 //! the first process, whose `/proc/<pid>/net` is the container's), and the machine's processor time to compare with.
 
+mod sampler;
+
 use std::collections::BTreeMap;
 use std::io::Read;
 
 use runtime::cgroup::Cgroup;
 pub use runtime::cgroup::{IoCount, Stats as CgroupStats};
+
+pub(crate) use sampler::Sampler;
+pub use sampler::Samples;
 
 use super::record::Record;
 use super::spec::NetworkMode;
