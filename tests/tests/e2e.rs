@@ -32,6 +32,8 @@ mod redis;
 mod registries;
 #[path = "e2e/seeds.rs"]
 mod seeds;
+#[path = "e2e/streams.rs"]
+mod streams;
 #[path = "e2e/systemd.rs"]
 mod systemd;
 #[path = "e2e/terminals.rs"]

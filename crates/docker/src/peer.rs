@@ -5,10 +5,11 @@
 //! tells the two apart on Unix sockets (`POLLHUP` comes when both directions are closed, unix(7), poll(2)).
 
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use tokio::sync::{OwnedSemaphorePermit, watch};
+use tokio::sync::{Notify, OwnedSemaphorePermit, watch};
 
 /// How late the end of an idle reader may be noticed.
 const CHECK_INTERVAL: Duration = Duration::from_secs(1);
@@ -18,6 +19,8 @@ const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 pub(crate) struct Peer {
     socket: OwnedFd,
     stopping: watch::Receiver<bool>,
+    /// Is told the end of this.
+    leaving: Arc<Notify>,
     _permit: OwnedSemaphorePermit,
 }
 
@@ -25,9 +28,10 @@ impl Peer {
     pub(crate) fn new(
         socket: OwnedFd,
         stopping: watch::Receiver<bool>,
+        leaving: Arc<Notify>,
         permit: OwnedSemaphorePermit,
     ) -> Peer {
-        Peer { socket, stopping, _permit: permit }
+        Peer { socket, stopping, leaving, _permit: permit }
     }
 
     /// Completes when the client has left or the door closes.
@@ -50,5 +54,11 @@ impl Peer {
         let now = Timespec { tv_sec: 0, tv_nsec: 0 };
         poll(&mut events, Some(&now)).is_ok()
             && events[0].revents().intersects(PollFlags::HUP | PollFlags::ERR | PollFlags::NVAL)
+    }
+}
+
+impl Drop for Peer {
+    fn drop(&mut self) {
+        self.leaving.notify_one();
     }
 }

@@ -13,7 +13,7 @@ use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Notify, Semaphore, watch};
 use tokio::task::JoinSet;
 
 use crate::peer::Peer;
@@ -28,6 +28,8 @@ const MAX_HEAD_BYTES: usize = 64 << 10;
 const HEAD_TIMEOUT: Duration = Duration::from_secs(120);
 /// When the door closes, answers that are under way may end; streams are cut before.
 const CLOSE_GRACE: Duration = Duration::from_secs(5);
+/// From the end of a client to what it gives back.
+const CALM: Duration = Duration::from_secs(1);
 /// Out of descriptors: nothing but waiting helps.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 
@@ -39,6 +41,8 @@ const FULL: &[u8] =
 pub async fn serve(listener: UnixListener, engine: Arc<Engine>, mut stopping: watch::Receiver<bool>) {
     let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let mut connections = JoinSet::new();
+    let leaving = Arc::new(Notify::new());
+    let giving = tokio::spawn(give_back(leaving.clone()));
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -48,8 +52,8 @@ pub async fn serve(listener: UnixListener, engine: Arc<Engine>, mut stopping: wa
         match accepted {
             Ok((stream, _)) => match slots.clone().try_acquire_owned() {
                 Ok(permit) => {
-                    let peer = stream_fd(&stream).map(|socket| Peer::new(socket, stopping.clone(), permit));
-                    match peer {
+                    let peer = |socket| Peer::new(socket, stopping.clone(), leaving.clone(), permit);
+                    match stream_fd(&stream).map(peer) {
                         Ok(peer) => {
                             connections.spawn(connection(
                                 stream,
@@ -74,9 +78,20 @@ pub async fn serve(listener: UnixListener, engine: Arc<Engine>, mut stopping: wa
         }
     }
     drop(listener);
+    giving.abort();
     let ended = async { while connections.join_next().await.is_some() {} };
     if tokio::time::timeout(CLOSE_GRACE, ended).await.is_err() {
         tracing::warn!("requests were cut off");
+    }
+}
+
+/// Gives memory back when clients have left, once for those that leave together.
+async fn give_back(leaving: Arc<Notify>) {
+    loop {
+        leaving.notified().await;
+        tokio::time::sleep(CALM).await;
+        // A failure is the end of the runtime.
+        drop(tokio::task::spawn_blocking(linux::memory::give_back).await);
     }
 }
 
