@@ -178,13 +178,7 @@ impl Namespaces {
         check_labels(&labels)?;
         let (engine, name) = (self.engine.clone(), name.clone());
         blocking(move || {
-            engine.store.write(Commit::Durable, move |tx| {
-                if rows::labels(tx, name.as_str())?.is_some() {
-                    let (kind, name) = ("namespace", name.to_string());
-                    return Err(store::Error::AlreadyExists { kind, name });
-                }
-                rows::put(tx, name.as_str(), &labels)
-            })?;
+            engine.store.write(Commit::Durable, move |tx| rows::create(tx, name.as_str(), &labels))?;
             Ok(())
         })
         .await
@@ -213,21 +207,13 @@ impl Namespaces {
 
     /// Removes one that nothing is in.
     pub async fn remove(&self, name: &Namespace) -> Result<()> {
-        let found = self.inspect(name).await?;
-        let kinds = [("images", found.images), ("containers", found.containers)];
-        let left: Vec<&str> = kinds.iter().filter(|(_, count)| *count > 0).map(|(kind, _)| *kind).collect();
-        if !left.is_empty() {
-            return Err(Error::Conflict(format!(
-                "namespace {:?} must be empty, but it still has {}",
-                name.as_str(),
-                left.join(", ")
-            )));
-        }
+        self.inspect(name).await?;
         let (engine, name) = (self.engine.clone(), name.clone());
         blocking(move || {
             match engine.store.write(Commit::Durable, move |tx| rows::delete(tx, name.as_str())) {
                 // The default one is there without having been made.
                 Err(store::Error::NotFound { .. }) => Ok(()),
+                Err(error @ store::Error::NotEmpty { .. }) => Err(Error::Conflict(error.to_string())),
                 done => Ok(done?),
             }
         })

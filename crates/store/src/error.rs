@@ -34,6 +34,11 @@ pub enum Error {
     Invalid { why: String },
     #[error("{what}")]
     Unsupported { what: String },
+    /// An image is not deleted when it is another one by now.
+    #[error("image `{image}` has target {actual}, not {expected}")]
+    OtherTarget { image: String, actual: Digest, expected: Digest },
+    #[error("namespace {name:?} must be empty, but it still has {}", left.join(", "))]
+    NotEmpty { name: String, left: Vec<String> },
     /// A request named a lease that is not there.
     #[error("lease `{id}` does not exist")]
     NoLease { id: String },
@@ -63,13 +68,24 @@ impl Error {
         Error::File { what, path: path.to_owned(), source }
     }
 
+    /// The same, said of the part of a whole.
+    pub(crate) fn within(self, whole: &str) -> Error {
+        match self {
+            Error::Invalid { why } => Error::Invalid { why: format!("{whole}: {why}") },
+            Error::Label { why } => Error::Label { why: format!("{whole}: {why}") },
+            error => error,
+        }
+    }
+
     /// What kind of failure it is.
     pub fn code(&self) -> Code {
         match self {
-            Error::NotFound { .. } | Error::NoLease { .. } => Code::NotFound,
+            Error::NotFound { .. } | Error::NoLease { .. } | Error::OtherTarget { .. } => Code::NotFound,
             Error::Snapshots(refusal) => refusal.code(),
             Error::AlreadyExists { .. } => Code::AlreadyExists,
-            Error::Locked { .. } | Error::Newer { .. } | Error::Snapshot { .. } => Code::FailedPrecondition,
+            Error::Locked { .. } | Error::Newer { .. } | Error::Snapshot { .. } | Error::NotEmpty { .. } => {
+                Code::FailedPrecondition
+            }
             Error::WrongDigest { .. } | Error::TooLarge { .. } => Code::InvalidArgument,
             Error::Algorithm { .. } | Error::Root { .. } | Error::Label { .. } => Code::InvalidArgument,
             Error::Invalid { .. } => Code::InvalidArgument,

@@ -21,12 +21,14 @@ pub type Labels = BTreeMap<String, String>;
 type Probe = fn(&Row<'_>) -> Result<()>;
 
 /// The tables whose rows are read one by one.
-const PROBES: [(&str, &str, Probe); 7] = [
+const PROBES: [(&str, &str, Probe); 9] = [
     ("images", images::COLUMNS, |row| images::read(row).map(drop)),
     ("containers", containers::COLUMNS, |row| Ok(containers::read(row).map(drop)?)),
     ("namespaces", namespaces::COLUMNS, |row| namespaces::read(row).map(drop)),
     ("volumes", volumes::COLUMNS, |row| volumes::read(row).map(drop)),
     ("snapshots", crate::snapshots::COLUMNS, |row| Ok(crate::snapshots::read(row).map(drop)?)),
+    ("space_containers", space::containers::COLUMNS, |row| space::containers::read(row).map(drop)),
+    ("space_sandboxes", space::sandboxes::COLUMNS, |row| space::sandboxes::read(row).map(drop)),
     ("space_leases", space::leases::COLUMNS, |row| space::leases::read(row).map(drop)),
     ("space_snapshots", space::snapshots::COLUMNS, |row| space::snapshots::read(row).map(drop)),
 ];

@@ -16,8 +16,14 @@
 //!
 //! Labels tell the garbage collection what holds what (`containerd.io/gc.*`), as containerd does.
 
+pub mod containers;
+pub mod identifier;
+pub mod images;
 pub mod labels;
 pub mod leases;
+mod mask;
+pub mod opaque;
+pub mod sandboxes;
 pub mod snapshots;
 
 use crate::db::{Commit, Tx};

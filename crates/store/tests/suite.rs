@@ -3,6 +3,8 @@
 // A test that cannot go on panics.
 #![allow(clippy::unwrap_used)]
 
+#[path = "suite/clients.rs"]
+mod clients;
 #[path = "suite/content.rs"]
 mod content;
 #[path = "suite/database.rs"]

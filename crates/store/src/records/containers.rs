@@ -4,7 +4,8 @@ use rusqlite::{OptionalExtension, Row, params};
 
 use super::{found, unique};
 use crate::db::Tx;
-use crate::error::Result;
+use crate::error::{Error, Result};
+use crate::space;
 
 /// A container.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,6 +33,9 @@ pub(super) const COLUMNS: &str = "uid, namespace, id, name, owner, image, snapsh
 /// # Errors
 /// [`crate::Error::AlreadyExists`] names the container whose name or id is taken.
 pub fn insert(tx: &Tx<'_>, container: &Container) -> Result<()> {
+    if space::containers::exists(tx, &container.namespace, &container.id)? {
+        return Err(Error::AlreadyExists { kind: "container", name: container.id.clone() });
+    }
     let mut statement = tx.connection.prepare_cached(&format!(
         "INSERT INTO containers ({COLUMNS}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)"
     ))?;

@@ -4,7 +4,7 @@ use rusqlite::{OptionalExtension, Row};
 
 use super::{Labels, found, from_json, to_json};
 use crate::db::Tx;
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// A namespace, and how much is in it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -21,7 +21,8 @@ pub(super) const COLUMNS: &str = "name, labels";
 pub fn list(tx: &Tx<'_>) -> Result<Vec<Namespace>> {
     let mut statement = tx.connection.prepare_cached(
         "SELECT name, max(labels),
-            (SELECT count(*) FROM containers WHERE namespace = spoken.name),
+            (SELECT count(*) FROM containers WHERE namespace = spoken.name)
+                + (SELECT count(*) FROM space_containers WHERE namespace = spoken.name),
             (SELECT count(*) FROM images WHERE namespace = spoken.name)
          FROM (SELECT name, labels FROM namespaces
                UNION ALL SELECT namespace, NULL FROM containers
@@ -70,10 +71,54 @@ pub(crate) fn note(tx: &Tx<'_>, name: &str) -> Result<()> {
     Ok(())
 }
 
-/// Forgets its name and labels.
+/// Makes one by name.
+///
+/// # Errors
+/// `AlreadyExists`, also for one that is there only because something was written in it.
+pub fn create(tx: &Tx<'_>, name: &str, labels: &Labels) -> Result<()> {
+    if list(tx)?.iter().any(|one| one.name == name) {
+        return Err(Error::AlreadyExists { kind: "namespace", name: name.to_owned() });
+    }
+    put(tx, name, labels)
+}
+
+/// Removes one that nothing is in, with the rest that clients of containerd left there.
+///
+/// # Errors
+/// `NotFound`; [`Error::NotEmpty`] says what is in it.
 pub fn delete(tx: &Tx<'_>, name: &str) -> Result<()> {
+    let left = left_in(tx, name)?;
+    if !left.is_empty() {
+        return Err(Error::NotEmpty { name: name.to_owned(), left });
+    }
+    for table in ["space_leases", "space_leased", "space_ingests", "space_sandboxes"] {
+        tx.connection.execute(&format!("DELETE FROM {table} WHERE namespace = ?1"), [name])?;
+    }
     let mut statement = tx.connection.prepare_cached("DELETE FROM namespaces WHERE name = ?1")?;
     found(statement.execute([name])?, "namespace", name)
+}
+
+/// What keeps a namespace, in containerd's words.
+fn left_in(tx: &Tx<'_>, name: &str) -> Result<Vec<String>> {
+    let mut left = Vec::new();
+    for (what, table) in [
+        ("images", "images"),
+        ("blobs", "space_content"),
+        ("containers", "containers"),
+        ("containers", "space_containers"),
+    ] {
+        let sql = format!("SELECT 1 FROM {table} WHERE namespace = ?1 LIMIT 1");
+        if tx.connection.prepare_cached(&sql)?.exists([name])? && !left.iter().any(|known| known == what) {
+            left.push(what.to_owned());
+        }
+    }
+    let sql = "SELECT DISTINCT snapshotter FROM space_snapshots WHERE namespace = ?1 ORDER BY snapshotter";
+    let mut statement = tx.connection.prepare_cached(sql)?;
+    let snapshotters = statement.query_map([name], |row| row.get::<_, String>(0))?;
+    for snapshotter in snapshotters {
+        left.push(format!("snapshots on {:?} snapshotter", snapshotter?));
+    }
+    Ok(left)
 }
 
 pub(super) fn read(row: &Row<'_>) -> Result<(String, Labels)> {

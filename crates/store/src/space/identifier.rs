@@ -1,0 +1,42 @@
+//! Identifiers of namespaces, containers, sandboxes and processes, as containerd has them.
+
+use crate::error::{Error, Result};
+
+const MAX_BYTES: usize = 76;
+
+/// What an identifier is, as messages tell it.
+const PATTERN: &str = "^[A-Za-z0-9]+(?:[._-](?:[A-Za-z0-9]+))*$";
+
+/// Words of letters and digits, joined by single `.`, `_` or `-`.
+///
+/// # Errors
+/// [`Error::Invalid`], in containerd's words.
+pub fn check(text: &str) -> Result<()> {
+    let wrong = |why: String| Err(Error::Invalid { why });
+    if text.is_empty() {
+        return wrong("identifier must not be empty".into());
+    }
+    if text.len() > MAX_BYTES {
+        return wrong(format!("identifier {text:?} greater than maximum length ({MAX_BYTES} characters)"));
+    }
+    let is_word = |word: &str| !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    match text.split(['.', '_', '-']).all(is_word) {
+        true => Ok(()),
+        false => wrong(format!("identifier {text:?} must match {PATTERN}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::check;
+
+    #[test]
+    fn identifiers_are_words_joined_by_single_marks() {
+        for text in ["default", "k8s.io", "a-b_c.d", "1", &"x".repeat(76)] {
+            check(text).unwrap();
+        }
+        for text in ["", ".", "a..b", "-a", "a-", "a/b", "a b", "ä", "a\n", &"x".repeat(77)] {
+            assert!(check(text).is_err(), "{text:?}");
+        }
+    }
+}
