@@ -35,8 +35,8 @@ pub enum Error {
     #[error("{what}")]
     Unsupported { what: String },
     /// An image is not deleted when it is another one by now.
-    #[error("image `{image}` has target {actual}, not {expected}")]
-    OtherTarget { image: String, actual: Digest, expected: Digest },
+    #[error("image {image:?} has target {actual}, not {expected}")]
+    OtherTarget { image: String, actual: Digest, expected: String },
     #[error("namespace {name:?} must be empty, but it still has {}", left.join(", "))]
     NotEmpty { name: String, left: Vec<String> },
     /// A request named a lease that is not there.

@@ -1,22 +1,29 @@
 //! Garbage collection: what nothing holds, goes.
 //!
-//! Roots are image records, containers (their image and snapshot), leases, and the snapshots that clients made. Edges lead from a blob to what it needs; a
-//! snapshot needs its parents. What is just being made is safe, because whoever makes it holds it first:
+//! Roots are images, containers, leases, and what labels say is one; [`graph`] tells what they hold, [`rules`] how labels say it.
+//! The rows of a namespace go first (clients see names, and are told of each that went), then blobs and snapshots that neither a
+//! row nor a record of the engine holds. What is just being made is safe, because whoever makes it holds it first:
 //!
-//! * A snapshot has a lease. Leases are rows, so the one transaction that marks and removes sees them or comes before them.
+//! * A snapshot has a lease or a row. Both are rows, so the one transaction that marks and removes sees them or comes before them.
 //! * A blob has a pin from before its rename until a record or lease holds it. Marking again and taking the names away
 //!   exclude new pins; that is a read of the database and a rename for each blob, whatever their size.
 //!
-//! Bytes are deleted after both. Active snapshots and views are somebody's, and stay.
+//! Bytes are deleted after both. Active snapshots and views that the engine made are its own business, and stay.
 
-use std::collections::BTreeSet;
+mod graph;
+mod rules;
+mod scan;
+#[cfg(test)]
+mod worlds;
 
 use oci::digest::Digest;
 
-use crate::db::{Commit, Tx};
-use crate::error::Result;
+use crate::clock::now_ns;
+use crate::db::Commit;
+use crate::error::{Error, Result};
 use crate::snapshots::Snapshotter as _;
-use crate::{Store, snapshots};
+use crate::{Store, snapshots, tree};
+pub(crate) use graph::Marks;
 
 /// What a collection removed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -27,37 +34,81 @@ pub struct GcReport {
     pub snapshots: Vec<String>,
     /// Of the files of those snapshots whose size was noted: those that were unpacked.
     pub file_bytes: u64,
+    /// What namespaces do not have any more.
+    pub removed: Vec<Removed>,
+    /// When something of what is left ends by itself, in nanoseconds since 1970.
+    pub next_ns: Option<i64>,
 }
 
-#[derive(Debug, Default)]
-struct Marks {
-    blobs: BTreeSet<String>,
-    snapshots: BTreeSet<String>,
+/// Something that a namespace does not have any more.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Removed {
+    pub namespace: String,
+    pub what: Gone,
+}
+
+/// What it was.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Gone {
+    Content(String),
+    Image(String),
+    Ingest {
+        reference: String,
+        upload: String,
+    },
+    Lease(String),
+    /// The snapshotter is called as clients call it.
+    Snapshot {
+        snapshotter: String,
+        key: String,
+    },
 }
 
 impl Store {
-    /// Removes every blob and committed snapshot that nothing holds. Their space is free when this returns.
+    /// Removes everything that nothing holds. Its space is free when this returns.
     pub fn gc(&self) -> Result<GcReport> {
         let _one_at_a_time = self.collecting.lock().expect("no collection panics");
+        let (removed, next_ns) = self.sweep_rows()?;
         let (snapshots, file_bytes) = self.sweep_snapshots()?;
         let blobs = self.sweep_blobs()?;
         let cleaned = self.overlay.cleanup().and(self.native.cleanup());
         let bytes = blobs.iter().map(|blob| blob.size).sum();
         let blobs = blobs.into_iter().map(|blob| blob.digest).collect();
-        let report = GcReport { blobs, bytes, snapshots, file_bytes };
+        let report = GcReport { blobs, bytes, snapshots, file_bytes, removed, next_ns };
         cleaned.map(|_| report)
+    }
+
+    fn sweep_rows(&self) -> Result<(Vec<Removed>, Option<i64>)> {
+        // Mostly there is nothing to do, and then writers need not wait.
+        let (garbage, next_ns) = self.db.read(|tx| scan::garbage(tx, now_ns()))?;
+        if garbage.is_empty() {
+            return Ok((garbage, next_ns));
+        }
+        let (removed, next_ns) = self.db.write(Commit::Ordered, |tx| {
+            let (garbage, next_ns) = scan::garbage(tx, now_ns())?;
+            garbage.iter().try_for_each(|removed| scan::remove(tx, removed))?;
+            Ok((garbage, next_ns))
+        })?;
+        for removed in &removed {
+            if let Gone::Ingest { upload, .. } = &removed.what {
+                let uploads = self.layout.uploads();
+                let gone = tree::remove(&uploads, upload);
+                gone.map_err(|source| Error::file("remove", &uploads.join(upload), source))?;
+            }
+        }
+        Ok((removed, next_ns))
     }
 
     fn sweep_snapshots(&self) -> Result<(Vec<String>, u64)> {
         let (mut removed, mut file_bytes) = (Vec::new(), 0);
         for records in [self.overlay.records(), self.native.records()] {
             let name = records.name();
-            // Mostly there is nothing to do, and then writers need not wait.
-            if self.db.read(|tx| snapshots::garbage(tx, name, &mark(tx)?.snapshots))?.is_empty() {
+            // As with rows.
+            if self.db.read(|tx| snapshots::garbage(tx, name, &mark(tx)?))?.is_empty() {
                 continue;
             }
             let (swept, bytes) = self.db.write(Commit::Ordered, move |tx| {
-                let garbage = snapshots::garbage(tx, name, &mark(tx)?.snapshots)?;
+                let garbage = snapshots::garbage(tx, name, &mark(tx)?)?;
                 let mut bytes = 0;
                 for info in &garbage {
                     bytes += snapshots::noted_size(tx, name, &info.name)?.unwrap_or_default();
@@ -77,13 +128,13 @@ impl Store {
     fn sweep_blobs(&self) -> Result<Vec<crate::Blob>> {
         let mut candidates = self.content.list()?;
         let marks = self.db.read(mark)?;
-        candidates.retain(|blob| !marks.blobs.contains(blob.digest.as_str()));
+        candidates.retain(|blob| !marks.has_bytes(blob.digest.as_str()));
         if candidates.is_empty() {
             return Ok(candidates);
         }
         let swept = self.content.sweep(candidates, || {
             let marks = self.db.read(mark)?;
-            Ok(move |digest: &Digest| marks.blobs.contains(digest.as_str()))
+            Ok(move |digest: &Digest| marks.has_bytes(digest.as_str()))
         })?;
         let gone: Vec<String> = swept.iter().map(|blob| blob.digest.to_string()).collect();
         self.db.write(Commit::Ordered, move |tx| {
@@ -97,28 +148,6 @@ impl Store {
     }
 }
 
-/// Everything that is reachable from the roots.
-fn mark(tx: &Tx<'_>) -> Result<Marks> {
-    let mut marks = Marks::default();
-    let mut pending = Vec::new();
-    let roots = "SELECT 'blob', digest FROM images UNION SELECT 'blob', image FROM containers
-        UNION SELECT 'snapshot', snapshot FROM containers UNION SELECT kind, target FROM leases
-        UNION SELECT 'snapshot', backend FROM space_snapshots WHERE instr(backend, '/') > 0";
-    let mut statement = tx.connection.prepare_cached(roots)?;
-    let rows = statement.query_map([], |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?)))?;
-    for row in rows {
-        pending.push(row?);
-    }
-    let mut children = tx.connection.prepare_cached("SELECT kind, child FROM edges WHERE parent = ?1")?;
-    while let Some((kind, name)) = pending.pop() {
-        if kind == "snapshot" {
-            marks.snapshots.insert(name);
-        } else if marks.blobs.insert(name.clone()) {
-            let rows = children.query_map([&name], |row| Ok((row.get(0)?, row.get(1)?)))?;
-            for row in rows {
-                pending.push(row?);
-            }
-        }
-    }
-    Ok(marks)
+fn mark(tx: &crate::Tx<'_>) -> Result<Marks> {
+    Ok(scan::mark(tx, now_ns())?.0)
 }

@@ -31,7 +31,7 @@ use rustix::io::Errno;
 pub use content::{Blob, Content, Ingest, Pin};
 pub use db::{Commit, Origin, Tx};
 pub use error::{Error, Result};
-pub use gc::GcReport;
+pub use gc::{GcReport, Gone, Removed};
 pub use layout::Layout;
 pub use records::{Labels, containers, edges, images, leases, namespaces, volumes};
 

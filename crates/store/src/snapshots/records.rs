@@ -13,6 +13,7 @@ use super::Usage;
 use crate::clock::now_ns;
 use crate::db::{Commit, Db, Tx};
 use crate::error::{Error, Result};
+use crate::gc::Marks;
 use crate::records::unique;
 use crate::tree;
 
@@ -410,13 +411,15 @@ fn each_inode(path: &Path, count: &mut dyn FnMut(&fs::Metadata)) -> Result<()> {
     Ok(())
 }
 
-/// The committed snapshots that are neither marked nor below one that stays.
-pub(crate) fn garbage(tx: &Tx<'_>, snapshotter: &str, marked: &BTreeSet<String>) -> Result<Vec<Info>> {
+/// The snapshots that are neither held nor below one that stays. Active ones and views of the engine stay; those of clients have
+/// a namespace in their names.
+pub(crate) fn garbage(tx: &Tx<'_>, snapshotter: &str, marks: &Marks) -> Result<Vec<Info>> {
     let all = list(tx, snapshotter)?;
     let parents: BTreeMap<&str, &str> =
         all.iter().filter_map(|info| Some((info.name.as_str(), info.parent.as_deref()?))).collect();
     let mut kept = BTreeSet::new();
-    for info in all.iter().filter(|info| info.kind != Kind::Committed || marked.contains(&info.name)) {
+    let is_engines = |info: &Info| info.kind != Kind::Committed && !info.name.contains('/');
+    for info in all.iter().filter(|info| is_engines(info) || marks.has_layer(snapshotter, &info.name)) {
         let mut next = Some(info.name.as_str());
         while let Some(name) = next
             && kept.insert(name)

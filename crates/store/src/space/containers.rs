@@ -222,9 +222,6 @@ fn checked(mut container: Container) -> Result<Container> {
     if container.runtime.is_empty() {
         return missing("Runtime.Name must be set");
     }
-    if container.spec.is_none() {
-        return missing("Spec must be set");
-    }
     if !container.snapshot_key.is_empty() && container.snapshotter.is_empty() {
         return missing("Snapshotter must be set if container.SnapshotKey is set");
     }

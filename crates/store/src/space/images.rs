@@ -4,7 +4,6 @@
 //! can hold it longer.
 
 use oci::descriptor::Descriptor;
-use oci::digest::Digest;
 
 use super::leases::{self, Resource};
 use super::mask::{self, Path};
@@ -103,13 +102,13 @@ impl Images<'_> {
     ///
     /// # Errors
     /// `NotFound`.
-    pub fn delete(&self, name: &str, target: Option<Digest>, lease: Option<&str>) -> Result<()> {
+    pub fn delete(&self, name: &str, target: Option<String>, lease: Option<&str>) -> Result<()> {
         let (name, lease) = (name.to_owned(), lease.map(str::to_owned));
         self.0.write(Commit::Durable, move |tx, namespace| {
             leases::release(tx, namespace, lease.as_deref(), &Resource::Image(name.clone()))?;
             if let Some(target) = target {
                 let actual = get(tx, namespace, &name)?.target.digest;
-                if actual != target {
+                if actual.as_str() != target {
                     return Err(Error::OtherTarget { image: name, actual, expected: target });
                 }
             }
@@ -156,10 +155,10 @@ fn checked(mut image: Image) -> Result<Image> {
     }
     image.labels = labels::stored(image.labels).map_err(|error| error.within("image.Labels"))?;
     if image.target.size == 0 {
-        return wrong("target.Size must be greater than zero");
+        return wrong("Target.Size must be greater than zero");
     }
     if image.target.media_type.is_empty() {
-        return wrong("target.MediaType must be set");
+        return wrong("Target.MediaType must be set");
     }
     Ok(image)
 }

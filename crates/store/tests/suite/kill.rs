@@ -82,7 +82,8 @@ fn clients_snapshots(snapshots: &Snapshots<'_>, name: &str) -> store::Result<()>
         fs::write(Path::new(&mounts[0].source).join("file"), name).unwrap();
         snapshots.commit(name, work, Creation::default())?;
     }
-    snapshots.prepare(name, Creation { parent: Some(&layer), ..Creation::default() })?;
+    let labels = store::Labels::from([("containerd.io/gc.root".to_owned(), "yes".to_owned())]);
+    snapshots.prepare(name, Creation { parent: Some(&layer), labels, lease: None })?;
     snapshots.remove("gone", None)
 }
 

@@ -11,7 +11,7 @@ use oci::mount::Mount;
 use store::edges::Held;
 use store::snapshots::{Kind, PrepareOptions};
 use store::space::snapshots::{Creation, Info, Mask, Snapshots};
-use store::{Commit, Labels, Store, containers, edges, images};
+use store::{Commit, Gone, Labels, Store, containers, edges, images};
 
 use crate::snapshots::{reboot, show};
 use crate::text;
@@ -438,12 +438,13 @@ fn a_removed_layer_stays_removed_and_goes_when_nothing_holds_it() {
 }
 
 #[test]
-fn collections_keep_what_clients_made_and_take_rows_along() {
+fn collections_keep_what_clients_hold_and_take_rows_along() {
     let root = tempfile::tempdir().unwrap();
     let store = Store::open(root.path()).unwrap();
     engine_made(&store);
     let snapshots = store.space("default").snapshots("overlayfs").unwrap();
     layer(&snapshots, "mine", Some(CHAIN[0]));
+    snapshots.update("mine", labels(&[("containerd.io/gc.root", "yes")]), Mask::All).unwrap();
     snapshots.list().unwrap();
     store
         .write(Commit::Ordered, |tx| {
@@ -455,6 +456,14 @@ fn collections_keep_what_clients_made_and_take_rows_along() {
     store.gc().unwrap();
     let expected = [("mine", Kind::Committed), (CHAIN[0], Kind::Committed)];
     assert_eq!(keys(&snapshots.list().unwrap()), expected, "what is below a client's own stays");
+    snapshots.update("mine", Labels::new(), Mask::All).unwrap();
+    let removed = store.gc().unwrap().removed.into_iter().map(|removed| match removed.what {
+        Gone::Snapshot { snapshotter, key } => (removed.namespace, snapshotter, key),
+        other => panic!("{other:?}"),
+    });
+    let gone = ["mine", CHAIN[0]].map(|key| ("default".into(), "overlayfs".into(), key.into()));
+    assert_eq!(removed.collect::<Vec<(String, String, String)>>(), gone);
+    assert!(store.snapshots("overlay").unwrap().list().unwrap().is_empty());
 }
 
 #[test]
