@@ -19,7 +19,7 @@ use crate::registry::config::Config;
 use crate::settings::Settings;
 use crate::system::completion;
 use crate::table::{self, Spacing};
-use crate::{help, output};
+use crate::{help, nerdctl, output};
 
 /// Where the daemon's state is unless somebody says otherwise.
 const DEFAULT_STATE: &str = "/run/corten";
@@ -113,9 +113,11 @@ impl Cli {
     }
 }
 
+const DEBUG: &str = "Tell on stderr what is asked of the daemon";
+
 /// Flags before the command.
 pub(crate) fn global_flags() -> Vec<Arg> {
-    vec![
+    let mut flags = vec![
         value("config", "string", "Location of client config files (default \"~/.docker\")"),
         value(
             "context",
@@ -123,7 +125,7 @@ pub(crate) fn global_flags() -> Vec<Arg> {
             "Name of the context to use to connect to the daemon (only \"default\" is there)",
         )
         .short('c'),
-        switch("debug", "Tell on stderr what is asked of the daemon").short('D'),
+        switch("debug", DEBUG).alias("debug-full").short('D'),
         list("host", "list", "Daemon socket to connect to").short('H'),
         value(
             "log-level",
@@ -134,7 +136,9 @@ pub(crate) fn global_flags() -> Vec<Arg> {
         namespace_flag().short('n'),
         value("state", "string", "State directory of the daemon to use or start (default \"/run/corten\")"),
         switch("version", "Print version information and quit").short('v'),
-    ]
+    ];
+    flags.extend(machine_flags());
+    flags
 }
 
 /// nerdctl's flag: it may be given before the command and after it.
@@ -142,11 +146,33 @@ fn namespace_flag() -> Arg {
     value("namespace", "string", "Namespace of containers and images (default \"default\")")
 }
 
-/// A command's own flags, and the one that may be given anywhere; its letter is the command's where the command has it.
-fn with_namespace(mut flags: Vec<Arg>) -> Vec<Arg> {
+/// What nerdctl may be told about the machine, before the command and after it, if it is so.
+fn machine_flags() -> [Arg; 2] {
+    [
+        value("cgroup-manager", "string", "Who manages control groups (only \"cgroupfs\")").hide(true),
+        value("snapshotter", "string", "What keeps layers (only \"overlayfs\")")
+            .alias("storage-driver")
+            .hide(true),
+    ]
+}
+
+/// Refuses what the machine is not.
+fn check_machine(given: &Given) -> Result<(), Error> {
+    for (flag, own) in [("cgroup-manager", "cgroupfs"), ("snapshotter", "overlayfs")] {
+        if let Some(other) = given.text(flag).filter(|text| *text != own) {
+            return Err(given.invalid(flag, other, format!("there is only \"{own}\"")));
+        }
+    }
+    Ok(())
+}
+
+/// A command's own flags, and those that may be given anywhere; a letter is the command's where the command has it.
+fn with_common(mut flags: Vec<Arg>) -> Vec<Arg> {
     let has_letter = flags.iter().any(|flag| flag.get_short() == Some('n'));
     let flag = namespace_flag().hide(true);
     flags.push(if has_letter { flag } else { flag.short('n') });
+    flags.extend(machine_flags());
+    flags.push(switch("debug", DEBUG).alias("debug-full").hide(true));
     flags
 }
 
@@ -191,6 +217,7 @@ fn dispatch(cli: &mut Cli, words: &[OsString]) -> Result<u8, Error> {
     if given.switch("help") {
         return output::print(&help::root(&program)).map(|()| 0);
     }
+    check_machine(&given)?;
     cli.is_debug = is_debug(&given)?;
     if let Some(directory) = given.text("config") {
         Config::set_directory(directory);
@@ -244,6 +271,9 @@ fn command(cli: &mut Cli, first: &str, rest: &[OsString]) -> Result<u8, Error> {
 /// A command of Docker's that is not there yet is told from one that nobody knows.
 fn unknown(path: &str, word: &str) -> Error {
     let in_group = path.split_once(' ').map_or(path, |(_, path)| path);
+    if let Some((reason, hint)) = nerdctl::command(in_group) {
+        return Error::NotThere { what: format!("`{path}`"), reason, hint };
+    }
     match catalog::NOT_YET.contains(&word) || catalog::NOT_YET.contains(&in_group) {
         true => Error::NotYet(format!("`{path}`")),
         false => Error::UnknownCommand(path.to_owned()),
@@ -305,7 +335,7 @@ fn locate(cli: &mut Cli, given: &Given) -> Result<(), Error> {
 fn start(cli: &mut Cli, entry: &Entry, path: String, words: &[OsString]) -> Result<u8, Error> {
     let command = entry.command;
     let usage = Usage { path, synopsis: command.synopsis };
-    let parser = || flags::parser(entry.verbs[0], command.operands, with_namespace((command.flags)()));
+    let parser = || flags::parser(entry.verbs[0], command.operands, with_common((command.flags)()));
     let mut given = match Given::parse(usage.clone(), parser(), command.refused, words) {
         // Docker's old letter for the help, where the command does not use it itself.
         Err(Error::Flag { message, .. }) if message == "unknown shorthand flag: 'h' in -h" => {
@@ -318,9 +348,11 @@ fn start(cli: &mut Cli, entry: &Entry, path: String, words: &[OsString]) -> Resu
     }
     given.check(command.operands)?;
     cli.settings().apply(entry, &mut given);
+    check_machine(&given)?;
     if let Some(namespace) = given.text("namespace") {
         cli.namespace = Some(namespace.to_owned());
     }
+    cli.is_debug |= given.switch("debug");
     (command.run)(cli, &given)
 }
 

@@ -33,6 +33,7 @@ mod spec;
 pub(crate) mod start;
 pub(crate) mod stats;
 pub(crate) mod stop;
+mod systemd;
 pub(crate) mod top;
 pub(crate) mod update;
 pub(crate) mod wait;

@@ -65,6 +65,8 @@ pub(crate) enum Error {
     NotATerminal,
     #[error("you cannot attach to a {state} container, {remedy} it first")]
     NotAttachable { state: &'static str, remedy: &'static str },
+    #[error("{what} is not there: {reason}")]
+    NotThere { what: String, reason: &'static str, hint: &'static str },
     #[error("{0} is not there yet")]
     NotYet(String),
     #[error("writing output")]
@@ -171,6 +173,7 @@ impl Error {
             )),
             Error::Flag { usage, .. } | Error::Misuse { usage, .. } => Some(usage.to_string()),
             Error::Format(error) => error.hint().map(str::to_owned),
+            Error::NotThere { hint, .. } => Some((*hint).to_owned()).filter(|hint| !hint.is_empty()),
             Error::NoSuchContext(_) => Some(
                 "there is one context, `default`; another daemon is reached with --host or DOCKER_HOST"
                     .into(),

@@ -11,6 +11,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, ArgAction, ArgMatches};
 
 use crate::error::Error;
+use crate::nerdctl;
 
 /// The id of what is no flag.
 const OPERANDS: &str = "operands";
@@ -275,6 +276,11 @@ fn misread(error: &clap::Error, usage: &Usage, refused: Refused, words: &[OsStri
             if let Some((long, _)) = refused.iter().find(is_refused) {
                 return Error::NotYet(format!("flag --{long} of `{}`", usage.path))
                     .exiting(crate::error::TOOL_FAILED);
+            }
+            if let Some((name, refusal)) = nerdctl::flag(name, &usage.path) {
+                let what = format!("flag --{name} of `{}`", usage.path);
+                let (reason, hint) = (refusal.reason, refusal.hint);
+                return Error::NotThere { what, reason, hint }.exiting(crate::error::TOOL_FAILED);
             }
             match flag.strip_prefix("--") {
                 Some(_) => format!("unknown flag: {flag}"),

@@ -18,6 +18,7 @@ pub(crate) const COMMAND: Command = Command {
     flags: || {
         vec![
             template::document_flag(),
+            mode_flag(),
             switch("size", "Display total file sizes if the type is container").short('s'),
             value(
                 "type",
@@ -54,11 +55,30 @@ pub(crate) enum Kind {
 
 /// The flags of the form for one kind.
 pub(crate) fn flags() -> Vec<Arg> {
-    vec![template::document_flag()]
+    vec![template::document_flag(), mode_flag()]
+}
+
+/// nerdctl's flag: whose document is shown.
+pub(crate) fn mode_flag() -> Arg {
+    value("mode", "string", "Whose document is shown (only \"dockercompat\")")
+}
+
+/// Refuses containerd's documents.
+pub(crate) fn check_mode(given: &Given) -> Result<(), Error> {
+    match given.text("mode") {
+        None | Some("" | "dockercompat") => Ok(()),
+        Some("native") => Err(Error::NotThere {
+            what: format!("--mode=native of `{}`", given.usage().path),
+            reason: "containerd's own documents are not kept",
+            hint: "without it Docker's document is shown",
+        }),
+        Some(mode) => Err(Error::Value(format!("unknown mode {mode:?}: it is \"dockercompat\""))),
+    }
 }
 
 /// Prints what is known of every operand, as the first of `kinds` that has one of that name.
 pub(crate) fn show(cli: &Cli, given: &Given, kinds: &[Kind]) -> Result<u8, Error> {
+    check_mode(given)?;
     let with_size = kinds.contains(&Kind::Container) && given.switch("size");
     let mut documents = Vec::new();
     let mut failures = Vec::new();

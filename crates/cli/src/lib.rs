@@ -27,6 +27,7 @@ mod json;
 mod launch;
 mod lines;
 mod namespace;
+mod nerdctl;
 mod network;
 mod output;
 mod prune;

@@ -1,4 +1,4 @@
-//! Every flag is true: what Docker has is there or refused by name, and what a help lists works or says why not.
+//! Every flag is true: what Docker and nerdctl have is there or refused by name, and what a help lists works or says why not.
 //!
 //! The walk reads the helps, so that a command or flag that is added is walked without a word here. A flag or operand that
 //! needs more than the usual value for its kind has a line in [`VALUES`] or [`OPERANDS`].
@@ -11,11 +11,14 @@ use tests::host::{Host, Outcome, executable, path_text, run_with_input};
 /// Docker's commands and flags: facts, one command on a line.
 const DOCKER: &str = include_str!("flags/docker.txt");
 
+/// nerdctl's.
+const NERDCTL: &str = include_str!("flags/nerdctl.txt");
+
 /// Seconds after which a command that waits or follows has shown that it takes the flag.
 const FOLLOWED: &str = "4";
 
 /// What flags are given that take more than any text; the first that fits counts.
-const VALUES: [(&str, &str); 46] = [
+const VALUES: [(&str, &str); 49] = [
     ("add-host", "a:10.0.0.1"),
     ("annotation", "a=b"),
     ("aux-address", "a=10.9.0.5"),
@@ -44,10 +47,12 @@ const VALUES: [(&str, &str); 46] = [
     ("link-local-ip", "169.254.7.7"),
     ("log-driver", "json-file"),
     ("mac-address", "02:00:00:00:00:01"),
+    ("mode", "dockercompat"),
     ("mount", "type=tmpfs,dst=/x"),
     ("network", "none"),
     ("output", "{folder}/output"),
     ("pid", "host"),
+    ("pidfile", "{folder}/pid"),
     ("platform", "linux/amd64"),
     ("publish", "80"),
     ("pull", "never"),
@@ -57,6 +62,7 @@ const VALUES: [(&str, &str); 46] = [
     ("stop-signal", "TERM"),
     ("subnet", "10.9.0.0/24"),
     ("sysctl", "net.ipv4.ip_forward=0"),
+    ("systemd", "true"),
     ("tmpfs", "/x"),
     ("ulimit", "nofile=64"),
     ("until", "1"),
@@ -90,7 +96,7 @@ struct Flag {
 }
 
 fn flags(help: &str) -> Vec<Flag> {
-    let lines = help.lines().skip_while(|line| *line != "Options:").skip(1);
+    let lines = help.lines().skip_while(|line| !line.ends_with("Options:")).skip(1);
     let flag = |line: &str| {
         let head = line.get(2..)?;
         let (letter, rest) = head.split_once("--").map(|(letter, rest)| (letter.trim(), rest))?;
@@ -153,29 +159,62 @@ fn tree(host: &Host) -> Vec<(String, String)> {
 #[test]
 fn every_flag_of_dockers_is_there_or_refused_by_name() {
     let host = Host::empty();
-    for line in DOCKER.lines().filter(|line| !line.starts_with('#')) {
-        let (path, names) = line.split_once(':').expect("COMMAND: FLAGS");
-        let words: Vec<&str> = path.split(' ').collect();
-        let help = host.run(&[&words[..], &["--help"]].concat());
-        if help.code != 0 {
-            assert!(help.stderr.contains("is not there yet"), "{path}: {help:?}");
+    table(DOCKER).for_each(|(path, names)| there_or_refused(&host, path, names));
+}
+
+#[test]
+fn every_flag_of_nerdctls_is_there_or_refused_with_a_reason() {
+    let host = Host::empty();
+    table(NERDCTL).for_each(|(path, names)| there_or_refused(&host, path, names));
+    for (words, reason) in [
+        (
+            &["image", "convert", "a", "b"][..],
+            "`corten image convert` is not there: the other forms of images",
+        ),
+        (&["--snapshotter", "stargz", "ps"], "there is only \"overlayfs\""),
+        (&["ps", "--cgroup-manager=systemd"], "there is only \"cgroupfs\""),
+        (&["inspect", "--mode", "native", "x"], "--mode=native of `corten inspect` is not there"),
+        (&["run", "--systemd=often", "x"], "it is one of \"always\", \"true\", \"false\""),
+        (&["run", "--rootfs", "/x"], "hint: `import` makes one of a folder's archive"),
+    ] {
+        let refusal = host.run(words);
+        assert!(refusal.code != 0 && refusal.stderr.contains(reason), "{words:?}: {refusal:?}");
+    }
+    let so =
+        ["--snapshotter", "overlayfs", "--cgroup-manager=cgroupfs", "ps", "-q", "--storage-driver=overlayfs"];
+    assert_eq!(host.ok(&so), "");
+}
+
+/// The lines of a list: a command's path and its flags.
+fn table(text: &'static str) -> impl Iterator<Item = (&'static str, &'static str)> {
+    text.lines()
+        .filter(|line| !line.starts_with('#'))
+        .map(|line| line.split_once(':').expect("COMMAND: FLAGS"))
+}
+
+fn there_or_refused(host: &Host, path: &str, names: &str) {
+    let is_refusal = |text: &str| text.contains(" is not there yet") || text.contains(" is not there: ");
+    let words: Vec<&str> = path.split_whitespace().collect();
+    let help = host.run(&[&words[..], &["--help"]].concat());
+    if help.code != 0 {
+        assert!(is_refusal(&help.stderr), "{path}: {help:?}");
+        return;
+    }
+    let there = flags(&help.stdout);
+    for name in names.split_whitespace() {
+        let (name, letter) = name.split_once('/').map_or((name, None), |(name, letter)| (name, Some(letter)));
+        if let Some(flag) = there.iter().find(|flag| flag.name == name) {
+            let own = flag.letter.as_deref().map(|own| own.trim_start_matches('-'));
+            assert!(letter.is_none() || own == letter, "{path} --{name} is not -{letter:?}");
             continue;
         }
-        let there = flags(&help.stdout);
-        for name in names.split_whitespace() {
-            let (name, letter) =
-                name.split_once('/').map_or((name, None), |(name, letter)| (name, Some(letter)));
-            if let Some(flag) = there.iter().find(|flag| flag.name == name) {
-                let own = flag.letter.as_deref().map(|own| own.trim_start_matches('-'));
-                assert!(letter.is_none() || own == letter, "{path} --{name} is not -{letter:?}");
-                continue;
-            }
-            let forms = [Some(format!("--{name}")), letter.map(|letter| format!("-{letter}"))];
-            for form in forms.into_iter().flatten() {
-                let refusal = host.run(&[&words[..], &[&form]].concat());
-                let reason = format!("flag --{name} of `corten {path}` is not there yet");
-                assert!(refusal.code != 0 && refusal.stderr.contains(&reason), "{path} {form}: {refusal:?}");
-            }
+        let forms = [Some(format!("--{name}")), letter.map(|letter| format!("-{letter}"))];
+        for form in forms.into_iter().flatten() {
+            let told = host.run(&[&words[..], &[&form]].concat());
+            // Another word for a flag, or one that no help shows, wants its value; a switch is taken.
+            let is_known = told.stderr.contains("flag needs an argument") || told.code == 0;
+            let is_named = told.stderr.contains(&format!("flag --{name} of `")) && is_refusal(&told.stderr);
+            assert!(is_named || is_known, "{path} {form}: {told:?}");
         }
     }
 }

@@ -156,3 +156,17 @@ fn a_volume_with_options_is_mounted_exactly_as_long_as_it_is_used_also_when_the_
     host.until("it is unmounted", || !is_mounted(&path));
     host.ok(&["volume", "rm", "ram", "other"]);
 }
+
+#[test]
+fn a_list_of_volumes_tells_sizes_when_it_is_asked_to() {
+    let host = Host::start();
+    let write = ["dd", "if=/dev/zero", "of=/data/file", "bs=1024", "count=1024"];
+    let run = ["run", "--rm", "--network", "none", "-v", "data:/data", "busybox"];
+    host.ok(&[&run[..], &write].concat());
+    let size =
+        |flags: &[&str]| host.ok(&[&["volume", "ls", "--format", "{{.Name}} {{.Size}}"], flags].concat());
+    assert_eq!(size(&[]), "data N/A");
+    assert!(size(&["--size"]).starts_with("data 1.0"), "{}", size(&["--size"]));
+    assert!(host.ok(&["volume", "ls", "-s"]).starts_with("DRIVER    VOLUME NAME   SIZE\n"));
+    host.ok(&["volume", "rm", "data"]);
+}

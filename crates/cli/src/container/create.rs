@@ -5,9 +5,11 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use api::docker::container::CreateResponse;
+use api::docker::image::ImageInspect;
 
 use super::attached;
 use super::spec::{self, Pull, Request};
+use super::systemd::{self, Systemd};
 use crate::client::{Client, Path};
 use crate::command::{Cli, Command};
 use crate::error::{Error, TOOL_FAILED};
@@ -35,17 +37,17 @@ fn run(cli: &Cli, given: &Given) -> Result<u8, Error> {
 }
 
 /// Makes the container and returns its id; the daemon's warnings go to stderr.
-pub(crate) async fn create(client: &Client, request: Request) -> Result<String, Error> {
-    let cid_file = request.cid_file.clone().map(CidFile::create).transpose()?;
+pub(crate) async fn create(client: &Client, mut request: Request) -> Result<String, Error> {
+    let cid_file = request.cid_file.clone().map(IdFile::create).transpose()?;
     if request.pull == Pull::Always {
         pull(client, &request).await?;
     }
+    if is_for_systemd(client, &request).await? {
+        systemd::prepare(&mut request.body);
+    }
     let created = match ask(client, &request).await {
         Err(Error::NoSuchImage(_)) if request.pull == Pull::Missing => {
-            if !request.is_quiet {
-                output::complain(&format!("Unable to find image '{}' locally", whole(&request)));
-            }
-            pull(client, &request).await?;
+            pull_missing(client, &request).await?;
             ask(client, &request).await?
         }
         created => created?,
@@ -55,6 +57,32 @@ pub(crate) async fn create(client: &Client, request: Request) -> Result<String, 
     }
     cid_file.map(|file| file.write(&created.id)).transpose()?;
     Ok(created.id)
+}
+
+/// Whether the container is made ready for systemd; its image may tell.
+async fn is_for_systemd(client: &Client, request: &Request) -> Result<bool, Error> {
+    match request.systemd {
+        Systemd::Always => return Ok(true),
+        Systemd::Never => return Ok(false),
+        Systemd::IfInit => {}
+    }
+    let config = &request.body.config;
+    let image = async || client.get::<ImageInspect>(Path::of("images", &config.image, "/json")).await;
+    let image = match image().await {
+        Err(error) if error.is_not_found() && request.pull == Pull::Missing => {
+            pull_missing(client, request).await?;
+            image().await?
+        }
+        image => image?,
+    };
+    Ok(systemd::is_init(config, &image))
+}
+
+async fn pull_missing(client: &Client, request: &Request) -> Result<(), Error> {
+    if !request.is_quiet {
+        output::complain(&format!("Unable to find image '{}' locally", whole(request)));
+    }
+    pull(client, request).await
 }
 
 async fn ask(client: &Client, request: &Request) -> Result<CreateResponse, Error> {
@@ -83,17 +111,19 @@ async fn pull(client: &Client, request: &Request) -> Result<(), Error> {
     image::pull::pull(client, (repository, tag), request.platform.as_deref(), shown).await
 }
 
-/// The file that gets the id: made before the container, gone again if there is none.
-struct CidFile {
+/// A file that gets the id of a container or of its process: made before the container, gone again if there is none.
+#[derive(Debug)]
+pub(super) struct IdFile {
     path: PathBuf,
     file: File,
     is_written: bool,
 }
 
-impl CidFile {
-    fn create(path: PathBuf) -> Result<CidFile, Error> {
+impl IdFile {
+    /// A file that may not be there yet: another container's id is not written over.
+    fn create(path: PathBuf) -> Result<IdFile, Error> {
         match OpenOptions::new().write(true).create_new(true).open(&path) {
-            Ok(file) => Ok(CidFile { path, file, is_written: false }),
+            Ok(file) => Ok(IdFile { path, file, is_written: false }),
             Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
                 Err(Error::CidFileExists(path))
             }
@@ -101,14 +131,22 @@ impl CidFile {
         }
     }
 
-    fn write(mut self, id: &str) -> Result<(), Error> {
+    /// A file that may be there from the last time.
+    pub(super) fn renew(path: PathBuf) -> Result<IdFile, Error> {
+        match File::create(&path) {
+            Ok(file) => Ok(IdFile { path, file, is_written: false }),
+            Err(source) => Err(Error::File { action: "creating", path, source }),
+        }
+    }
+
+    pub(super) fn write(mut self, id: &str) -> Result<(), Error> {
         let written = self.file.write_all(id.as_bytes());
         self.is_written = written.is_ok();
         written.map_err(|source| Error::File { action: "writing", path: self.path.clone(), source })
     }
 }
 
-impl Drop for CidFile {
+impl Drop for IdFile {
     fn drop(&mut self) {
         if !self.is_written {
             // It is empty; that it stays would only be untidy.

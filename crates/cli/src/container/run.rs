@@ -1,8 +1,10 @@
 //! `run`: creates a container and starts it, with its streams on ours or in the background.
 
+use api::docker::container::ContainerInspect;
 use clap::Arg;
 
 use super::attach::{self, Hold};
+use super::create::IdFile;
 use super::{attached, create, spec};
 use crate::client::{Client, Path};
 use crate::command::{Cli, Command};
@@ -25,6 +27,7 @@ fn flags() -> Vec<Arg> {
     flags.extend([
         switch("detach", "Run container in background and print container ID").short('d'),
         value("detach-keys", "string", "Override the key sequence for detaching a container"),
+        value("pidfile", "string", "Write the id of the container's first process to the file"),
         attach::sig_proxy(),
     ]);
     flags
@@ -34,13 +37,14 @@ fn run(cli: &Cli, given: &Given) -> Result<u8, Error> {
     let run = || {
         let keys = given.parsed("detach-keys", DetachKeys::parse)?;
         let mut request = spec::read(given)?;
+        let pid_file = given.text("pidfile").map(|path| IdFile::renew(path.into())).transpose()?;
         cli.settings().add_proxies(&cli.host(), &mut request.body.config.env);
         let config = &mut request.body.config;
         if given.switch("detach") {
             if !given.list("attach").is_empty() {
                 return Err(Error::Conflict("cannot specify both --attach and --detach"));
             }
-            return cli.with_client(async |client| run_detached(client, request).await);
+            return cli.with_client(async |client| run_detached(client, request, pid_file).await);
         }
         let attached = attached::read(given)?;
         if config.tty && attached.stdin && !terminal::is_input() {
@@ -60,19 +64,36 @@ fn run(cli: &Cli, given: &Given) -> Result<u8, Error> {
             if attached.is_silent() {
                 // As Docker: whoever sees nothing of the container gets its id, and does not learn how it ends.
                 output::print_line(&id)?;
-                return attach::hold(client, &id, hold, start(client, &id)).await.map(|_| 0);
+                return attach::hold(client, &id, hold, start_telling(client, &id, pid_file))
+                    .await
+                    .map(|_| 0);
             }
-            attach::hold(client, &id, hold, start(client, &id)).await
+            attach::hold(client, &id, hold, start_telling(client, &id, pid_file)).await
         })
     };
     run().map_err(|error: Error| error.exiting(TOOL_FAILED))
 }
 
-async fn run_detached(client: &Client, request: spec::Request) -> Result<u8, Error> {
+async fn run_detached(
+    client: &Client,
+    request: spec::Request,
+    pid_file: Option<IdFile>,
+) -> Result<u8, Error> {
     let id = create::create(client, request).await?;
-    start(client, &id).await?;
+    start_telling(client, &id, pid_file).await?;
     output::print_line(&id)?;
     Ok(0)
+}
+
+/// Starts a container and writes which process it is. One that has ended already is none.
+async fn start_telling(client: &Client, id: &str, pid_file: Option<IdFile>) -> Result<(), Error> {
+    start(client, id).await?;
+    let Some(file) = pid_file else { return Ok(()) };
+    let started: ContainerInspect = client.get(Path::of("containers", id, "/json")).await?;
+    match started.state.pid {
+        0 => Ok(()),
+        pid => file.write(&pid.to_string()),
+    }
 }
 
 /// Starts a container; the exit code of a failure tells what was wrong with its command.

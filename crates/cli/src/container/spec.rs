@@ -9,6 +9,7 @@ use api::docker::{Command as Words, Present};
 use clap::Arg;
 
 use super::mounts::Volume;
+use super::systemd::{self, Systemd};
 use super::{attached, devices, environment, health, limits, mounts, network, resources, security};
 use crate::error::Error;
 use crate::flags::{Given, Refused, list, switch, value};
@@ -23,6 +24,7 @@ pub(crate) struct Request {
     pub(crate) platform: Option<String>,
     /// A pull shows nothing.
     pub(crate) is_quiet: bool,
+    pub(crate) systemd: Systemd,
     pub(crate) body: ContainerCreateBody,
 }
 
@@ -103,6 +105,7 @@ pub(crate) fn flags() -> Vec<Arg> {
     flags.extend(resources::flags());
     flags.extend(resources::flags_of_new());
     flags.push(attached::flag());
+    flags.push(systemd::flag());
     flags
 }
 
@@ -153,6 +156,7 @@ pub(crate) fn read(given: &Given) -> Result<Request, Error> {
         pull: Pull::parse(given.text("pull").unwrap_or_default()).map_err(Error::Value)?,
         platform: given.text("platform").map(str::to_owned),
         is_quiet: given.switch("quiet"),
+        systemd: Systemd::read(given)?,
         body: ContainerCreateBody { config, host_config: host, networking_config },
     })
 }

@@ -20,7 +20,7 @@ pub(crate) const COMMAND: Command = Command {
     operands: Operands::exactly(1),
     flags: || {
         vec![
-            crate::template::flag(),
+            crate::template::flag().short('f'),
             switch("human", "Print sizes and dates in human readable format")
                 .short('H')
                 .default_value("true"),

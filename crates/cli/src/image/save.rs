@@ -4,7 +4,7 @@ use crate::client::Path;
 use crate::command::{Cli, Command};
 use crate::download::Target;
 use crate::error::Error;
-use crate::flags::{Given, Operands, value};
+use crate::flags::{Given, Operands, switch, value};
 
 pub(crate) const COMMAND: Command = Command {
     synopsis: "[OPTIONS] IMAGE [IMAGE...]",
@@ -14,6 +14,7 @@ pub(crate) const COMMAND: Command = Command {
         vec![
             value("output", "string", "Write to a file, instead of STDOUT").short('o'),
             value("platform", "string", "Save only the given platform variant (e.g. \"linux/amd64\")"),
+            switch("quiet", "Show nothing but the archive, which is so anyway").short('q'),
         ]
     },
     refused: &[],

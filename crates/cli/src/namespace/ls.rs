@@ -15,7 +15,7 @@ pub(crate) const COMMAND: Command = Command {
     synopsis: "[OPTIONS]",
     about: "List namespaces",
     operands: Operands::NONE,
-    flags: || vec![crate::template::flag(), switch("quiet", "Only display names").short('q')],
+    flags: || vec![crate::template::flag().short('f'), switch("quiet", "Only display names").short('q')],
     refused: &[],
     run,
 };

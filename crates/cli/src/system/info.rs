@@ -7,13 +7,13 @@ use crate::client::Path;
 use crate::command::{Cli, Command};
 use crate::error::Error;
 use crate::flags::{Given, Operands};
-use crate::{json, output, size, template};
+use crate::{inspect, json, output, size, template};
 
 pub(crate) const COMMAND: Command = Command {
     synopsis: "[OPTIONS]",
     about: "Display system-wide information",
     operands: Operands::NONE,
-    flags: || vec![template::document_flag()],
+    flags: || vec![template::document_flag(), inspect::mode_flag()],
     refused: &[],
     run,
 };
@@ -49,6 +49,7 @@ const LINES: [(usize, &str, &str); 26] = [
 ];
 
 fn run(cli: &Cli, given: &Given) -> Result<u8, Error> {
+    inspect::check_mode(given)?;
     let document = cli.with_client(async |client| client.get_text(Path::new("/info")).await)?;
     let info: Value = serde_json::from_str(&document).map_err(Error::Answer)?;
     let document = with_client(&document, cli);

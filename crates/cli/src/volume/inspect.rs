@@ -9,6 +9,6 @@ pub(crate) const COMMAND: Command = Command {
     about: "Display detailed information on one or more volumes",
     operands: Operands::at_least(1),
     flags: inspect::flags,
-    refused: &[],
+    refused: &[("size", Some('s'))],
     run: |cli, given| inspect::show(cli, given, &[Kind::Volume]),
 };

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use api::docker::system::DiskUsage;
 use api::docker::volume::{Volume, VolumeList, VolumeUsage};
 
 use crate::client::Path;
@@ -21,6 +22,7 @@ pub(crate) const COMMAND: Command = Command {
             filters::flag("Provide filter values (e.g. \"dangling=true\")").short('f'),
             crate::template::flag(),
             switch("quiet", "Only display volume names").short('q'),
+            switch("size", "Display what volumes take of the disk").short('s'),
         ]
     },
     refused: &[("cluster", None)],
@@ -28,6 +30,8 @@ pub(crate) const COMMAND: Command = Command {
 };
 
 const COLUMNS: &str = "{{.Driver}}\t{{.Name}}";
+
+const COLUMNS_WITH_SIZE: &str = "{{.Driver}}\t{{.Name}}\t{{.Size}}";
 
 pub(crate) const TITLES: &[(&str, &str)] = &[
     ("Driver", "DRIVER"),
@@ -42,18 +46,34 @@ pub(crate) const TITLES: &[(&str, &str)] = &[
 fn run(cli: &Cli, given: &Given) -> Result<u8, Error> {
     let path = Filters::read(given)?.apply(Path::new("/volumes"));
     let mut list: VolumeList = cli.with_client(async |client| client.get(path).await)?;
+    if given.switch("size") {
+        measure(cli, &mut list.volumes)?;
+    }
     list.volumes.sort_unstable_by(|one, other| one.name.cmp(&other.name));
     let format = Format::parse(given.text("format").unwrap_or_default());
     let quiet = (given.switch("quiet") && format == Format::Table(None))
         .then(|| Format::Template("{{.Name}}".into()));
     let rows = list.volumes.into_iter().map(row).collect();
-    let listing = Listing { columns: COLUMNS, titles: TITLES, rows };
+    let columns = if given.switch("size") { COLUMNS_WITH_SIZE } else { COLUMNS };
+    let listing = Listing { columns, titles: TITLES, rows };
     output::print(&listing.render(&quiet.unwrap_or(format))?)?;
     list.warnings
         .unwrap_or_default()
         .iter()
         .for_each(|warning| output::complain(&format!("WARNING: {warning}")));
     Ok(0)
+}
+
+/// Adds what each volume takes; a volume that went meanwhile has none.
+fn measure(cli: &Cli, volumes: &mut [Volume]) -> Result<(), Error> {
+    let path = Path::new("/system/df").query("type", "volume");
+    let usage: DiskUsage = cli.with_client(async |client| client.get(path).await)?;
+    for measured in usage.volumes.unwrap_or_default() {
+        if let Some(volume) = volumes.iter_mut().find(|volume| volume.name == measured.name) {
+            volume.usage_data = measured.usage_data;
+        }
+    }
+    Ok(())
 }
 
 /// Docker's fields of one volume; a plain list does not know sizes and links.
