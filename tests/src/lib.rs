@@ -11,3 +11,4 @@ pub mod network;
 pub mod registry;
 pub mod ssh;
 pub mod terminal;
+pub mod tls;

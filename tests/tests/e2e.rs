@@ -30,6 +30,8 @@ mod recovery;
 mod redis;
 #[path = "e2e/registries.rs"]
 mod registries;
+#[path = "e2e/remote.rs"]
+mod remote;
 #[path = "e2e/seeds.rs"]
 mod seeds;
 #[path = "e2e/streams.rs"]

@@ -8,6 +8,7 @@ pub(crate) mod address;
 pub(crate) mod body;
 pub(crate) mod hijack;
 pub(crate) mod path;
+pub(crate) mod tunnel;
 
 use std::cell::RefCell;
 use std::io;
@@ -32,6 +33,7 @@ pub(crate) use address::Address;
 pub(crate) use body::Body;
 pub(crate) use hijack::{Hijacked, Socket};
 pub(crate) use path::Path;
+use tunnel::Fate;
 
 /// The longest JSON answer: a list of a hundred thousand containers.
 const MAX_ANSWER: usize = 256 * 1024 * 1024;
@@ -46,6 +48,8 @@ pub(crate) struct Client {
     /// Who starts the daemon, at our own address.
     launcher: Option<Launcher>,
     manner: Manner,
+    /// Of the last way that is no socket.
+    fate: Fate,
     idle: RefCell<Option<SendRequest<Body>>>,
 }
 
@@ -62,15 +66,20 @@ pub(crate) struct Manner {
 
 impl Client {
     pub(crate) fn new(address: Address, launcher: Option<Launcher>, manner: Manner) -> Client {
-        Client { address, launcher, manner, idle: RefCell::new(None) }
+        Client { address, launcher, manner, fate: Fate::default(), idle: RefCell::new(None) }
     }
 
     /// A connection of its own on which nothing was said yet: its two directions.
     pub(crate) async fn raw(&self) -> Result<(Socket, Socket), Error> {
-        // Where a daemon is to be started, it is.
-        drop(self.connect().await?);
-        let failed = |source| Error::Connect { address: self.address.to_string(), source };
-        Socket::connect(&self.address).and_then(Socket::split).map_err(failed)
+        if self.launcher.is_some() {
+            // Where a daemon is to be started, it is.
+            drop(self.connect().await?);
+        }
+        let socket = match self.open().await? {
+            Stream::Unix(stream) => stream.into_std().map(Socket::Unix),
+            Stream::Tcp(stream) => stream.into_std().map(Socket::Tcp),
+        };
+        socket.and_then(Socket::split).map_err(|source| self.unreachable(source))
     }
 
     /// A request without a body; the answer as JSON.
@@ -153,7 +162,7 @@ impl Client {
             let value = value.parse().expect("base64 is a header's value");
             request.headers_mut().insert(name, value);
         }
-        let response = sender.send_request(request).await.map_err(Error::Transport)?;
+        let response = sender.send_request(request).await.map_err(|error| self.unanswered(error))?;
         Ok(checked(response).await?.into_body())
     }
 
@@ -165,8 +174,10 @@ impl Client {
         body: Body,
     ) -> Result<Response<Incoming>, Error> {
         let mut sender = self.connect().await?;
-        let response =
-            sender.send_request(self.request(method, path, body)?).await.map_err(Error::Transport)?;
+        let response = sender
+            .send_request(self.request(method, path, body)?)
+            .await
+            .map_err(|error| self.unanswered(error))?;
         checked(response).await
     }
 
@@ -177,7 +188,7 @@ impl Client {
         let headers = request.headers_mut();
         headers.insert(CONNECTION, "Upgrade".parse().expect("a literal header value"));
         headers.insert(UPGRADE, "tcp".parse().expect("a literal header value"));
-        let response = sender.send_request(request).await.map_err(Error::Transport)?;
+        let response = sender.send_request(request).await.map_err(|error| self.unanswered(error))?;
         let response = checked(response).await?;
         hijack::take(hyper::upgrade::on(response).await.map_err(Error::Transport)?)
     }
@@ -189,8 +200,10 @@ impl Client {
             Some(sender) => sender,
             None => self.connect().await?,
         };
-        let response =
-            sender.send_request(self.request(method, path, body)?).await.map_err(Error::Transport)?;
+        let response = sender
+            .send_request(self.request(method, path, body)?)
+            .await
+            .map_err(|error| self.unanswered(error))?;
         let answer = collect(checked(response).await?.into_body(), MAX_ANSWER).await?;
         *self.idle.borrow_mut() = Some(sender);
         Ok(answer)
@@ -230,16 +243,46 @@ impl Client {
     }
 
     async fn dial(&self) -> Result<SendRequest<Body>, Error> {
-        let failed = |source| Error::Connect { address: self.address.to_string(), source };
-        match &self.address {
-            Address::Unix(path) => handshake(UnixStream::connect(path).await.map_err(failed)?).await,
-            Address::Tcp(host) => {
-                let stream = TcpStream::connect(host).await.map_err(failed)?;
-                stream.set_nodelay(true).map_err(failed)?;
-                handshake(stream).await
-            }
+        match self.open().await? {
+            Stream::Unix(stream) => handshake(stream).await,
+            Stream::Tcp(stream) => handshake(stream).await,
         }
     }
+
+    async fn open(&self) -> Result<Stream, Error> {
+        let pair = |stream: std::os::unix::net::UnixStream| {
+            stream.set_nonblocking(true)?;
+            UnixStream::from_std(stream).map(Stream::Unix)
+        };
+        let opened = match &self.address {
+            Address::Unix(path) => UnixStream::connect(path).await.map(Stream::Unix),
+            Address::Tcp(host) => {
+                let stream = TcpStream::connect(host).await;
+                stream.and_then(|stream| stream.set_nodelay(true).map(|()| Stream::Tcp(stream)))
+            }
+            Address::Tls(host, material) => tunnel::tls(host, material, &self.fate).await.and_then(pair),
+            Address::Ssh(ssh) => tunnel::ssh(ssh, &self.fate).and_then(pair),
+        };
+        opened.map_err(|source| self.unreachable(source))
+    }
+
+    fn unreachable(&self, source: io::Error) -> Error {
+        Error::Connect { address: self.address.to_string(), source }
+    }
+
+    /// Why there is no answer: the way to the daemon may know more than that it ended.
+    fn unanswered(&self, error: hyper::Error) -> Error {
+        match self.fate.take() {
+            Some(source) => self.unreachable(source),
+            None => Error::Transport(error),
+        }
+    }
+}
+
+/// A connection to a daemon, or to what leads there.
+enum Stream {
+    Unix(UnixStream),
+    Tcp(TcpStream),
 }
 
 /// Whether nobody listens there, as against being kept out.

@@ -11,6 +11,7 @@ use std::path::PathBuf;
 use clap::Arg;
 
 use crate::catalog::{self, Entry};
+use crate::client::address::Material;
 use crate::client::{Address, Client, Manner};
 use crate::error::Error;
 use crate::flags::{self, Given, Operands, Refused, Usage, list, switch, value};
@@ -134,6 +135,11 @@ pub(crate) fn global_flags() -> Vec<Arg> {
         )
         .short('l'),
         namespace_flag().short('n'),
+        switch("tls", "Use TLS; implied by --tlsverify"),
+        value("tlscacert", "string", "Trust certs signed only by this CA (default \"~/.docker/ca.pem\")"),
+        value("tlscert", "string", "Path to TLS certificate file (default \"~/.docker/cert.pem\")"),
+        value("tlskey", "string", "Path to TLS key file (default \"~/.docker/key.pem\")"),
+        switch("tlsverify", "Use TLS and verify the remote"),
         value("state", "string", "State directory of the daemon to use or start (default \"/run/corten\")"),
         switch("version", "Print version information and quit").short('v'),
     ];
@@ -176,10 +182,6 @@ fn with_common(mut flags: Vec<Arg>) -> Vec<Arg> {
     flags
 }
 
-/// Docker's global flags that are not there yet.
-const REFUSED: Refused =
-    &[("tls", None), ("tlscacert", None), ("tlscert", None), ("tlskey", None), ("tlsverify", None)];
-
 /// How the whole program is used.
 pub(crate) const SYNOPSIS: &str = "[OPTIONS] COMMAND [ARG...]";
 
@@ -206,7 +208,7 @@ fn dispatch(cli: &mut Cli, words: &[OsString]) -> Result<u8, Error> {
     let program = cli.program.clone();
     let usage = Usage { path: program.clone(), synopsis: SYNOPSIS };
     let parser = flags::parser(&program, Operands::command_line(0), global_flags());
-    let given = Given::parse(usage, parser, REFUSED, words)?;
+    let given = Given::parse(usage, parser, &[], words)?;
     if given.switch("version") {
         return output::print_line(&format!("Corten version {}", env!("CARGO_PKG_VERSION"))).map(|()| 0);
     }
@@ -318,11 +320,16 @@ fn locate(cli: &mut Cli, given: &Given) -> Result<(), Error> {
     }
     let host = host.or_else(|| variable("DOCKER_HOST").filter(|_| given.text("state").is_none()));
     if let Some(host) = host {
-        if host.starts_with("tcp://") && variable("DOCKER_TLS_VERIFY").is_some() {
-            return Err(Error::NotYet("TLS (DOCKER_TLS_VERIFY)".into()));
-        }
-        cli.address = Address::parse(&host)?;
-        return Ok(());
+        cli.address = Address::parse(&host, tls(given))?;
+        return match cli.address {
+            Address::Unix(_) | Address::Ssh(_) if asks_for_tls(given) => {
+                Err(Error::Conflict("TLS is for daemons at tcp://"))
+            }
+            _ => Ok(()),
+        };
+    }
+    if asks_for_tls(given) {
+        return Err(Error::Conflict("TLS is for daemons at tcp://, which --host or DOCKER_HOST names"));
     }
     let state = given.text("state").map(str::to_owned).or_else(|| variable("CORTEN_STATE"));
     let state = PathBuf::from(state.as_deref().unwrap_or(DEFAULT_STATE));
@@ -330,6 +337,31 @@ fn locate(cli: &mut Cli, given: &Given) -> Result<(), Error> {
     cli.address = Address::in_state(&state);
     cli.state = Some(state);
     Ok(())
+}
+
+/// Flags that the shell does not set: with them TLS is meant, whatever the address is.
+fn asks_for_tls(given: &Given) -> bool {
+    given.switch("tls") || given.text("tlsverify").is_some()
+}
+
+/// What TLS needs, if it is asked for. As with Docker, to say whether it is verified is to ask for it; the files are those that are
+/// named, or those of the usual names in the directory of certificates.
+fn tls(given: &Given) -> Option<Material> {
+    let asked = given.text("tlsverify").map(|_| given.switch("tlsverify"));
+    let is_verified = asked.unwrap_or_else(|| variable("DOCKER_TLS_VERIFY").is_some());
+    if !is_verified && !asks_for_tls(given) && variable("DOCKER_TLS").is_none() {
+        return None;
+    }
+    let directory = variable("DOCKER_CERT_PATH").map_or_else(Config::directory, PathBuf::from);
+    let file = |flag, name| given.text(flag).map_or_else(|| directory.join(name), PathBuf::from);
+    let (certificate, key) = (file("tlscert", "cert.pem"), file("tlskey", "key.pem"));
+    // What was not named need not be there.
+    let is_meant = |flag, path: &PathBuf| given.text(flag).is_some() || path.exists();
+    let has_identity = is_meant("tlscert", &certificate) || is_meant("tlskey", &key);
+    Some(Material {
+        authority: is_verified.then(|| file("tlscacert", "ca.pem")),
+        identity: has_identity.then_some((certificate, key)),
+    })
 }
 
 fn start(cli: &mut Cli, entry: &Entry, path: String, words: &[OsString]) -> Result<u8, Error> {

@@ -21,7 +21,7 @@ pub(crate) const BROKEN_PIPE: u8 = 141;
 /// Any failure of a command.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
-    #[error("unable to parse docker host `{0}`: it is unix://PATH or tcp://HOST:PORT")]
+    #[error("unable to parse docker host `{0}`: it is unix://PATH, tcp://HOST:PORT or ssh://USER@HOST")]
     Address(String),
     #[error("the daemon's answer is not understood")]
     Answer(#[source] serde_json::Error),
@@ -165,9 +165,18 @@ impl Error {
             Error::Daemon { status: 409, message } if message.contains("is already in use by container") => {
                 Some(format!("`{program} rm NAME` or `{program} rename NAME OTHER` makes the name free"))
             }
-            Error::Connect { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
-                Some("only root may use the daemon's socket".into())
-            }
+            Error::Connect { address, source } => match source.kind() {
+                io::ErrorKind::PermissionDenied if address.starts_with("unix://") => {
+                    Some("only root may use the daemon's socket".into())
+                }
+                io::ErrorKind::InvalidData => Some(
+                    "--tlscacert names who signed the daemon's certificate, --tlscert and --tlskey are one's own".into(),
+                ),
+                _ if address.starts_with("ssh://") => {
+                    Some(format!("does `ssh` log in there, and is there a `docker` or a `{program}` of that name?"))
+                }
+                _ => None,
+            },
             Error::Lost(_) | Error::Transport(_) => Some(format!(
                 "containers run on without the daemon; `{program} attach` and `{program} logs` find them"
             )),

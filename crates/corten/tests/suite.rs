@@ -87,7 +87,7 @@ fn misuse_is_told_in_dockers_words_with_dockers_codes() {
         (&["foo"], 1, "unknown command: corten foo"),
         (&["volume", "foo"], 1, "unknown command: corten volume foo"),
         (&["build", "."], 1, "`corten build` is not there yet"),
-        (&["--tlsverify", "ps"], 125, "flag --tlsverify of `corten` is not there yet"),
+        (&["--tlsverify", "ps"], 1, "conflicting options: TLS is for daemons at tcp://"),
     ];
     for (words, code, message) in cases {
         assert_fails(words, code, message);
@@ -117,7 +117,7 @@ fn a_daemon_that_is_not_there_is_named() {
     assert_fails(
         &["--host", "nonsense", "ps"],
         1,
-        "unable to parse docker host `nonsense`: it is unix://PATH or tcp://HOST:PORT",
+        "unable to parse docker host `nonsense`: it is unix://PATH, tcp://HOST:PORT or ssh://USER@HOST",
     );
     assert_fails(
         &["--host", "unix:///a", "--state", "/b", "ps"],

@@ -31,6 +31,7 @@ pub mod registry;
 mod remove;
 mod save;
 pub mod tar;
+pub mod tls;
 mod unpack;
 pub mod worker;
 

@@ -11,7 +11,6 @@ use hyper::body::Bytes;
 use hyper::upgrade::{Parts, Upgraded};
 use hyper_util::rt::TokioIo;
 
-use super::Address;
 use crate::error::Error;
 
 /// Both directions of a hijacked connection.
@@ -48,14 +47,6 @@ pub(crate) fn take(upgraded: Upgraded) -> Result<Hijacked, Error> {
 }
 
 impl Socket {
-    /// A connection on which nothing was said yet.
-    pub(crate) fn connect(address: &Address) -> io::Result<Socket> {
-        Ok(match address {
-            Address::Unix(path) => Socket::Unix(UnixStream::connect(path)?),
-            Address::Tcp(host) => Socket::Tcp(TcpStream::connect(host)?),
-        })
-    }
-
     /// One for each direction.
     pub(crate) fn split(self) -> io::Result<(Socket, Socket)> {
         Ok(match self {

@@ -44,11 +44,7 @@ impl std::fmt::Debug for Login {
 impl Config {
     /// Reads the file; one that is not there is empty.
     pub(crate) fn load() -> Result<Config, Error> {
-        let variable = || std::env::var_os("DOCKER_CONFIG").filter(|path| !path.is_empty());
-        let directory = GIVEN.get().cloned().or_else(|| variable().map(PathBuf::from));
-        let home = || std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".docker"));
-        // Without a home there is nowhere to keep a login, and none is known.
-        let path = directory.or_else(home).unwrap_or_else(|| "/root/.docker".into()).join("config.json");
+        let path = Config::directory().join("config.json");
         let failed = |source| Error::File { action: "reading", path: path.clone(), source };
         let mut text = String::new();
         match File::open(&path) {
@@ -61,6 +57,15 @@ impl Config {
         }
         let json = serde_json::from_str(&text).map_err(|error| failed(io::Error::other(error)))?;
         Ok(Config { path, json })
+    }
+
+    /// The directory of the file, and of other files of Docker's client.
+    pub(crate) fn directory() -> PathBuf {
+        let variable = || std::env::var_os("DOCKER_CONFIG").filter(|path| !path.is_empty());
+        let directory = GIVEN.get().cloned().or_else(|| variable().map(PathBuf::from));
+        let home = || std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".docker"));
+        // Without a home there is nowhere to keep a login, and none is known.
+        directory.or_else(home).unwrap_or_else(|| "/root/.docker".into())
     }
 
     /// Says where the file is, before it is read for the first time: `--config`.

@@ -2,17 +2,13 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::CryptoProvider;
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -22,6 +18,7 @@ use super::client::Body;
 use super::failure::Failure;
 use super::hosts::{Scheme, Tls, Written};
 use super::proxy::{Proxies, Proxy};
+use crate::tls::{self, Trust};
 
 /// A proxy's answer to `CONNECT` is some lines.
 const PROXY_ANSWER_MAX: usize = 16 << 10;
@@ -150,33 +147,12 @@ impl Connector {
 }
 
 fn configure(tls: &Tls) -> Result<ClientConfig, Failure> {
-    let wrong = |path: &Path, what: &dyn std::fmt::Display| {
-        Failure::Configuration(format!("{}: {what}", path.display()))
+    let trust = match tls.skip_verify {
+        true => Trust::Anybody,
+        false => Trust::MachineAnd(&tls.authorities),
     };
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let builder = ClientConfig::builder_with_provider(provider.clone())
-        .with_safe_default_protocol_versions()
-        .map_err(|error| Failure::Configuration(error.to_string()))?;
-    let builder = if tls.skip_verify {
-        builder.dangerous().with_custom_certificate_verifier(Arc::new(Anybody(provider)))
-    } else {
-        let mut roots = RootCertStore::empty();
-        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-        for path in &tls.authorities {
-            let certificates = CertificateDer::pem_file_iter(path).map_err(|error| wrong(path, &error))?;
-            for certificate in certificates {
-                let certificate = certificate.map_err(|error| wrong(path, &error))?;
-                roots.add(certificate).map_err(|error| wrong(path, &error))?;
-            }
-        }
-        builder.with_root_certificates(roots)
-    };
-    let Some((certificate, key)) = tls.clients.first() else { return Ok(builder.with_no_client_auth()) };
-    let chain = CertificateDer::pem_file_iter(certificate)
-        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-        .map_err(|error| wrong(certificate, &error))?;
-    let secret = PrivateKeyDer::from_pem_file(key).map_err(|error| wrong(key, &error))?;
-    builder.with_client_auth_cert(chain, secret).map_err(|error| wrong(certificate, &error))
+    let identity = tls.clients.first().map(|(certificate, key)| (certificate.as_path(), key.as_path()));
+    tls::configure(trust, identity).map_err(|error| Failure::Configuration(error.to_string()))
 }
 
 /// Asks a proxy for a way to the target.
@@ -228,45 +204,4 @@ pub(super) fn chain(error: &dyn std::error::Error) -> String {
         cause = source.source();
     }
     text
-}
-
-/// Takes any certificate, where somebody has said that it does not matter. Signatures are still checked.
-#[derive(Debug)]
-struct Anybody(Arc<CryptoProvider>);
-
-impl ServerCertVerifier for Anybody {
-    fn verify_server_cert(
-        &self,
-        _end_entity: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
-        _server_name: &ServerName<'_>,
-        _ocsp_response: &[u8],
-        _now: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.0.signature_verification_algorithms;
-        rustls::crypto::verify_tls12_signature(message, certificate, signature, algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.0.signature_verification_algorithms;
-        rustls::crypto::verify_tls13_signature(message, certificate, signature, algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
-    }
 }
