@@ -150,3 +150,27 @@ docker builder prune -f
 docker manifest inspect nosuch/nosuch
 docker image nonsense
 docker trust inspect busybox
+
+docker run --name base busybox touch /x
+docker commit base made:1 >/dev/null; docker save -o made.tar made:1; docker tag busybox made:1
+# differs: The newer image store
+docker load -i made.tar
+docker load -i made.tar
+docker rm base
+docker tag made:1 made:2
+docker rmi made:2
+# differs: The newer image store
+docker rmi made:1
+docker images -q --filter dangling=true
+
+docker run --name base busybox sh -c 'echo 1 >/1'
+docker commit base made:1 >/dev/null; docker run --name more made:1 sh -c 'echo 2 >/2'; docker commit more made:2 >/dev/null
+docker rm base more
+# differs: The newer image store
+docker rmi made:1
+# differs: The newer image store
+docker rmi made:2
+docker rmi busybox@sha256:0000000000000000000000000000000000000000000000000000000000000000
+
+docker image inspect busybox -f '{{json .Metadata.LastTagTime}}'
+docker tag busybox again:1; docker image inspect again:1 -f '{{if .Metadata.LastTagTime}}tagged{{end}}'
