@@ -25,7 +25,7 @@ pub(crate) struct Background {
 
 impl Engine {
     /// Collects garbage soon.
-    pub(crate) fn collect_later(self: &Arc<Self>) {
+    pub fn collect_later(self: &Arc<Self>) {
         self.later(
             |background| &background.collect,
             "garbage could not be collected",
@@ -34,7 +34,7 @@ impl Engine {
     }
 
     /// Writes new layers to disk soon; until then they count as volatile.
-    pub(crate) fn sync_layers_later(self: &Arc<Self>) {
+    pub fn sync_layers_later(self: &Arc<Self>) {
         self.later(|background| &background.sync, "new layers could not be synced", Store::sync_layers);
     }
 

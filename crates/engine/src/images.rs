@@ -2,6 +2,7 @@
 
 mod details;
 mod history;
+mod layers;
 mod remote;
 mod save;
 mod web;
@@ -11,6 +12,7 @@ use std::sync::Arc;
 
 pub use details::{ImageDetails, Manifest, ManifestKind};
 pub use history::HistoryStep;
+pub use layers::{AppliedLayer, LayerPlace, Whiteouts};
 pub use remote::{
     Access, Credentials, Proxies, PullEvent, PullOptions, PullProgress, PullStep, Pulled, PushEvent,
     PushProgress, PushStep, Pushed, RegistryConfig, Remote, SearchResult,

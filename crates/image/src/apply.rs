@@ -8,18 +8,22 @@
 //! * `.wh.NAME` becomes overlayfs's whiteout (character device 0:0), `.wh..wh..opq` its `trusted.overlay.opaque`;
 //!   both hide what lower layers have, never what this layer has (image specification, `layer.md`);
 //! * a hard link to a file of a lower layer first copies it up, so that both names share it;
+//! * where the layers below are not known yet, every whiteout stays; where the directory is a copy of them, it deletes
+//!   ([`Whiteouts`]);
 //! * parents that the archive does not mention are copied from below, or made with mode 0755;
 //! * an entry replaces what this layer had under its name before, unless both are directories.
 //!
 //! Owners are set before modes, because chown(2) clears set-user-id; attributes after owners, because chown(2)
 //! clears `security.capability`; the times of directories last, because their content changes them.
 
+use std::collections::HashSet;
 use std::io::{self, BufRead, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 use rustix::io::Errno;
+use serde::{Deserialize, Serialize};
 
 use crate::tar::{Entry, Extent, Kind, Quoted, Reader, TarError, Time};
 use attributes::{Attributes, no_follow};
@@ -45,6 +49,19 @@ pub(crate) struct Placement {
     pub(crate) rename: Option<(Vec<u8>, Vec<u8>)>,
     /// Attributes that take privileges are left out.
     pub(crate) is_unprivileged: bool,
+}
+
+/// What a layer's whiteouts do.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Whiteouts {
+    /// Hide what the layers below have, as far as they have it.
+    #[default]
+    Hide,
+    /// Hide whatever the layers will have that are put below later.
+    Keep,
+    /// Delete: the directory is a copy of all that was below.
+    Delete,
 }
 
 /// Where a layer goes.
@@ -139,10 +156,11 @@ impl<T> During<T> for rustix::io::Result<T> {
 pub(crate) fn apply<R: BufRead>(
     reader: &mut Reader<R>,
     target: Target,
+    whiteouts: Whiteouts,
     progress: &mut dyn FnMut(&Applied),
 ) -> Result<Applied, ApplyError> {
-    let tree = Tree::new(target).map_err(ApplyError::Target)?;
-    apply_to(reader, Layer::new(tree, None), progress)
+    let tree = Tree::new(target, whiteouts != Whiteouts::Keep).map_err(ApplyError::Target)?;
+    apply_to(reader, Layer { whiteouts, ..Layer::new(tree, None) }, progress)
 }
 
 /// Puts all files of an archive into the tree below `root`.
@@ -151,7 +169,7 @@ pub(crate) fn place<R: BufRead>(
     root: OwnedFd,
     placement: Placement,
 ) -> Result<Applied, ApplyError> {
-    let tree = Tree::new(Target { upper: root, lowers: Vec::new() }).map_err(ApplyError::Target)?;
+    let tree = Tree::new(Target { upper: root, lowers: Vec::new() }, true).map_err(ApplyError::Target)?;
     apply_to(reader, Layer::new(tree, Some(placement)), &mut |_| {})
 }
 
@@ -181,6 +199,9 @@ struct Layer {
     tree: Tree,
     /// `None` for a layer.
     placement: Option<Placement>,
+    whiteouts: Whiteouts,
+    /// Where whiteouts delete: what this layer has, which they must not.
+    added: HashSet<Vec<u8>>,
     applied: Applied,
     /// Real paths below the upper directory, and what their times shall be.
     directory_times: Vec<(Vec<u8>, Time)>,
@@ -237,7 +258,9 @@ fn renamed(path: &[u8], from: &[u8], to: &[u8]) -> Vec<u8> {
 
 impl Layer {
     fn new(tree: Tree, placement: Option<Placement>) -> Layer {
-        Layer { tree, placement, applied: Applied::default(), directory_times: Vec::new() }
+        let (applied, directory_times) = (Applied::default(), Vec::new());
+        let (whiteouts, added) = (Whiteouts::Hide, HashSet::new());
+        Layer { tree, placement, whiteouts, added, applied, directory_times }
     }
 
     fn add<R: BufRead>(&mut self, entry: &Entry, reader: &mut Reader<R>) -> EntryResult<()> {
@@ -258,14 +281,20 @@ impl Layer {
             Role::Root => return Err(EntryProblem::RootReplaced(entry.kind)),
             Role::Foreign => return Ok(()),
             Role::Opaque(path) => {
-                return match self.existing_parent(path)? {
+                return match self.hiding_parent(path)? {
+                    Some(directory) if self.whiteouts == Whiteouts::Delete => {
+                        self.tree.delete_all(&directory, &self.added)
+                    }
                     Some(directory) => self.tree.hide_all(&directory),
                     None => Ok(()),
                 };
             }
             Role::Whiteout(parents, hidden) => {
                 // Where there is no directory, nothing is to be hidden: it may be a file of this layer by now.
-                return match self.existing_parent(parents)? {
+                return match self.hiding_parent(parents)? {
+                    Some(parent) if self.whiteouts == Whiteouts::Delete => {
+                        self.tree.delete(&parent, hidden, &self.added)
+                    }
                     Some(parent) => self.tree.hide(&parent, hidden),
                     None => Ok(()),
                 };
@@ -289,6 +318,9 @@ impl Layer {
         if let Some(placement) = self.placement.as_ref().filter(|placement| placement.keeps_kinds) {
             placement.check_kind(&parent, last, entry)?;
         }
+        if self.whiteouts == Whiteouts::Delete {
+            self.note_added(&parent.child_path(last));
+        }
         match entry.kind {
             Kind::Directory => self.add_directory(&parent, last, entry),
             Kind::HardLink => self.add_hard_link(&parent, last, entry),
@@ -304,6 +336,24 @@ impl Layer {
         let parent = self.tree.directory(parents)?;
         self.directory_times.append(&mut self.tree.copied_directories);
         Ok(parent)
+    }
+
+    /// Notes that this layer has something, and with it all directories that it is in.
+    fn note_added(&mut self, path: &[u8]) {
+        let ends = path.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(end, _)| end);
+        for end in ends.chain([path.len()]) {
+            if !self.added.contains(&path[..end]) {
+                self.added.insert(path[..end].to_vec());
+            }
+        }
+    }
+
+    /// The directory in which something is hidden, if there is one, or may be later.
+    fn hiding_parent(&mut self, parents: &[&[u8]]) -> EntryResult<Option<Rc<Directory>>> {
+        match self.whiteouts {
+            Whiteouts::Keep => self.parent(parents).map(Some),
+            Whiteouts::Hide | Whiteouts::Delete => self.existing_parent(parents),
+        }
     }
 
     fn existing_parent(&mut self, parents: &[&[u8]]) -> EntryResult<Option<Rc<Directory>>> {

@@ -20,6 +20,7 @@ use oci::reference::Reference;
 use store::edges::Held;
 use store::{Blob, Commit, Pin};
 
+use crate::apply::Whiteouts;
 use crate::error::{Error, Result};
 use crate::image::{Image, check_image};
 use crate::images::{Images, now_ns};
@@ -85,6 +86,7 @@ impl Images {
             input: input.as_fd(),
             directory: directory.as_fd(),
             lowers: Vec::new(),
+            whiteouts: Whiteouts::Hide,
         };
         let mut report = |step: crate::worker::Progress| {
             let current_bytes = step.input_bytes;

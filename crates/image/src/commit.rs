@@ -19,6 +19,7 @@ use oci::manifest::{Manifest, media_type};
 use store::edges::Held;
 use store::{Commit, Ingest, Pin};
 
+use crate::apply::Whiteouts;
 use crate::archive::{MAX_LAYER_SIZE, layer_type};
 use crate::compression::{Compression, ExpansionLimits};
 use crate::error::{Error, Result};
@@ -128,6 +129,7 @@ impl Images {
                 input: writer.as_fd(),
                 directory: layers.upper.as_fd(),
                 lowers: layers.lowers.iter().map(AsFd::as_fd).collect(),
+                whiteouts: Whiteouts::Hide,
             };
             let packed = self.worker.run(&job, &mut |_| {});
             drop(writer);

@@ -159,6 +159,11 @@ impl<R: Read> Decoder<R> {
         self.input_bytes.clone()
     }
 
+    /// How many bytes came out so far.
+    pub(crate) fn output_bytes(&self) -> u64 {
+        self.output_bytes
+    }
+
     /// Gives the input back.
     pub(crate) fn into_input(self) -> R {
         let source = match self.stage {

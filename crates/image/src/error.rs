@@ -21,6 +21,8 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// Why something was not done with an image.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
+    #[error("the layer cannot be applied")]
+    Apply(#[source] WorkerError),
     #[error("the container's layer cannot be packed")]
     Pack(#[source] WorkerError),
     #[error("image id `{0}` is ambiguous: several images begin with it")]
@@ -176,7 +178,8 @@ impl Error {
             Error::Conflict(_) => Code::FailedPrecondition,
             Error::DamagedDocument { .. } | Error::DamagedLayer { .. } => Code::DataLoss,
             Error::Platform { .. } => Code::FailedPrecondition,
-            Error::Pack(source)
+            Error::Apply(source)
+            | Error::Pack(source)
             | Error::Archive(source)
             | Error::Import(source)
             | Error::Layer { source, .. } => source.code(),

@@ -26,6 +26,7 @@ use store::edges::Held;
 use store::snapshots::{Kind, PrepareOptions, Snapshotter};
 use store::{Commit, Store};
 
+use crate::apply::Whiteouts;
 use crate::error::{Error, LayerName, Result};
 use crate::image::Image;
 use crate::images::Images;
@@ -243,6 +244,7 @@ impl Images {
             input: input.as_fd(),
             directory: upper.as_fd(),
             lowers: lowers.iter().map(AsFd::as_fd).collect(),
+            whiteouts: Whiteouts::Hide,
         };
         Ok(self.worker.run(&job, &mut |step| progress(step.input_bytes)))
     }
@@ -287,7 +289,7 @@ fn check(
     }
 }
 
-fn open_directory(path: &Path) -> Result<OwnedFd> {
+pub(crate) fn open_directory(path: &Path) -> Result<OwnedFd> {
     let flags = OFlags::DIRECTORY | OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     rustix::fs::open(path, flags, Mode::empty()).map_err(|errno| Error::File {
         what: "open",

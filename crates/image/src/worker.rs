@@ -98,7 +98,7 @@ fn perform(
     };
     match request.task {
         Task::Diff => diff::diff(input, &target),
-        Task::Unpack => unpack::unpack(input, target, &request.limits, &mut progress),
+        Task::Unpack => unpack::unpack(input, target, &request, &mut progress),
         Task::Extract => extract::extract(input, &target.upper, &request.limits, &mut progress),
         // Without a request for them there is nothing to do.
         Task::Files => Ok(Outcome::default()),

@@ -8,6 +8,8 @@
 
 #[path = "suite/archives.rs"]
 mod archives;
+#[path = "suite/clients.rs"]
+mod clients;
 #[path = "suite/confinement.rs"]
 mod confinement;
 #[path = "suite/differential.rs"]

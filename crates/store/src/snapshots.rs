@@ -24,8 +24,8 @@ use std::path::PathBuf;
 use oci::mount::Mount;
 
 pub(crate) use records::{
-    COLUMNS, Made, NewRow, Records, commit_row, delete, disk_usage, garbage, insert_row, list, note_usage,
-    noted_size, noted_usage, read, read_kind, remove_row, set_parent,
+    COLUMNS, FILES, Made, NewRow, Records, commit_row, delete, disk_usage, garbage, insert_row, list,
+    name_of, note_usage, noted_size, noted_usage, read, read_kind, remove_row, set_parent,
 };
 pub use records::{Info, Kind};
 

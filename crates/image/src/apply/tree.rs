@@ -34,6 +34,8 @@ pub(super) struct Tree {
     pub(super) copied_directories: Vec<(Vec<u8>, Time)>,
     /// Real paths of files that were copied up because a hard link names them.
     copied_files: HashSet<Vec<u8>>,
+    /// What is below now is all that will be.
+    knows_below: bool,
 }
 
 /// One directory of the merged tree; it exists in the upper directory.
@@ -70,7 +72,7 @@ enum Child {
 }
 
 impl Tree {
-    pub(super) fn new(target: Target) -> rustix::io::Result<Tree> {
+    pub(super) fn new(target: Target, knows_below: bool) -> rustix::io::Result<Tree> {
         let Target { upper, lowers } = target;
         let mut copied_directories = Vec::new();
         // An overlay shows the topmost root's owner and mode: a layer that does not state them keeps them.
@@ -80,7 +82,7 @@ impl Tree {
             copied_directories.push((Vec::new(), time_of(&stat)));
         }
         let root = Rc::new(Directory { upper, lowers, path: Vec::new() });
-        Ok(Tree { root, trail: Vec::new(), copied_directories, copied_files: HashSet::new() })
+        Ok(Tree { root, trail: Vec::new(), copied_directories, copied_files: HashSet::new(), knows_below })
     }
 
     pub(super) fn root(&self) -> Rc<Directory> {
@@ -213,6 +215,9 @@ impl Tree {
         }
         self.remove(parent, name, &stat)?;
         // What was removed had hidden a directory of lower layers, which must not show through the new one.
+        if !self.knows_below {
+            return Ok(Way::MustHide);
+        }
         Ok(match parent.below(name).during("looking it up")? {
             Below::Directories(_) => Way::MustHide,
             Below::Nothing | Below::Other(..) => Way::Free,
@@ -240,12 +245,40 @@ impl Tree {
             Some(_) => return Ok(()),
             None => {}
         }
-        if matches!(parent.below(name).during(WHAT)?, Below::Nothing) {
+        if self.knows_below && matches!(parent.below(name).during(WHAT)?, Below::Nothing) {
             return Ok(());
         }
         let device = rustix::fs::makedev(0, 0);
         rustix::fs::mknodat(&parent.upper, name, FileType::CharacterDevice, Mode::empty(), device)
             .during(WHAT)
+    }
+
+    /// Deletes what is under a name, except for what this layer `added`.
+    pub(super) fn delete(
+        &mut self,
+        parent: &Directory,
+        name: &[u8],
+        added: &HashSet<Vec<u8>>,
+    ) -> EntryResult<()> {
+        const WHAT: &str = "deleting what its whiteout names";
+        let Some(stat) = look(&parent.upper, name).during(WHAT)? else { return Ok(()) };
+        let path = parent.child_path(name);
+        if !added.contains(&path) {
+            return self.remove(parent, name, &stat);
+        }
+        if file_type(&stat) != FileType::Directory {
+            return Ok(());
+        }
+        let upper = open_directory(&parent.upper, name).during(WHAT)?;
+        self.delete_all(&Directory { upper, lowers: Vec::new(), path }, added)
+    }
+
+    /// Deletes what is in a directory, except for what this layer `added`.
+    pub(super) fn delete_all(&mut self, directory: &Directory, added: &HashSet<Vec<u8>>) -> EntryResult<()> {
+        for name in names(directory.upper.as_fd()).during("deleting what its whiteout names")? {
+            self.delete(directory, &name, added)?;
+        }
+        Ok(())
     }
 
     /// Hides everything that lower layers have in a directory.

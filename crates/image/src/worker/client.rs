@@ -12,6 +12,7 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use super::files::FilesRequest;
 use super::protocol::{self, Limits, MAX_LOWERS, Message, Outcome, Progress, Refusal, Request, Task};
 
+use crate::apply::Whiteouts;
 use crate::files::FileStat;
 
 /// How to start a worker.
@@ -37,6 +38,7 @@ pub(crate) struct Job<'a> {
     pub(crate) directory: BorrowedFd<'a>,
     /// Topmost first.
     pub(crate) lowers: Vec<BorrowedFd<'a>>,
+    pub(crate) whiteouts: Whiteouts,
 }
 
 /// Why a worker did not do its task.
@@ -83,8 +85,13 @@ impl WorkerCommand {
         if job.lowers.len() > MAX_LOWERS {
             return Err(WorkerError::TooManyLayers);
         }
-        let request =
-            Request { task: job.task, limits: job.limits, lower_count: job.lowers.len(), files: None };
+        let request = Request {
+            task: job.task,
+            limits: job.limits,
+            lower_count: job.lowers.len(),
+            whiteouts: job.whiteouts,
+            files: None,
+        };
         let mut told = |message| {
             if let Message::Progress(step) = message {
                 progress(step);
@@ -108,6 +115,7 @@ impl WorkerCommand {
             task: Task::Files,
             limits: Limits::default(),
             lower_count: mounts.len(),
+            whiteouts: Whiteouts::default(),
             files: Some(files),
         };
         let mut told = |message| {

@@ -131,6 +131,7 @@ fn extract_members(
         input_digest: None,
         diff_id: None,
         input_bytes: counter.get(),
+        output_bytes: 0,
         entries: reader.entries(),
         size_bytes,
         skipped_xattrs: 0,

@@ -10,7 +10,7 @@ use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
 use super::files::FilesRequest;
-use crate::apply::{ApplyError, EntryProblem};
+use crate::apply::{ApplyError, EntryProblem, Whiteouts};
 use crate::compression::{Compression, ExpansionLimits};
 use crate::files::FileStat;
 use crate::tar::{Problem, TarError};
@@ -61,6 +61,8 @@ pub(super) struct Request {
     pub(super) task: Task,
     pub(super) limits: Limits,
     pub(super) lower_count: usize,
+    #[serde(default)]
+    pub(super) whiteouts: Whiteouts,
     /// What to do, if the task is [`Task::Files`].
     #[serde(default)]
     pub(super) files: Option<FilesRequest>,
@@ -92,6 +94,9 @@ pub(crate) struct Outcome {
     /// Of the input after decompression.
     pub(crate) diff_id: Option<Digest>,
     pub(crate) input_bytes: u64,
+    /// Bytes of the input after decompression.
+    #[serde(default)]
+    pub(crate) output_bytes: u64,
     pub(crate) entries: u64,
     /// Bytes of all files.
     pub(crate) size_bytes: u64,

@@ -6,7 +6,7 @@ use std::os::fd::OwnedFd;
 
 use oci::digest::Hasher;
 
-use super::protocol::{Limits, Outcome, Progress, Refusal};
+use super::protocol::{Outcome, Progress, Refusal, Request};
 use crate::apply::{ApplyError, Target, apply};
 use crate::compression::{Compression, Decoder};
 use crate::tar::Reader;
@@ -50,24 +50,25 @@ impl<R: Read> Read for Hashing<R> {
 pub(super) fn unpack(
     input: OwnedFd,
     target: Target,
-    limits: &Limits,
+    request: &Request,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Outcome, Refusal> {
-    Ok(unpack_layer(input, target, limits, progress)?)
+    Ok(unpack_layer(input, target, request, progress)?)
 }
 
 fn unpack_layer(
     input: OwnedFd,
     target: Target,
-    limits: &Limits,
+    request: &Request,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Outcome, UnpackError> {
+    let limits = &request.limits;
     let decoder =
         Decoder::new(Hashing::new(File::from(input)), limits.expansion).map_err(UnpackError::Read)?;
     let (compression, counter) = (decoder.compression(), decoder.input_counter());
     let mut reader = Reader::new(BufReader::with_capacity(BUFFER_SIZE, Hashing::new(decoder)));
     let mut reported = 0;
-    let applied = apply(&mut reader, target, &mut |applied| {
+    let applied = apply(&mut reader, target, request.whiteouts, &mut |applied| {
         let input_bytes = counter.get();
         if input_bytes >= reported + PROGRESS_STEP {
             reported = input_bytes;
@@ -81,7 +82,7 @@ fn unpack_layer(
     let mut rest = reader.into_inner();
     io::copy(&mut rest, &mut io::sink()).map_err(UnpackError::Read)?;
     let Hashing { input: decoder, hasher } = rest.into_inner();
-    let diff_id = hasher.finish();
+    let (diff_id, output_bytes) = (hasher.finish(), decoder.output_bytes());
     let input_digest = match compression {
         Compression::None => diff_id.clone(),
         Compression::Gzip | Compression::Zstd => decoder.into_input().hasher.finish(),
@@ -91,6 +92,7 @@ fn unpack_layer(
         input_digest: Some(input_digest),
         diff_id: Some(diff_id),
         input_bytes: counter.get(),
+        output_bytes,
         entries: applied.entries,
         size_bytes: applied.size_bytes,
         skipped_xattrs: applied.skipped_xattrs,

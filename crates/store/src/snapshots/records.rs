@@ -63,7 +63,7 @@ pub(crate) struct Made {
 const REMOVED: &str = "removed-";
 
 /// The files of a snapshot, in its directory.
-pub(super) const FILES: &str = "fs";
+pub(crate) const FILES: &str = "fs";
 
 /// Directories that a damaged database may have known; nobody deletes them.
 const LOST: &str = "lost-";
@@ -464,6 +464,13 @@ pub(crate) fn note_usage(tx: &Tx<'_>, snapshotter: &str, name: &str, usage: Usag
     let mut statement = tx.connection.prepare_cached(sql)?;
     statement.execute(params![snapshotter, name, USAGE_PATHS[0], bytes, USAGE_PATHS[1], inodes])?;
     Ok(())
+}
+
+/// What the snapshot with that number is called.
+pub(crate) fn name_of(tx: &Tx<'_>, snapshotter: &str, number: i64) -> Result<Option<String>> {
+    let sql = "SELECT name FROM snapshots WHERE snapshotter = ?1 AND number = ?2";
+    let mut statement = tx.connection.prepare_cached(sql)?;
+    Ok(statement.query_row(params![snapshotter, number], |row| row.get(0)).optional()?)
 }
 
 /// Makes a row, whose parent must be committed.

@@ -14,6 +14,7 @@
 //! Clients mount for themselves: what they are told has containerd's form. Its overlay is called `overlayfs`.
 
 mod adopt;
+mod place;
 mod refusal;
 mod rows;
 

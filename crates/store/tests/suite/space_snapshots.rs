@@ -229,6 +229,48 @@ fn a_client_can_mount_128_layers() {
 }
 
 #[test]
+fn a_layer_goes_into_an_active_snapshot_of_the_namespace_and_nowhere_else() {
+    let root = tempfile::tempdir().unwrap();
+    let store = Store::open(root.path()).unwrap();
+    let (space, other) = (store.space("one"), store.space("other"));
+    let mut told = Vec::new();
+    for snapshotter in ["overlayfs", "native"] {
+        let snapshots = space.snapshots(snapshotter).unwrap();
+        layer(&snapshots, "base", None);
+        let mounts = snapshots.prepare("active", on("base")).unwrap();
+        let directories = space.writable(&mounts).unwrap();
+        let machine = if snapshotter == "native" { "native" } else { "overlay" };
+        let number = store.snapshots(machine).unwrap().stat("one/active").unwrap().number;
+        let upper = root.path().join(format!("snapshots/{machine}/{number}/fs"));
+        assert_eq!(
+            (directories.upper, directories.lower.len()),
+            (upper, 1 - usize::from(machine == "native"))
+        );
+        // What a client says of the directories below is not believed.
+        let mut lying = mounts.clone();
+        lying[0].options.retain(|option| !option.starts_with("lowerdir="));
+        lying[0].options.push("lowerdir=/etc".into());
+        assert_eq!(space.writable(&lying).unwrap().lower, directories.lower);
+        told.push(refused(other.writable(&mounts)).0);
+        told.push(refused(space.writable(&[mounts[0].clone(), mounts[0].clone()])).0);
+        let view = snapshots.view("view", on("base")).unwrap();
+        assert!(space.writable(&view).is_err());
+        snapshots.commit("top", "active", Creation::default()).unwrap();
+        assert_eq!(refused(space.writable(&mounts)).0, Code::FailedPrecondition);
+    }
+    engine_made(&store);
+    let container = store.space("default").snapshots("overlayfs").unwrap().mounts("container").unwrap();
+    told.push(refused(store.space("default").writable(&container)).0);
+    let bind = |source: &str| Mount { kind: "bind".into(), source: source.into(), ..Mount::default() };
+    for source in ["/etc", "", text(root.path())] {
+        told.push(refused(space.writable(&[bind(source)])).0);
+    }
+    told.push(refused(space.writable(&[])).0);
+    told.push(refused(space.writable(&[Mount { kind: "tmpfs".into(), ..Mount::default() }])).0);
+    assert!(told.iter().all(|code| *code == Code::InvalidArgument), "{told:?}");
+}
+
+#[test]
 fn labels_are_the_clients_and_are_replaced_by_a_commit() {
     let root = tempfile::tempdir().unwrap();
     let store = Store::open(root.path()).unwrap();

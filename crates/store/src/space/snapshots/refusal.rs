@@ -11,6 +11,11 @@ pub enum Refusal {
     CannotRebase(&'static str),
     #[error("failed to get active mount: requested snapshot {0} not active or view")]
     Committed(String),
+    /// How many mounts there are.
+    #[error(
+        "{0} mounts are not those of one active snapshot that was made in this namespace: nothing is done with other files"
+    )]
+    Elsewhere(usize),
     #[error("cannot remove snapshot with child")]
     HasChild,
     #[error("the key of a snapshot {0}")]
@@ -35,6 +40,8 @@ pub enum Refusal {
     OtherParent(String),
     #[error("failed to create snapshot: parent {0:?} is not committed snapshot")]
     ParentNotCommitted(String),
+    #[error("snapshot {0:?} is not active: nothing is written to it")]
+    ReadOnly(String),
     #[error("snapshot {0:?}")]
     Taken(String),
     #[error("target snapshot {0:?}")]
@@ -50,9 +57,11 @@ impl Refusal {
             | Refusal::HasChild
             | Refusal::LayerGone { .. }
             | Refusal::NotActive(_)
-            | Refusal::OfContainer(_) => Code::FailedPrecondition,
+            | Refusal::OfContainer(_)
+            | Refusal::ReadOnly(_) => Code::FailedPrecondition,
             Refusal::CannotRebase(_) | Refusal::Mapping(_) => Code::Unimplemented,
-            Refusal::Key(_)
+            Refusal::Elsewhere(_)
+            | Refusal::Key(_)
             | Refusal::NotLoaded(_)
             | Refusal::NotNamed
             | Refusal::OtherParent(_)

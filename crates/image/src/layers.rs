@@ -1,0 +1,80 @@
+//! Layers for clients that make their own snapshots: one layer into directories that they name.
+
+use std::fs::File;
+use std::io::{self, Seek as _};
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use oci::digest::Digest;
+
+use crate::apply::Whiteouts;
+use crate::compression::{Compression, compression_of};
+use crate::error::{Error, Result};
+use crate::images::Images;
+use crate::unpack::open_directory;
+use crate::worker::{Job, Limits, Task};
+
+/// Where a layer goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LayerPlace {
+    pub upper: PathBuf,
+    /// The directories below, topmost first.
+    pub lowers: Vec<PathBuf>,
+    pub whiteouts: Whiteouts,
+    /// Everything is on disk before it is told.
+    pub is_synced: bool,
+}
+
+/// A layer that was applied.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AppliedLayer {
+    /// Of the archive without compression, with all that comes after its end.
+    pub diff_id: Digest,
+    pub size_bytes: u64,
+}
+
+impl Images {
+    /// Applies a layer, however it is compressed; blocks until it is done. One that should not be compressed must not be.
+    ///
+    /// # Errors
+    /// [`Error::Apply`] when it is no archive, or cannot be made there; what was made until then stays.
+    pub fn apply_layer(&self, layer: &File, is_compressed: bool, place: &LayerPlace) -> Result<AppliedLayer> {
+        if !is_compressed {
+            require_plain(layer).map_err(|source| failed("read", Path::new("the layer"), source))?;
+        }
+        let upper = open_directory(&place.upper)?;
+        let lowers =
+            place.lowers.iter().map(|path| open_directory(path)).collect::<Result<Vec<OwnedFd>>>()?;
+        let job = Job {
+            task: Task::Unpack,
+            limits: Limits::default(),
+            input: layer.as_fd(),
+            directory: upper.as_fd(),
+            lowers: lowers.iter().map(OwnedFd::as_fd).collect(),
+            whiteouts: place.whiteouts,
+        };
+        let outcome = self.worker.run(&job, &mut |_| {}).map_err(Error::Apply)?;
+        if place.is_synced {
+            rustix::fs::syncfs(&upper).map_err(|errno| failed("sync", &place.upper, errno.into()))?;
+        }
+        // The worker always tells it of a layer.
+        let diff_id = outcome.diff_id.ok_or(Error::NoLayers)?;
+        Ok(AppliedLayer { diff_id, size_bytes: outcome.output_bytes })
+    }
+}
+
+fn require_plain(mut layer: &File) -> io::Result<()> {
+    let compression = compression_of(&mut layer)?;
+    layer.rewind()?;
+    match compression {
+        Compression::None => Ok(()),
+        // What Go's reader of archives says.
+        Compression::Gzip | Compression::Zstd => {
+            Err(io::Error::new(io::ErrorKind::InvalidData, "archive/tar: invalid tar header"))
+        }
+    }
+}
+
+fn failed(what: &'static str, path: &Path, source: io::Error) -> Error {
+    Error::File { what, path: path.to_owned(), source }
+}

@@ -1,0 +1,84 @@
+//! Which snapshot mounts show: clients give mounts back to have something done with the files.
+
+use std::path::{Path, PathBuf};
+
+use oci::mount::Mount;
+
+use super::{Refusal, Row, Snapshots};
+use crate::error::Result;
+use crate::snapshots::{self, Directories, Kind};
+use crate::space::Space;
+
+/// How an overlay is told its upper directory.
+const UPPER: &str = "upperdir=";
+
+impl Space<'_> {
+    /// The directories of the active snapshot that `mounts` show: the one that a layer goes into, and those below it. They are found by
+    /// the first of them; all else that a client says of them is not believed.
+    ///
+    /// # Errors
+    /// [`Refusal::Elsewhere`] for mounts of anything else than one active snapshot that a client made in this namespace.
+    pub fn writable(self, mounts: &[Mount]) -> Result<Directories> {
+        let elsewhere = || Refusal::Elsewhere(mounts.len());
+        let [mount] = mounts else { return Err(elsewhere().into()) };
+        let upper = match mount.kind.as_str() {
+            "overlay" => mount.options.iter().find_map(|option| option.strip_prefix(UPPER)),
+            "bind" => Some(mount.source.as_str()),
+            _ => None,
+        };
+        let upper = upper.ok_or_else(elsewhere)?;
+        for snapshotter in ["overlayfs", "native"] {
+            let snapshots = self.snapshots(snapshotter)?;
+            let Some(row) = snapshots.at(Path::new(upper))? else { continue };
+            if row.info.kind != Kind::Active {
+                return Err(Refusal::ReadOnly(row.info.key).into());
+            }
+            return snapshots.backend.snapshotter().directories(&row.backend);
+        }
+        Err(elsewhere().into())
+    }
+}
+
+impl Snapshots<'_> {
+    /// The snapshot of this namespace whose files are at `path`, if a client made it.
+    fn at(&self, path: &Path) -> Result<Option<Row>> {
+        let machine = self.backend.snapshotter().name();
+        let Some(number) = number_of(path, &self.space.store.layout().snapshots(machine)) else {
+            return Ok(None);
+        };
+        self.read(|rows| {
+            let Some(backend) = snapshots::name_of(rows.tx, machine, number)? else { return Ok(None) };
+            let key = super::rows::owner(&backend).filter(|(namespace, _)| *namespace == rows.namespace);
+            key.map_or(Ok(None), |(_, key)| rows.get(key))
+        })
+    }
+}
+
+/// The number of the snapshot whose files are at `path`, below the directory of all.
+fn number_of(path: &Path, all: &Path) -> Option<i64> {
+    let rest: PathBuf = path.strip_prefix(all).ok()?.into();
+    let mut parts = rest.iter();
+    let number = parts.next()?.to_str()?.parse().ok()?;
+    (parts.next()? == snapshots::FILES && parts.next().is_none()).then_some(number)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_snapshots_files_are_one_directory() {
+        let number = |path: &str| number_of(Path::new(path), Path::new("/r/snapshots/overlay"));
+        assert_eq!(number("/r/snapshots/overlay/12/fs"), Some(12));
+        for other in
+            ["/r/snapshots/overlay/12", "/r/snapshots/overlay/12/work", "/r/snapshots/overlay/12/fs/etc"]
+        {
+            assert_eq!(number(other), None, "{other}");
+        }
+        for other in
+            ["/r/snapshots/native/12/fs", "/r/snapshots/overlay/x/fs", "/r/snapshots/overlay/../12/fs", ""]
+        {
+            assert_eq!(number(other), None, "{other}");
+        }
+    }
+}
