@@ -44,6 +44,9 @@ cgroup_parent = "/corten"
 # The Docker Engine API. Empty: `docker.sock` in the state directory.
 docker_socket = ""
 
+# containerd's API. Empty: `corten.sock` in the state directory.
+containerd_socket = ""
+
 # The networks, as CNI configuration lists. Empty: /etc/cni/net.d with the default root, else `cni/net.d` below the root.
 network_config = ""
 
@@ -93,6 +96,7 @@ pub(crate) struct Config {
     pub(crate) cgroup_parent: String,
     pub(crate) docker_socket: PathBuf,
     pub(crate) docker_group: String,
+    pub(crate) containerd_socket: PathBuf,
     pub(crate) network_config: PathBuf,
     pub(crate) network_addresses: PathBuf,
     pub(crate) network_bridge: String,
@@ -145,6 +149,7 @@ impl Default for Config {
             cgroup_parent: "/corten".into(),
             docker_socket: PathBuf::new(),
             docker_group: String::new(),
+            containerd_socket: PathBuf::new(),
             network_config: PathBuf::new(),
             network_addresses: PathBuf::new(),
             network_bridge: String::new(),
@@ -188,6 +193,15 @@ impl Config {
             self.state.join("docker.sock")
         } else {
             self.docker_socket.clone()
+        }
+    }
+
+    /// Where containerd's API is.
+    pub(crate) fn containerd_socket(&self) -> PathBuf {
+        if self.containerd_socket.as_os_str().is_empty() {
+            self.state.join("corten.sock")
+        } else {
+            self.containerd_socket.clone()
         }
     }
 
@@ -359,7 +373,7 @@ mod tests {
     fn the_printed_defaults_are_the_defaults() {
         assert_eq!(Config::parse(Path::new("x"), DEFAULT_TEXT).unwrap(), Config::default());
         let keys = DEFAULT_TEXT.lines().filter(|line| line.contains(" = ")).count();
-        assert_eq!(keys, 18, "every field is printed");
+        assert_eq!(keys, 19, "every field is printed");
     }
 
     #[test]

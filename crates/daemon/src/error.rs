@@ -43,7 +43,9 @@ impl Error {
         match self {
             Error::Config { .. } => Some("`corten config default` prints every key with its meaning"),
             Error::Locked { .. } => Some("stop that daemon, or give this one its own `--root` and `--state`"),
-            Error::SocketInUse { .. } => Some("choose another `docker_socket` in the configuration"),
+            Error::SocketInUse { .. } => {
+                Some("choose another `docker_socket` or `containerd_socket` in the configuration")
+            }
             _ => None,
         }
     }

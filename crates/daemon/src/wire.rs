@@ -53,19 +53,27 @@ async fn serve(config: Config) -> Result<(), Error> {
     })
     .await
     .map_err(Error::Engine)?;
+    let (stop, stopping) = watch::channel(false);
     let socket = config.docker_socket();
     let listener = listen::unix(&socket, &config.docker_group)?;
-    let (stop, stopping) = watch::channel(false);
-    let door = tokio::spawn(docker::serve(listener, engine.clone(), stopping));
+    let docker = tokio::spawn(docker::serve(listener, engine.clone(), stopping.clone()));
+    let containerd_socket = config.containerd_socket();
+    let listener = listen::unix(&containerd_socket, "")?;
+    let door = containerd::Door::new(engine.clone());
+    let containerd = tokio::spawn(containerd::serve(listener, door, stopping));
     tracing::info!(root = %config.root.display(), socket = %socket.display(), version = engine.version().version, "ready");
     notify_supervisor();
     signals.next().await;
     tracing::info!("stopping; containers run on");
-    drop(std::fs::remove_file(&socket));
+    for socket in [&socket, &containerd_socket] {
+        drop(std::fs::remove_file(socket));
+    }
     let let_go = async {
         stop.send_replace(true);
-        if let Err(error) = door.await {
-            tracing::error!(%error, "the docker door ended badly");
+        for (name, door) in [("docker", docker), ("containerd", containerd)] {
+            if let Err(error) = door.await {
+                tracing::error!(%error, name, "a door ended badly");
+            }
         }
         engine.close().await.map_err(Error::Engine)
     };

@@ -18,6 +18,7 @@ use crate::containers::record::{Index, Record};
 use crate::containers::spec::LogSpec;
 use crate::error::{Error, Result, chain};
 use crate::events::Events;
+use crate::exchange::Exchange;
 use crate::execs;
 use crate::gc::Background;
 use crate::logs::Watcher;
@@ -65,6 +66,7 @@ pub struct Engine {
     pub(crate) intents: Intents,
     pub(crate) images: Arc<image::Images>,
     pub(crate) events: Events,
+    pub(crate) exchange: Exchange,
     pub(crate) index: Index,
     pub(crate) execs: execs::Table,
     pub(crate) fabric: Arc<Fabric>,
@@ -112,6 +114,7 @@ impl Engine {
             intents,
             images,
             events: Events::new(),
+            exchange: Exchange::default(),
             index: Index::default(),
             execs: execs::Table::default(),
             pool,
@@ -148,6 +151,16 @@ impl Engine {
         })
         .await?;
         Ok(())
+    }
+
+    /// The store, for doors whose protocol names what is in it: content, snapshots, leases.
+    pub fn store(&self) -> &Arc<Store> {
+        &self.store
+    }
+
+    /// What happens in containerd's terms.
+    pub fn exchange(&self) -> &Exchange {
+        &self.exchange
     }
 
     /// Nothing new is begun any more.

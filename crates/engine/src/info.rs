@@ -7,6 +7,7 @@ use crate::containers::Status;
 use crate::engine::{Engine, SNAPSHOTTER};
 use crate::error::Result;
 use crate::namespaces::Namespace;
+use crate::random;
 
 /// What `docker info` shows of the engine.
 #[derive(Debug, Clone, Default)]
@@ -57,6 +58,12 @@ impl Engine {
     pub(crate) async fn info(self: &Arc<Self>, namespace: &Namespace) -> Result<Info> {
         let (engine, namespace) = (self.clone(), namespace.clone());
         blocking(move || engine.gather(&namespace)).await
+    }
+
+    /// What tells this installation from all others, in the form of a UUID (RFC 9562, version 4); made when somebody first asks.
+    pub async fn uuid(&self) -> Result<String> {
+        let store = self.store.clone();
+        Ok(blocking(move || store.fact_or("uuid", random_uuid())).await?)
     }
 
     /// Which version it is.
@@ -169,6 +176,17 @@ fn file_system(magic: i64) -> String {
         0x2fc1_2fc1 => "zfs".into(),
         other => format!("{other:#x}"),
     }
+}
+
+/// A UUID of random bits.
+fn random_uuid() -> String {
+    let mut bytes: [u8; 16] = random::bytes();
+    bytes[6] = bytes[6] & 0x0f | 0x40;
+    bytes[8] = bytes[8] & 0x3f | 0x80;
+    let digits = |range: std::ops::Range<usize>| -> String {
+        bytes[range].iter().map(|byte| format!("{byte:02x}")).collect()
+    };
+    [0..4, 4..6, 6..8, 8..10, 10..16].map(digits).join("-")
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ mod disk;
 mod engine;
 mod error;
 pub mod events;
+pub mod exchange;
 pub mod execs;
 mod gc;
 pub mod images;

@@ -160,6 +160,16 @@ impl Store {
         })
     }
 
+    /// What the store noted under `name`: `value`, unless something was noted before.
+    pub fn fact_or(&self, name: &'static str, value: String) -> Result<String> {
+        self.db.write(Commit::Durable, move |tx| {
+            tx.connection.execute("INSERT OR IGNORE INTO facts VALUES (?1, ?2)", [name, value.as_str()])?;
+            Ok(tx
+                .connection
+                .query_row("SELECT value FROM facts WHERE name = ?1", [name], |row| row.get(0))?)
+        })
+    }
+
     /// Copies the database to its backup, for the case that it is damaged later.
     pub fn backup(&self) -> Result<()> {
         self.db.backup()

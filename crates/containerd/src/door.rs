@@ -1,0 +1,91 @@
+//! The server: one router of all services on a Unix socket.
+
+use std::sync::Arc;
+
+use engine::Engine;
+use engine::exchange::Exchange;
+use futures_util::stream;
+use store::Store;
+use tokio::net::UnixListener;
+use tokio::sync::watch;
+use tonic::Status;
+use tonic::transport::Server;
+
+use crate::services::events::Events;
+use crate::services::health::Health;
+use crate::services::introspection::Introspection;
+use crate::services::version::Version;
+use crate::status;
+
+/// What a message may have, in both directions: containerd's default.
+pub(crate) const MESSAGE_MAX_BYTES: usize = 16 << 20;
+
+/// What every service works with.
+#[derive(Debug, Clone)]
+pub struct Door {
+    engine: Arc<Engine>,
+}
+
+impl Door {
+    /// A door to `engine`.
+    pub fn new(engine: Arc<Engine>) -> Door {
+        Door { engine }
+    }
+
+    pub(crate) fn engine(&self) -> &Arc<Engine> {
+        &self.engine
+    }
+
+    pub(crate) fn exchange(&self) -> &Exchange {
+        self.engine.exchange()
+    }
+
+    /// Runs `work` on a thread that may block, and words its error.
+    #[expect(dead_code, reason = "the first service that needs it takes this line away")]
+    pub(crate) async fn blocking<T, F>(&self, work: F) -> Result<T, Status>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Store) -> store::Result<T> + Send + 'static,
+    {
+        let store = self.engine.store().clone();
+        match tokio::task::spawn_blocking(move || work(&store)).await {
+            Ok(result) => result.map_err(|error| status::of_store(&error)),
+            Err(error) => Err(Status::internal(format!("the work ended badly: {error}"))),
+        }
+    }
+}
+
+/// A service in its server, with containerd's bounds of messages.
+macro_rules! bounded {
+    ($server:path, $service:expr) => {{
+        use $server as Server;
+        Server::new($service)
+            .max_decoding_message_size(MESSAGE_MAX_BYTES)
+            .max_encoding_message_size(MESSAGE_MAX_BYTES)
+    }};
+}
+
+/// Serves until `stopping` says so; calls that are under way are let go of then.
+pub async fn serve(listener: UnixListener, door: Door, mut stopping: watch::Receiver<bool>) {
+    let incoming = stream::unfold(listener, |listener| async {
+        let accepted = listener.accept().await.map(|(stream, _)| stream);
+        Some((accepted, listener))
+    });
+    let router = Server::builder()
+        .add_service(bounded!(grpc::events::events_server::EventsServer, Events(door.clone())))
+        .add_service(bounded!(grpc::health::health_server::HealthServer, Health))
+        .add_service(bounded!(
+            grpc::introspection::introspection_server::IntrospectionServer,
+            Introspection(door.clone())
+        ))
+        .add_service(bounded!(grpc::version::version_server::VersionServer, Version));
+    let served = router.serve_with_incoming(incoming);
+    tokio::select! {
+        result = served => {
+            if let Err(error) = result {
+                tracing::error!(%error, "the containerd door ended");
+            }
+        }
+        _ = stopping.wait_for(|stop| *stop) => {}
+    }
+}

@@ -1,0 +1,124 @@
+//! `containerd.services.introspection.v1`: what this server has, in containerd's words for it.
+//!
+//! Clients look for plugins by their names: for a snapshotter before they use it, for a runtime and what it exports. An entry is
+//! there if what it stands for works here.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::os::unix::fs::MetadataExt as _;
+
+use api::types;
+use grpc::introspection::{
+    Plugin, PluginInfoRequest, PluginInfoResponse, PluginsRequest, PluginsResponse, ServerResponse,
+    introspection_server,
+};
+use tonic::{Request, Response, Status};
+
+use crate::door::Door;
+use crate::filter::{Adaptor, Filter};
+use crate::status;
+
+/// Tells what there is.
+#[derive(Debug)]
+pub(crate) struct Introspection(pub(crate) Door);
+
+/// What stands for something that works here.
+struct Entry {
+    kind: &'static str,
+    id: &'static str,
+    requires: &'static [&'static str],
+    /// It is for this platform only.
+    has_platform: bool,
+    capabilities: &'static [&'static str],
+    exports: &'static [(&'static str, &'static str)],
+}
+
+const fn plain(kind: &'static str, id: &'static str) -> Entry {
+    Entry { kind, id, requires: &[], has_platform: false, capabilities: &[], exports: &[] }
+}
+
+const ENTRIES: &[Entry] = &[
+    plain("io.containerd.event.v1", "exchange"),
+    Entry { has_platform: true, ..plain("io.containerd.snapshotter.v1", "overlayfs") },
+    Entry { has_platform: true, ..plain("io.containerd.snapshotter.v1", "native") },
+    plain("io.containerd.grpc.v1", "events"),
+    plain("io.containerd.grpc.v1", "healthcheck"),
+    plain("io.containerd.grpc.v1", "introspection"),
+    plain("io.containerd.grpc.v1", "version"),
+];
+
+#[tonic::async_trait]
+impl introspection_server::Introspection for Introspection {
+    async fn plugins(&self, request: Request<PluginsRequest>) -> Result<Response<PluginsResponse>, Status> {
+        let filter = Filter::parse(&request.get_ref().filters).map_err(|error| status::of_filter(&error))?;
+        let plugins = ENTRIES.iter().filter(|entry| filter.matches(*entry)).map(plugin).collect();
+        Ok(Response::new(PluginsResponse { plugins }))
+    }
+
+    async fn server(&self, _: Request<()>) -> Result<Response<ServerResponse>, Status> {
+        let uuid = self.0.engine().uuid().await.map_err(|error| status::of_engine(&error))?;
+        let pidns =
+            std::fs::metadata("/proc/self/ns/pid").map(|namespace| namespace.ino()).unwrap_or_default();
+        Ok(Response::new(ServerResponse {
+            uuid,
+            pid: std::process::id().into(),
+            pidns,
+            deprecations: Vec::new(),
+        }))
+    }
+
+    async fn plugin_info(
+        &self,
+        request: Request<PluginInfoRequest>,
+    ) -> Result<Response<PluginInfoResponse>, Status> {
+        let PluginInfoRequest { r#type: kind, id, options } = request.into_inner();
+        let entry = ENTRIES.iter().find(|entry| entry.kind == kind && entry.id == id);
+        let Some(entry) = entry else {
+            return Err(Status::not_found("plugin not found: not found"));
+        };
+        if options.is_some() {
+            return Err(Status::unimplemented(format!(
+                "the options of {kind}.{id} are not understood: not implemented"
+            )));
+        }
+        Ok(Response::new(PluginInfoResponse { plugin: Some(plugin(entry)), extra: None }))
+    }
+}
+
+fn plugin(entry: &Entry) -> Plugin {
+    let text = |list: &[&str]| list.iter().map(|text| (*text).to_owned()).collect();
+    let exports: HashMap<_, _> =
+        entry.exports.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    Plugin {
+        r#type: entry.kind.to_owned(),
+        id: entry.id.to_owned(),
+        requires: text(entry.requires),
+        platforms: if entry.has_platform { vec![platform()] } else { Vec::new() },
+        exports,
+        capabilities: text(entry.capabilities),
+        init_err: None,
+    }
+}
+
+/// This machine, in containerd's words.
+fn platform() -> types::Platform {
+    let platform = oci::platform::Platform::host();
+    types::Platform {
+        os: platform.os,
+        architecture: platform.architecture,
+        variant: platform.variant,
+        ..types::Platform::default()
+    }
+}
+
+impl Adaptor for Entry {
+    fn field(&self, path: &[String]) -> Option<Cow<'_, str>> {
+        let [name] = path else { return None };
+        Some(match name.as_str() {
+            "type" => Cow::Borrowed(self.kind),
+            "id" => Cow::Borrowed(self.id),
+            "capabilities" if !self.capabilities.is_empty() => Cow::Owned(self.capabilities.join(",")),
+            _ => return None,
+        })
+    }
+}
