@@ -258,7 +258,7 @@ impl Saving {
 }
 
 fn blob_name(digest: &Digest) -> String {
-    format!("blobs/{}/{}", digest.algorithm(), digest.hex())
+    format!("blobs/{}/{}", digest.algorithm().name(), digest.hex())
 }
 
 fn entry(name: &str, kind: Kind, size: u64) -> Entry {

@@ -1,13 +1,22 @@
-//! A content digest: `sha256:<64 hex>` or `sha512:<128 hex>`, lower case only.
+//! A content digest: `sha256:<64 hex>`, `sha384:<96 hex>` or `sha512:<128 hex>`, lower case only.
 //!
-//! The image specification's grammar allows any algorithm name; only the two registered ones are accepted,
-//! because a digest becomes a file name and must be checkable. New digests are always sha256.
+//! The image specification's grammar allows any algorithm name; only those are accepted that it registers and that containerd
+//! and Docker know, because a digest becomes a file name and must be checkable. New digests are sha256 unless somebody
+//! expects another one.
 
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
-use sha2::{Digest as _, Sha256};
+use sha2::{Digest as _, Sha256, Sha384, Sha512};
+
+/// How a digest is made of bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Algorithm {
+    Sha256,
+    Sha384,
+    Sha512,
+}
 
 /// A checked digest, kept in its textual form.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -19,7 +28,7 @@ pub struct Digest(String);
 pub enum DigestError {
     #[error("digest `{0}` has no algorithm")]
     NoAlgorithm(String),
-    #[error("digest `{0}` uses an unknown algorithm (known are sha256 and sha512)")]
+    #[error("digest `{0}` uses an unknown algorithm (known are sha256, sha384 and sha512)")]
     UnknownAlgorithm(String),
     #[error("digest `{0}` is not {1} lower-case hexadecimal digits after its algorithm")]
     NotHexadecimal(String, usize),
@@ -28,16 +37,39 @@ pub enum DigestError {
 /// Longest part of a wrong digest that an error repeats.
 const QUOTED_LENGTH: usize = 100;
 
+impl Algorithm {
+    /// Every algorithm.
+    pub const ALL: [Algorithm; 3] = [Algorithm::Sha256, Algorithm::Sha384, Algorithm::Sha512];
+
+    /// Its name before the colon.
+    pub fn name(self) -> &'static str {
+        match self {
+            Algorithm::Sha256 => "sha256",
+            Algorithm::Sha384 => "sha384",
+            Algorithm::Sha512 => "sha512",
+        }
+    }
+
+    fn digits(self) -> usize {
+        match self {
+            Algorithm::Sha256 => 64,
+            Algorithm::Sha384 => 96,
+            Algorithm::Sha512 => 128,
+        }
+    }
+
+    fn of(name: &str) -> Option<Algorithm> {
+        Algorithm::ALL.into_iter().find(|algorithm| algorithm.name() == name)
+    }
+}
+
 impl Digest {
     /// Parses `algorithm:hex`.
     pub fn parse(text: &str) -> Result<Digest, DigestError> {
         let quoted = || text.chars().take(QUOTED_LENGTH).collect::<String>();
         let (algorithm, hex) = text.split_once(':').ok_or_else(|| DigestError::NoAlgorithm(quoted()))?;
-        let length = match algorithm {
-            "sha256" => 64,
-            "sha512" => 128,
-            _ => return Err(DigestError::UnknownAlgorithm(quoted())),
-        };
+        let algorithm = Algorithm::of(algorithm).ok_or_else(|| DigestError::UnknownAlgorithm(quoted()))?;
+        let length = algorithm.digits();
         let is_hexadecimal = hex.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
         if hex.len() != length || !is_hexadecimal {
             return Err(DigestError::NotHexadecimal(quoted(), length));
@@ -52,9 +84,12 @@ impl Digest {
 
     /// Wraps a finished sha256.
     pub fn from_sha256(hash: [u8; 32]) -> Digest {
+        Digest::from_hash(Algorithm::Sha256, &hash)
+    }
+
+    fn from_hash(algorithm: Algorithm, hash: &[u8]) -> Digest {
         use std::fmt::Write as _;
-        let mut text = String::with_capacity(71);
-        text.push_str("sha256:");
+        let mut text = format!("{}:", algorithm.name());
         for byte in hash {
             write!(text, "{byte:02x}").expect("writing to a string cannot fail");
         }
@@ -66,9 +101,9 @@ impl Digest {
         &self.0
     }
 
-    /// `sha256` or `sha512`.
-    pub fn algorithm(&self) -> &str {
-        self.parts().0
+    /// How it was made.
+    pub fn algorithm(&self) -> Algorithm {
+        Algorithm::of(self.parts().0).expect("a digest has a known algorithm, or it would not exist")
     }
 
     /// The digits after the algorithm.
@@ -86,19 +121,70 @@ impl Digest {
     }
 }
 
-/// A sha256 that is fed piece by piece.
-#[derive(Debug, Clone, Default)]
-pub struct Hasher(Sha256);
+/// A digest that is fed piece by piece; a sha256 by default.
+#[derive(Debug, Clone)]
+pub struct Hasher(State);
+
+#[derive(Debug, Clone)]
+enum State {
+    Sha256(Sha256),
+    Sha384(Sha384),
+    Sha512(Sha512),
+}
 
 impl Hasher {
+    /// One that has taken in nothing.
+    pub fn new(algorithm: Algorithm) -> Hasher {
+        Hasher(match algorithm {
+            Algorithm::Sha256 => State::Sha256(Sha256::new()),
+            Algorithm::Sha384 => State::Sha384(Sha384::new()),
+            Algorithm::Sha512 => State::Sha512(Sha512::new()),
+        })
+    }
+
+    /// How it hashes.
+    pub fn algorithm(&self) -> Algorithm {
+        match self.0 {
+            State::Sha256(_) => Algorithm::Sha256,
+            State::Sha384(_) => Algorithm::Sha384,
+            State::Sha512(_) => Algorithm::Sha512,
+        }
+    }
+
     /// Takes in more bytes.
     pub fn update(&mut self, bytes: &[u8]) {
-        self.0.update(bytes);
+        match &mut self.0 {
+            State::Sha256(hash) => hash.update(bytes),
+            State::Sha384(hash) => hash.update(bytes),
+            State::Sha512(hash) => hash.update(bytes),
+        }
     }
 
     /// The digest of everything that was taken in.
     pub fn finish(self) -> Digest {
-        Digest::from_sha256(self.0.finalize().into())
+        let algorithm = self.algorithm();
+        match self.0 {
+            State::Sha256(hash) => Digest::from_hash(algorithm, &hash.finalize()),
+            State::Sha384(hash) => Digest::from_hash(algorithm, &hash.finalize()),
+            State::Sha512(hash) => Digest::from_hash(algorithm, &hash.finalize()),
+        }
+    }
+}
+
+impl Default for Hasher {
+    fn default() -> Hasher {
+        Hasher::new(Algorithm::Sha256)
+    }
+}
+
+impl std::io::Write for Hasher {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.update(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
     }
 }
 
@@ -136,7 +222,7 @@ impl From<Digest> for String {
 
 #[cfg(test)]
 mod tests {
-    use super::{Digest, DigestError, Hasher};
+    use super::{Algorithm, Digest, DigestError, Hasher};
     use proptest::prelude::*;
 
     const EMPTY: &str = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
@@ -146,6 +232,21 @@ mod tests {
         assert_eq!(Digest::of(b"").as_str(), EMPTY);
         assert_eq!(Hasher::default().finish().as_str(), EMPTY);
         assert_eq!(Digest::of(b"").short(), "e3b0c44298fc");
+    }
+
+    #[test]
+    fn every_algorithm_hashes_and_is_read_back() {
+        // Of nothing, as `sha384sum` and `sha512sum` print them, shortened.
+        let begins = [
+            (Algorithm::Sha256, "sha256:e3b0c4"),
+            (Algorithm::Sha384, "sha384:38b060"),
+            (Algorithm::Sha512, "sha512:cf83e1"),
+        ];
+        for (algorithm, begin) in begins {
+            let digest = Hasher::new(algorithm).finish();
+            assert!(digest.as_str().starts_with(begin), "{digest}");
+            assert_eq!(Digest::parse(digest.as_str()).unwrap().algorithm(), algorithm);
+        }
     }
 
     #[test]
@@ -175,10 +276,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn parsing_is_total_and_keeps_the_text(text in "(sha256|sha512|x)?:?[0-9a-fA-F/.]{0,130}") {
+        fn parsing_is_total_and_keeps_the_text(text in "(sha256|sha384|sha512|x)?:?[0-9a-fA-F/.]{0,130}") {
             if let Ok(digest) = Digest::parse(&text) {
                 prop_assert_eq!(digest.as_str(), text.as_str());
-                prop_assert_eq!(format!("{}:{}", digest.algorithm(), digest.hex()), text);
+                prop_assert_eq!(format!("{}:{}", digest.algorithm().name(), digest.hex()), text);
             }
         }
 

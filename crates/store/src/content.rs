@@ -1,4 +1,4 @@
-//! Content: immutable blobs, named by their digest, in containerd's layout.
+//! Content: immutable blobs, named by their digest, in containerd's layout (`content/blobs/<algorithm>/<hex>`).
 //!
 //! A blob is written as an ingest (`content/ingest/<id>/data`), hashed on the way, and becomes a blob by one rename
 //! after it was synced and its digest and size were checked. A name in `blobs` therefore means: these bytes, whole.
@@ -13,8 +13,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
-use oci::digest::Digest;
-use sha2::{Digest as _, Sha256};
+use oci::digest::{Algorithm, Digest, Hasher};
 
 use crate::error::{Error, Result};
 use crate::layout::{Layout, private_dir};
@@ -23,7 +22,7 @@ use crate::tree;
 /// The content store.
 #[derive(Debug)]
 pub struct Content {
-    blobs: PathBuf,
+    layout: Layout,
     ingests: PathBuf,
     next: AtomicU64,
     pins: Arc<Pins>,
@@ -42,7 +41,7 @@ pub struct Ingest<'a> {
     content: &'a Content,
     directory: PathBuf,
     file: File,
-    hash: Sha256,
+    hasher: Hasher,
     size: u64,
     limit: u64,
 }
@@ -60,7 +59,7 @@ struct Pins(Mutex<HashMap<Digest, usize>>);
 impl Content {
     pub(crate) fn open(layout: &Layout) -> Result<Content> {
         let content = Content {
-            blobs: layout.blobs(),
+            layout: layout.clone(),
             ingests: layout.ingest(),
             next: AtomicU64::new(0),
             pins: Arc::default(),
@@ -83,7 +82,7 @@ impl Content {
             drop(fs::remove_dir(&directory));
             Error::file("create", &path, source)
         })?;
-        Ok(Ingest { content: self, directory, file, hash: Sha256::new(), size: 0, limit })
+        Ok(Ingest { content: self, directory, file, hasher: Hasher::default(), size: 0, limit })
     }
 
     /// A private directory below `content/ingest` that the caller removes; a leftover is removed at the next open.
@@ -103,7 +102,7 @@ impl Content {
 
     /// Opens a blob for reading.
     pub fn open_blob(&self, digest: &Digest) -> Result<File> {
-        let path = self.path(digest)?;
+        let path = self.path(digest);
         File::open(&path).map_err(|source| match source.kind() {
             io::ErrorKind::NotFound => Error::NotFound { kind: "content", name: digest.to_string() },
             _ => Error::file("open", &path, source),
@@ -115,7 +114,7 @@ impl Content {
         let mut bytes = Vec::new();
         let file = self.open_blob(digest)?;
         let read = file.take(max + 1).read_to_end(&mut bytes);
-        read.map_err(|source| Error::file("read", &self.blobs.join(digest.hex()), source))?;
+        read.map_err(|source| Error::file("read", &self.path(digest), source))?;
         if bytes.len() as u64 > max {
             return Err(Error::TooLarge { limit: max });
         }
@@ -124,7 +123,7 @@ impl Content {
 
     /// Its size, if it is there.
     pub fn info(&self, digest: &Digest) -> Result<Option<Blob>> {
-        let path = self.path(digest)?;
+        let path = self.path(digest);
         match fs::metadata(&path) {
             Ok(data) => Ok(Some(Blob { digest: digest.clone(), size: data.len() })),
             Err(source) if source.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -134,14 +133,18 @@ impl Content {
 
     /// Every blob.
     pub fn list(&self) -> Result<Vec<Blob>> {
-        let failed = |source| Error::file("list", &self.blobs, source);
         let mut blobs = Vec::new();
-        for entry in fs::read_dir(&self.blobs).map_err(failed)? {
-            let entry = entry.map_err(failed)?;
-            let name = entry.file_name();
-            let digest = name.to_str().and_then(|hex| Digest::parse(&format!("sha256:{hex}")).ok());
-            if let Some(digest) = digest {
-                blobs.push(Blob { digest, size: entry.metadata().map_err(failed)?.len() });
+        for algorithm in Algorithm::ALL {
+            let folder = self.layout.blobs(algorithm);
+            let failed = |source| Error::file("list", &folder, source);
+            for entry in fs::read_dir(&folder).map_err(failed)? {
+                let entry = entry.map_err(failed)?;
+                let name = entry.file_name();
+                let digest =
+                    name.to_str().and_then(|hex| Digest::parse(&format!("{}:{hex}", algorithm.name())).ok());
+                if let Some(digest) = digest {
+                    blobs.push(Blob { digest, size: entry.metadata().map_err(failed)?.len() });
+                }
             }
         }
         Ok(blobs)
@@ -150,10 +153,9 @@ impl Content {
     /// Reads the whole blob and compares its digest.
     pub fn verify(&self, digest: &Digest) -> Result<()> {
         let mut file = self.open_blob(digest)?;
-        let mut hash = Sha256::new();
-        io::copy(&mut file, &mut hash)
-            .map_err(|source| Error::file("read", &self.blobs.join(digest.hex()), source))?;
-        let actual = finish(hash);
+        let mut hasher = Hasher::new(digest.algorithm());
+        io::copy(&mut file, &mut hasher).map_err(|source| Error::file("read", &self.path(digest), source))?;
+        let actual = hasher.finish();
         if &actual != digest {
             return Err(Error::WrongDigest { expected: digest.clone(), actual });
         }
@@ -190,7 +192,7 @@ impl Content {
         let is_held = marks()?;
         blobs.retain(|blob| !pins.contains_key(&blob.digest) && !is_held(&blob.digest));
         for blob in &blobs {
-            let path = self.path(&blob.digest)?;
+            let path = self.path(&blob.digest);
             fs::rename(&path, self.aside(&blob.digest))
                 .map_err(|source| Error::file("set aside", &path, source))?;
         }
@@ -202,11 +204,27 @@ impl Content {
         self.ingests.join(digest.hex())
     }
 
-    fn path(&self, digest: &Digest) -> Result<PathBuf> {
-        if digest.algorithm() != "sha256" {
-            return Err(Error::Algorithm { digest: digest.clone() });
+    fn path(&self, digest: &Digest) -> PathBuf {
+        self.layout.blobs(digest.algorithm()).join(digest.hex())
+    }
+
+    /// Makes a blob of `file`, which is called `path` and has those bytes: synced, then renamed. A blob that is there already
+    /// stays, and is no error.
+    pub(crate) fn publish(&self, file: &File, path: &Path, blob: &Blob) -> Result<Pin> {
+        let pin = self.pin(&blob.digest);
+        let target = self.path(&blob.digest);
+        let failed = |source| Error::file("store", &target, source);
+        // One of another size was damaged after it was stored; now there are good bytes for it.
+        let is_there = fs::metadata(&target).is_ok_and(|data| data.len() == blob.size);
+        if !is_there {
+            file.set_permissions(Permissions::from_mode(0o444)).map_err(failed)?;
+            file.sync_all().map_err(failed)?;
+            fs::rename(path, &target).map_err(failed)?;
         }
-        Ok(self.blobs.join(digest.hex()))
+        // Also when it is there: whoever renamed it may not have come to this yet.
+        let folder = self.layout.blobs(blob.digest.algorithm());
+        File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed)?;
+        Ok(pin)
     }
 }
 
@@ -223,25 +241,15 @@ impl Ingest<'_> {
 
     /// Makes it a blob: synced, checked, renamed. A blob that is there already stays, and is no error.
     pub fn commit(self, expected: Option<&Digest>) -> Result<(Blob, Pin)> {
-        let actual = finish(self.hash.clone());
+        let actual = self.hasher.clone().finish();
         if let Some(expected) = expected
             && expected != &actual
         {
             return Err(Error::WrongDigest { expected: expected.clone(), actual });
         }
-        let pin = self.content.pin(&actual);
-        let target = self.content.path(&actual)?;
-        let failed = |source| Error::file("store", &target, source);
-        // One of another size was damaged after it was stored; now there are good bytes for it.
-        let is_there = fs::metadata(&target).is_ok_and(|data| data.len() == self.size);
-        if !is_there {
-            self.file.set_permissions(Permissions::from_mode(0o444)).map_err(failed)?;
-            self.file.sync_all().map_err(failed)?;
-            fs::rename(self.directory.join("data"), &target).map_err(failed)?;
-        }
-        // Also when it is there: whoever renamed it may not have come to this yet.
-        File::open(&self.content.blobs).and_then(|folder| folder.sync_all()).map_err(failed)?;
-        Ok((Blob { digest: actual, size: self.size }, pin))
+        let blob = Blob { digest: actual, size: self.size };
+        let pin = self.content.publish(&self.file, &self.directory.join("data"), &blob)?;
+        Ok((blob, pin))
     }
 }
 
@@ -251,7 +259,7 @@ impl Write for Ingest<'_> {
             return Err(io::Error::new(io::ErrorKind::FileTooLarge, Error::TooLarge { limit: self.limit }));
         }
         let length = self.file.write(bytes)?;
-        self.hash.update(&bytes[..length]);
+        self.hasher.update(&bytes[..length]);
         self.size += length as u64;
         Ok(length)
     }
@@ -282,8 +290,4 @@ impl Drop for Pin {
 
 fn name_of(path: &Path) -> String {
     path.file_name().unwrap_or_default().to_string_lossy().into_owned()
-}
-
-fn finish(hash: Sha256) -> Digest {
-    Digest::from_sha256(hash.finalize().into())
 }

@@ -25,8 +25,6 @@ pub enum Error {
     WrongDigest { expected: Digest, actual: Digest },
     #[error("content is larger than {limit} bytes")]
     TooLarge { limit: u64 },
-    #[error("{digest} has an algorithm that the store does not keep")]
-    Algorithm { digest: Digest },
     #[error("{why}")]
     Label { why: String },
     /// What a client asked for is not well formed.
@@ -87,7 +85,7 @@ impl Error {
                 Code::FailedPrecondition
             }
             Error::WrongDigest { .. } | Error::TooLarge { .. } => Code::InvalidArgument,
-            Error::Algorithm { .. } | Error::Root { .. } | Error::Label { .. } => Code::InvalidArgument,
+            Error::Root { .. } | Error::Label { .. } => Code::InvalidArgument,
             Error::Invalid { .. } => Code::InvalidArgument,
             Error::Unsupported { .. } => Code::Unimplemented,
             Error::DatabaseFull => Code::ResourceExhausted,

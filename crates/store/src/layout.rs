@@ -7,7 +7,7 @@
 //!   metadata.db.bak             last good copy, made at a graceful stop     store::db
 //!   metadata.db.damaged-<ns>    what a backup took the place of             store::db, then nobody
 //!   reserve/{blocks,file}       given up to open on a full disk             store::db
-//!   content/blobs/sha256/<hex>  immutable blobs                             store::content
+//!   content/blobs/<algorithm>/<hex>  immutable blobs                        store::content
 //!   content/ingest/<id>         blobs being written                         store::content
 //!   content/uploads/<id>/data   blobs that clients write, over restarts      store::space
 //!   snapshots/overlay/<n>/{fs,work}, snapshots/native/<n>/fs                store::snapshots
@@ -24,6 +24,8 @@
 use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+
+use oci::digest::Algorithm;
 
 use crate::error::{Error, Result};
 
@@ -46,7 +48,6 @@ impl Layout {
         let layout = Layout { root: root.to_owned() };
         for path in [
             layout.root.clone(),
-            layout.blobs(),
             layout.ingest(),
             layout.uploads(),
             layout.snapshots("overlay"),
@@ -55,6 +56,9 @@ impl Layout {
             layout.containers(),
         ] {
             private_dir(&path)?;
+        }
+        for algorithm in Algorithm::ALL {
+            private_dir(&layout.blobs(algorithm))?;
         }
         Ok(layout)
     }
@@ -84,9 +88,9 @@ impl Layout {
         self.root.join("reserve")
     }
 
-    /// Blobs, by their sha256.
-    pub fn blobs(&self) -> PathBuf {
-        self.root.join("content/blobs/sha256")
+    /// Blobs whose digest was made by `algorithm`, by its digits.
+    pub fn blobs(&self, algorithm: Algorithm) -> PathBuf {
+        self.root.join("content/blobs").join(algorithm.name())
     }
 
     /// Blobs being written.

@@ -5,7 +5,7 @@
 use std::io::{Read, Seek};
 
 use oci::descriptor::Descriptor;
-use oci::digest::Digest;
+use oci::digest::{Algorithm, Digest};
 use oci::docker_archive::{self, SavedImage};
 use oci::image_config::ImageConfig;
 use oci::manifest::{Manifest, media_type};
@@ -82,10 +82,12 @@ fn check_name(member: &str, bytes: &[u8]) -> Result<()> {
     let stated = Digest::parse(stem).or_else(|_| Digest::parse(&format!("sha256:{stem}")));
     let actual = Digest::of(bytes);
     match stated {
-        Ok(expected) if expected.algorithm() == "sha256" && expected != actual => Err(Error::WrongContent {
-            member: member.to_owned(),
-            source: store::Error::WrongDigest { expected, actual },
-        }),
+        Ok(expected) if expected.algorithm() == Algorithm::Sha256 && expected != actual => {
+            Err(Error::WrongContent {
+                member: member.to_owned(),
+                source: store::Error::WrongDigest { expected, actual },
+            })
+        }
         _ => Ok(()),
     }
 }

@@ -96,7 +96,7 @@ impl Load<'_> {
 }
 
 fn blob_name(digest: &Digest) -> String {
-    format!("blobs/{}/{}", digest.algorithm(), digest.hex())
+    format!("blobs/{}/{}", digest.algorithm().name(), digest.hex())
 }
 
 /// The entries that are images for this machine or do not say; if there are none, all images.

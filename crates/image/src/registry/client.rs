@@ -14,7 +14,7 @@ use hyper::header::{
 };
 use hyper::{Method, Request, Response, StatusCode};
 use oci::descriptor::Descriptor;
-use oci::digest::Digest;
+use oci::digest::{Algorithm, Digest};
 use oci::manifest::{MAX_DOCUMENT_SIZE, media_type};
 use oci::reference::Reference;
 use serde::Deserialize;
@@ -210,7 +210,8 @@ impl Registry {
         let bytes = collect(answer.into_body(), MAX_DOCUMENT_SIZE).await?;
         let actual = Digest::of(&bytes);
         let told = Digest::parse(&told).ok();
-        if let Some(expected) = expected.or(told.as_ref().filter(|told| told.algorithm() == "sha256"))
+        if let Some(expected) =
+            expected.or(told.as_ref().filter(|told| told.algorithm() == Algorithm::Sha256))
             && *expected != actual
         {
             return Err(Failure::Content(format!("the manifest is {actual} and not {expected}")));

@@ -468,7 +468,11 @@ fn a_layer_that_the_disk_damaged_is_not_unpacked_again() {
     assert!(sandbox.images.unpack(&image).is_ok(), "from content, as long as that is whole");
     sandbox.store.snapshots("overlay").unwrap().remove(chain_id.as_str()).unwrap();
     let other = layer("two");
-    fs::write(sandbox.store.layout().blobs().join(image.layers[0].digest.hex()), gzip(&other)).unwrap();
+    fs::write(
+        sandbox.store.layout().blobs(oci::digest::Algorithm::Sha256).join(image.layers[0].digest.hex()),
+        gzip(&other),
+    )
+    .unwrap();
     let error = sandbox.images.unpack(&image).unwrap_err();
     assert!(matches!(error, Error::DamagedLayer { .. }), "{error:?}");
     assert_eq!(error.code(), api::code::Code::DataLoss);

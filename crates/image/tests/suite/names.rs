@@ -162,7 +162,7 @@ fn an_image_whose_documents_are_damaged_can_still_be_removed() {
     let sandbox = Sandbox::new();
     import(&sandbox, Some("steel"), "one");
     let config = sandbox.images.resolve(NAMESPACE, "steel").unwrap().id;
-    let path = sandbox.store.layout().blobs().join(config.hex());
+    let path = sandbox.store.layout().blobs(oci::digest::Algorithm::Sha256).join(config.hex());
     std::fs::write(&path, "{}").unwrap();
     // Another process would not have read it before.
     let images =

@@ -92,13 +92,6 @@ fn what_a_dead_process_was_writing_is_removed_at_the_next_open() {
     assert_eq!(ingests(root.path()), 0);
 }
 
-#[test]
-fn only_sha256_is_kept() {
-    let root = tempfile::tempdir().unwrap();
-    let store = Store::open(root.path()).unwrap();
-    let digest = Digest::parse(&format!("sha512:{}", "a".repeat(128))).unwrap();
-    assert_eq!(store.content().open_blob(&digest).unwrap_err().code(), Code::InvalidArgument);
-}
 
 fn ingests(root: &std::path::Path) -> usize {
     fs::read_dir(root.join("content/ingest")).unwrap().count()
