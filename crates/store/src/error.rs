@@ -43,6 +43,13 @@ pub enum Error {
     /// What a client of containerd's services is told.
     #[error(transparent)]
     Snapshots(crate::space::snapshots::Refusal),
+    /// The ref, with its namespace, has a writer since that time.
+    #[error("`{reference}` is being written")]
+    Writing { reference: String, since_ns: i64 },
+    #[error("`{reference}` has {actual} bytes, expected {expected}")]
+    CommitSize { reference: String, actual: u64, expected: u64 },
+    #[error("`{reference}` is {actual}, expected {expected}")]
+    CommitDigest { reference: String, actual: Digest, expected: Digest },
     #[error("{what} `{path}`")]
     File { what: &'static str, path: PathBuf, source: std::io::Error },
     #[error("database")]
@@ -84,6 +91,8 @@ impl Error {
             Error::Locked { .. } | Error::Newer { .. } | Error::Snapshot { .. } | Error::NotEmpty { .. } => {
                 Code::FailedPrecondition
             }
+            Error::CommitSize { .. } | Error::CommitDigest { .. } => Code::FailedPrecondition,
+            Error::Writing { .. } => Code::Unavailable,
             Error::WrongDigest { .. } | Error::TooLarge { .. } => Code::InvalidArgument,
             Error::Root { .. } | Error::Label { .. } => Code::InvalidArgument,
             Error::Invalid { .. } => Code::InvalidArgument,

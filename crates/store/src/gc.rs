@@ -20,9 +20,9 @@ use oci::digest::Digest;
 
 use crate::clock::now_ns;
 use crate::db::Commit;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::snapshots::Snapshotter as _;
-use crate::{Store, snapshots, tree};
+use crate::{Store, snapshots};
 pub(crate) use graph::Marks;
 
 /// What a collection removed.
@@ -71,6 +71,7 @@ impl Store {
         let (removed, next_ns) = self.sweep_rows()?;
         let (snapshots, file_bytes) = self.sweep_snapshots()?;
         let blobs = self.sweep_blobs()?;
+        self.uploads.sweep(&self.db)?;
         let cleaned = self.overlay.cleanup().and(self.native.cleanup());
         let bytes = blobs.iter().map(|blob| blob.size).sum();
         let blobs = blobs.into_iter().map(|blob| blob.digest).collect();
@@ -84,19 +85,11 @@ impl Store {
         if garbage.is_empty() {
             return Ok((garbage, next_ns));
         }
-        let (removed, next_ns) = self.db.write(Commit::Ordered, |tx| {
+        self.db.write(Commit::Ordered, |tx| {
             let (garbage, next_ns) = scan::garbage(tx, now_ns())?;
             garbage.iter().try_for_each(|removed| scan::remove(tx, removed))?;
             Ok((garbage, next_ns))
-        })?;
-        for removed in &removed {
-            if let Gone::Ingest { upload, .. } = &removed.what {
-                let uploads = self.layout.uploads();
-                let gone = tree::remove(&uploads, upload);
-                gone.map_err(|source| Error::file("remove", &uploads.join(upload), source))?;
-            }
-        }
-        Ok((removed, next_ns))
+        })
     }
 
     fn sweep_snapshots(&self) -> Result<(Vec<String>, u64)> {
@@ -138,9 +131,11 @@ impl Store {
         })?;
         let gone: Vec<String> = swept.iter().map(|blob| blob.digest.to_string()).collect();
         self.db.write(Commit::Ordered, move |tx| {
-            let mut statement = tx.connection.prepare_cached("DELETE FROM edges WHERE parent = ?1")?;
+            let mut edges = tx.connection.prepare_cached("DELETE FROM edges WHERE parent = ?1")?;
+            let mut hidden = tx.connection.prepare_cached("DELETE FROM space_hidden WHERE digest = ?1")?;
             for digest in &gone {
-                statement.execute([digest])?;
+                edges.execute([digest])?;
+                hidden.execute([digest])?;
             }
             Ok(())
         })?;

@@ -39,6 +39,7 @@ use db::Db;
 use snapshots::native::Native;
 use snapshots::overlay::Overlay;
 use snapshots::{Backend, Info, Kind, Snapshotter};
+use space::ingests::Uploads;
 
 /// The lock file holds a number and a newline.
 const PID_MAX_BYTES: u64 = 32;
@@ -51,6 +52,7 @@ pub struct Store {
     content: Content,
     overlay: Overlay,
     native: Native,
+    uploads: Uploads,
     collecting: Mutex<()>,
     recovery: Recovery,
     _lock: Lock,
@@ -85,9 +87,11 @@ impl Store {
         let (native, more) = Native::open(layout.snapshots("native"), Arc::clone(&db), is_trusted)?;
         lost.extend(more);
         let content = Content::open(&layout)?;
+        let uploads = Uploads::open(&layout, &db, &content)?;
         let recovery = Recovery { origin, damaged_rows, dropped_layers: Vec::new(), lost_snapshots: lost };
         let collecting = Mutex::default();
-        let mut store = Store { layout, db, content, overlay, native, collecting, recovery, _lock: lock };
+        let mut store =
+            Store { layout, db, content, overlay, native, uploads, collecting, recovery, _lock: lock };
         store.db.write(Commit::Ordered, leases::clear)?;
         store.distrust_unsynced_layers()?;
         let lost = store.db.write(Commit::Ordered, space::snapshots::mend)?;

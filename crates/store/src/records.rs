@@ -21,7 +21,7 @@ pub type Labels = BTreeMap<String, String>;
 type Probe = fn(&Row<'_>) -> Result<()>;
 
 /// The tables whose rows are read one by one.
-const PROBES: [(&str, &str, Probe); 9] = [
+const PROBES: [(&str, &str, Probe); 11] = [
     ("images", images::COLUMNS, |row| images::read(row).map(drop)),
     ("containers", containers::COLUMNS, |row| Ok(containers::read(row).map(drop)?)),
     ("namespaces", namespaces::COLUMNS, |row| namespaces::read(row).map(drop)),
@@ -29,6 +29,8 @@ const PROBES: [(&str, &str, Probe); 9] = [
     ("snapshots", crate::snapshots::COLUMNS, |row| Ok(crate::snapshots::read(row).map(drop)?)),
     ("space_containers", space::containers::COLUMNS, |row| space::containers::read(row).map(drop)),
     ("space_sandboxes", space::sandboxes::COLUMNS, |row| space::sandboxes::read(row).map(drop)),
+    ("space_content", space::content::COLUMNS, |row| space::content::read(row).map(drop)),
+    ("space_ingests", space::ingests::COLUMNS, |row| space::ingests::read(row).map(drop)),
     ("space_leases", space::leases::COLUMNS, |row| space::leases::read(row).map(drop)),
     ("space_snapshots", space::snapshots::COLUMNS, |row| space::snapshots::read(row).map(drop)),
 ];

@@ -8,7 +8,7 @@ use rusqlite::Connection;
 use crate::error::{Error, Result};
 
 /// Each brings the database from the version of its index to the next.
-const MIGRATIONS: [&str; 3] = [
+const MIGRATIONS: [&str; 4] = [
     "
 CREATE TABLE images (
     namespace TEXT NOT NULL, name TEXT NOT NULL,
@@ -113,6 +113,14 @@ CREATE TABLE space_sandboxes (
     document TEXT NOT NULL,
     PRIMARY KEY (namespace, id)
 ) STRICT;
+",
+    "
+-- What an image needs and a client deleted: it is not content of the namespace until somebody writes it again.
+CREATE TABLE space_hidden (
+    namespace TEXT NOT NULL, digest TEXT NOT NULL,
+    PRIMARY KEY (namespace, digest)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX space_hidden_by_digest ON space_hidden (digest);
 ",
 ];
 

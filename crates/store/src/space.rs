@@ -17,8 +17,10 @@
 //! Labels tell the garbage collection what holds what (`containerd.io/gc.*`), as containerd does.
 
 pub mod containers;
+pub mod content;
 pub mod identifier;
 pub mod images;
+pub mod ingests;
 pub mod labels;
 pub mod leases;
 mod mask;

@@ -15,6 +15,8 @@ mod disk;
 mod full;
 #[path = "suite/gc.rs"]
 mod gc;
+#[path = "suite/ingests.rs"]
+mod ingests;
 #[path = "suite/kill.rs"]
 mod kill;
 #[path = "suite/leases.rs"]

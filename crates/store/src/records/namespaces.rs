@@ -91,7 +91,7 @@ pub fn delete(tx: &Tx<'_>, name: &str) -> Result<()> {
     if !left.is_empty() {
         return Err(Error::NotEmpty { name: name.to_owned(), left });
     }
-    for table in ["space_leases", "space_leased", "space_ingests", "space_sandboxes"] {
+    for table in ["space_leases", "space_leased", "space_ingests", "space_sandboxes", "space_hidden"] {
         tx.connection.execute(&format!("DELETE FROM {table} WHERE namespace = ?1"), [name])?;
     }
     let mut statement = tx.connection.prepare_cached("DELETE FROM namespaces WHERE name = ?1")?;

@@ -92,7 +92,6 @@ fn what_a_dead_process_was_writing_is_removed_at_the_next_open() {
     assert_eq!(ingests(root.path()), 0);
 }
 
-
 fn ingests(root: &std::path::Path) -> usize {
     fs::read_dir(root.join("content/ingest")).unwrap().count()
 }

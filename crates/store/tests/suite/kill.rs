@@ -3,11 +3,13 @@
 use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use oci::descriptor::Descriptor;
+use oci::digest::Digest;
 use store::snapshots::{Kind, PrepareOptions};
+use store::space::ingests::{Announced, Finished, Writer};
 use store::space::snapshots::{Creation, Snapshots};
 use store::{Commit, Origin, Store, images, volumes};
 
@@ -147,17 +149,22 @@ fn check(store: &Store, root: &Path, last: &str) {
     assert!(leftovers.into_iter().all(|name| name != "metadata.db.bak.new" && name != "metadata.db.new"));
 }
 
+/// Starts one of the victims.
+fn spawn(name: &str, root: &Path) -> Child {
+    Command::new(std::env::current_exe().unwrap())
+        .args([name, "--exact", "--nocapture"])
+        .env(VICTIM, root)
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap()
+}
+
 #[test]
 fn what_was_acknowledged_survives_a_kill_and_nothing_half_made_stays() {
     let root = tempfile::tempdir().unwrap();
     let rounds = if std::env::var("CORTEN_TEST_FULL").is_ok_and(|full| full == "1") { 200 } else { 12 };
     for round in 0..rounds {
-        let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["kill::victim", "--exact", "--nocapture"])
-            .env(VICTIM, root.path())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
+        let mut child = spawn("kill::victim", root.path());
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let mut last = String::new();
         for _ in 0..=round % 9 {
@@ -171,4 +178,101 @@ fn what_was_acknowledged_survives_a_kill_and_nothing_half_made_stays() {
         let (_, last) = last.split_once("acknowledged ").unwrap();
         check(&Store::open(root.path()).unwrap(), root.path(), last);
     }
+}
+
+/// What the uploader writes: as many bytes, and others, for each number.
+fn upload(number: usize) -> Vec<u8> {
+    (0..20_000).flat_map(|at: usize| (at * 31 + number).to_be_bytes()).collect()
+}
+
+/// The upload of that number, begun or gone on with.
+fn open_upload(store: &Store, number: usize) -> store::Result<Writer> {
+    let reference = format!("upload {number}");
+    store.space("a").ingests().open(Announced { reference: &reference, ..Announced::default() })
+}
+
+/// How many uploads are whole.
+fn uploaded(store: &Store) -> usize {
+    let (mut last, mut count) = (None, 0);
+    while let page = store.space("a").content().page(last.as_ref()).unwrap()
+        && let Some(info) = page.last()
+    {
+        count += page.len();
+        last = Some(info.digest.clone());
+    }
+    count
+}
+
+/// Not a test of its own: writes and commits one upload after the other until it is killed, and prints what was acknowledged.
+#[test]
+fn uploader() {
+    let Ok(root) = std::env::var(VICTIM) else { return };
+    let store = Store::open(Path::new(&root)).unwrap();
+    for number in uploaded(&store).. {
+        let bytes = upload(number);
+        let mut writer = open_upload(&store, number).unwrap();
+        while let offset = usize::try_from(writer.status().offset).unwrap()
+            && offset < bytes.len()
+        {
+            writer.write(&bytes[offset..bytes.len().min(offset + 30_011)]).unwrap();
+            println!("acknowledged {number} {}", writer.status().offset);
+        }
+        // A collection takes what nothing holds.
+        let labels = store::Labels::from([("containerd.io/gc.root".into(), "now".into())]);
+        store.space("a").ingests().commit(writer, Finished { labels, ..Finished::default() }).unwrap();
+        println!("acknowledged {number} committed");
+    }
+}
+
+#[test]
+fn what_was_acknowledged_of_an_upload_survives_a_kill_and_it_goes_on_there() {
+    let root = tempfile::tempdir().unwrap();
+    let rounds = if std::env::var("CORTEN_TEST_FULL").is_ok_and(|full| full == "1") { 300 } else { 20 };
+    for round in 0..rounds {
+        let mut child = spawn("kill::uploader", root.path());
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
+        let mut told: Vec<String> = Vec::new();
+        while told.len() <= round % 13 {
+            let line = lines.next().expect("the uploader writes until it is killed");
+            told.extend(line.split_once("acknowledged ").map(|(_, told)| told.to_owned()));
+        }
+        std::thread::sleep(Duration::from_micros(u64::try_from(round).unwrap() * 397 % 6000));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        // What it said after that counts as well, but the line that it was writing.
+        told.extend(
+            lines.filter_map(|line| line.split_once("acknowledged ").map(|(_, told)| told.to_owned())),
+        );
+        let store = Store::open(root.path()).unwrap();
+        store.gc().unwrap();
+        for line in &told {
+            check_upload(&store, line);
+        }
+        drop(store);
+        let connection = rusqlite::Connection::open(root.path().join("metadata.db")).unwrap();
+        let sql = "SELECT count(*) FROM space_ingests";
+        let rows: usize = connection.query_row(sql, [], |row| row.get::<_, u32>(0)).unwrap() as usize;
+        let directories = fs::read_dir(root.path().join("content/uploads")).unwrap().count();
+        assert!(directories <= rows && rows <= 1, "{directories} directories, {rows} rows");
+    }
+}
+
+/// What must be true of what an uploader was told.
+fn check_upload(store: &Store, told: &str) {
+    let Some((number, what)) = told.split_once(' ') else { return };
+    let bytes = upload(number.parse().unwrap());
+    let digest = Digest::of(&bytes);
+    if store.space("a").content().has(&digest).unwrap() {
+        return store.content().verify(&digest).unwrap();
+    }
+    // A line that was cut is a smaller number, or none.
+    let acknowledged: u64 = match what.parse() {
+        Ok(offset) => offset,
+        Err(_) if what == "committed" => panic!("{told}: it is not there"),
+        Err(_) => 0,
+    };
+    let writer = open_upload(store, number.parse().unwrap()).unwrap();
+    let offset = writer.status().offset;
+    assert!(offset >= acknowledged, "{told}: there are {offset} bytes");
+    assert_eq!(writer.digest(), Digest::of(&bytes[..usize::try_from(offset).unwrap()]), "{told}");
 }
