@@ -14,6 +14,7 @@ use tonic::transport::Server;
 use crate::services::events::Events;
 use crate::services::health::Health;
 use crate::services::introspection::Introspection;
+use crate::services::tasks::Tasks;
 use crate::services::version::Version;
 use crate::status;
 
@@ -41,7 +42,6 @@ impl Door {
     }
 
     /// Runs `work` on a thread that may block, and words its error.
-    #[expect(dead_code, reason = "the first service that needs it takes this line away")]
     pub(crate) async fn blocking<T, F>(&self, work: F) -> Result<T, Status>
     where
         T: Send + 'static,
@@ -78,6 +78,7 @@ pub async fn serve(listener: UnixListener, door: Door, mut stopping: watch::Rece
             grpc::introspection::introspection_server::IntrospectionServer,
             Introspection(door.clone())
         ))
+        .add_service(bounded!(grpc::tasks::tasks_server::TasksServer, Tasks(door.clone())))
         .add_service(bounded!(grpc::version::version_server::VersionServer, Version));
     let served = router.serve_with_incoming(incoming);
     tokio::select! {

@@ -3,4 +3,5 @@
 pub(crate) mod events;
 pub(crate) mod health;
 pub(crate) mod introspection;
+pub(crate) mod tasks;
 pub(crate) mod version;

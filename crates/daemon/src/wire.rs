@@ -43,6 +43,7 @@ async fn serve(config: Config) -> Result<(), Error> {
         state: config.state.clone(),
         cgroup_parent: config.cgroup_parent.clone(),
         shim: shim(&config)?,
+        containerd_address: config.containerd_socket(),
         spare_shims: config.spare_shims,
         log: config.log(),
         stop_timeout_s: config.stop_timeout,
@@ -59,13 +60,17 @@ async fn serve(config: Config) -> Result<(), Error> {
     let docker = tokio::spawn(docker::serve(listener, engine.clone(), stopping.clone()));
     let containerd_socket = config.containerd_socket();
     let listener = listen::unix(&containerd_socket, "")?;
+    let ttrpc_socket = engine::runtimes::ttrpc_address(&containerd_socket);
+    let events =
+        engine::runtimes::forward::serve(listen::unix(&ttrpc_socket, "")?, engine.exchange().clone());
+    tokio::spawn(events);
     let door = containerd::Door::new(engine.clone());
     let containerd = tokio::spawn(containerd::serve(listener, door, stopping));
     tracing::info!(root = %config.root.display(), socket = %socket.display(), version = engine.version().version, "ready");
     notify_supervisor();
     signals.next().await;
     tracing::info!("stopping; containers run on");
-    for socket in [&socket, &containerd_socket] {
+    for socket in [&socket, &containerd_socket, &ttrpc_socket] {
         drop(std::fs::remove_file(socket));
     }
     let let_go = async {

@@ -25,6 +25,7 @@ use crate::logs::Watcher;
 use crate::networks::fabric::Fabric;
 pub use crate::networks::fabric::FabricConfig;
 use crate::recovery;
+use crate::runtimes::{self, Runtimes};
 use crate::tasks::Pool;
 use crate::volumes::Mounted;
 
@@ -45,6 +46,8 @@ pub struct Config {
     pub cgroup_parent: String,
     /// The shim's executable.
     pub shim: PathBuf,
+    /// The socket of containerd's API, for shims that publish events; its ttrpc services are at `<address>.ttrpc`.
+    pub containerd_address: PathBuf,
     /// Shims that wait, started, for a container.
     pub spare_shims: usize,
     /// The log of containers that do not say.
@@ -66,7 +69,8 @@ pub struct Engine {
     pub(crate) intents: Intents,
     pub(crate) images: Arc<image::Images>,
     pub(crate) events: Events,
-    pub(crate) exchange: Exchange,
+    pub(crate) exchange: Arc<Exchange>,
+    pub(crate) runtimes: Arc<Runtimes>,
     pub(crate) index: Index,
     pub(crate) execs: execs::Table,
     pub(crate) fabric: Arc<Fabric>,
@@ -105,6 +109,16 @@ impl Engine {
         })
         .await?;
         let pool = Arc::new(Pool::new(config.shim.clone(), config.state.join("shims"), config.spare_shims));
+        let exchange = Arc::<Exchange>::default();
+        let runtimes = Arc::new(Runtimes::new(
+            runtimes::Config {
+                state: config.state.clone(),
+                root: config.root.clone(),
+                shim: config.shim.clone(),
+                address: config.containerd_address.clone(),
+            },
+            exchange.clone(),
+        ));
         let fabric = Arc::new(Fabric::new(config.network.clone()));
         let engine = Arc::new(Engine {
             config,
@@ -114,7 +128,8 @@ impl Engine {
             intents,
             images,
             events: Events::new(),
-            exchange: Exchange::default(),
+            exchange,
+            runtimes,
             index: Index::default(),
             execs: execs::Table::default(),
             pool,
@@ -128,6 +143,7 @@ impl Engine {
             ends: Arc::default(),
         });
         recovery::recover(&engine).await?;
+        engine.runtimes.recover().await;
         engine.is_open.send_replace(true);
         engine.pool.refill();
         engine.keep_house();
@@ -159,8 +175,13 @@ impl Engine {
     }
 
     /// What happens in containerd's terms.
-    pub fn exchange(&self) -> &Exchange {
+    pub fn exchange(&self) -> &Arc<Exchange> {
         &self.exchange
+    }
+
+    /// Tasks of containerd's clients.
+    pub fn runtimes(&self) -> &Arc<Runtimes> {
+        &self.runtimes
     }
 
     /// Nothing new is begun any more.

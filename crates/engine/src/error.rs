@@ -72,6 +72,9 @@ pub enum Error {
     ShimLost,
     #[error("{what}: {message}")]
     Shim { what: &'static str, message: String, code: Code },
+    /// What a shim of containerd's clients says, word for word.
+    #[error("{message}")]
+    Task { message: String, code: Code },
     #[error("{what} `{path}`")]
     File { what: &'static str, path: std::path::PathBuf, source: std::io::Error },
     /// In Docker's words.
@@ -111,7 +114,7 @@ impl Error {
             Error::Conflict(_) => Code::FailedPrecondition,
             Error::InvalidArgument(_) | Error::AmbiguousContainer(_) => Code::InvalidArgument,
             Error::ShimLost => Code::Unavailable,
-            Error::NotStarted { code, .. } | Error::Shim { code, .. } => *code,
+            Error::NotStarted { code, .. } | Error::Shim { code, .. } | Error::Task { code, .. } => *code,
             Error::File { source, .. }
             | Error::System { source, .. }
             | Error::Port { source, .. }

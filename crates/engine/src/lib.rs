@@ -23,6 +23,7 @@ pub mod prune;
 mod random;
 mod recovery;
 mod restart;
+pub mod runtimes;
 mod signals;
 mod tasks;
 mod usage;

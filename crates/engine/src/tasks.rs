@@ -33,8 +33,9 @@ use tokio::net::UnixStream;
 use crate::containers::AttachOptions;
 use crate::containers::attach::PendingAttach;
 use crate::error::{EXIT_NOT_EXECUTABLE, EXIT_NOT_FOUND, EXIT_NOT_STARTED, Error, Result};
+use client::Batch;
+pub(crate) use client::Client;
 pub(crate) use client::Reply;
-use client::{Batch, Client};
 pub(crate) use pool::{Pool, Spare};
 
 /// Our version of the shim's extension.
@@ -420,6 +421,6 @@ fn wire_mount(mount: Mount) -> api::types::Mount {
     }
 }
 
-fn timestamp_ns(time: prost_types::Timestamp) -> i64 {
+pub(crate) fn timestamp_ns(time: prost_types::Timestamp) -> i64 {
     time.seconds.saturating_mul(1_000_000_000).saturating_add(time.nanos.into())
 }

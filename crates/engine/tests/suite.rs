@@ -19,3 +19,5 @@ mod life;
 mod logs;
 #[path = "suite/recovery.rs"]
 mod recovery;
+#[path = "suite/runtimes.rs"]
+mod runtimes;

@@ -1,5 +1,7 @@
 //! What clients send as options: ours are a promise, all others are taken only if they ask for nothing that is not there.
 
+use std::path::Path;
+
 use api::runc::Options as RuncOptions;
 use api::shim::{CreateOptions, ExecOptions};
 use prost::{Message, Name};
@@ -32,10 +34,15 @@ fn unsupported(options: &RuncOptions) -> Option<&'static str> {
         (!options.shim_cgroup.is_empty(), "shim_cgroup"),
         (options.io_uid != 0, "io_uid"),
         (options.io_gid != 0, "io_gid"),
-        (!options.binary_name.is_empty(), "binary_name"),
+        (!is_runc(&options.binary_name), "binary_name"),
         (options.systemd_cgroup, "systemd_cgroup"),
     ];
     asked.into_iter().find(|(is_asked, _)| *is_asked).map(|(_, name)| name)
+}
+
+/// Whether a program stands for what this is: runc.
+fn is_runc(program: &str) -> bool {
+    program.is_empty() || Path::new(program).file_name().is_some_and(|name| name == "runc")
 }
 
 /// The options of an exec, and whether they are ours; containerd's clients send the process alone.
@@ -66,6 +73,10 @@ mod tests {
         let asking = RuncOptions { systemd_cgroup: true, ..RuncOptions::default() };
         let refused = of_creation(Some(&api::any::pack(&asking))).unwrap_err();
         assert_eq!(refused.to_string(), "runtime option `systemd_cgroup` is not supported yet");
+        let named = RuncOptions { binary_name: "/usr/bin/runc".into(), ..RuncOptions::default() };
+        assert_eq!(of_creation(Some(&api::any::pack(&named))).unwrap(), None);
+        let another = RuncOptions { binary_name: "/usr/bin/crun".into(), ..RuncOptions::default() };
+        assert!(of_creation(Some(&api::any::pack(&another))).is_err());
         let other = Any { type_url: "kata.Options".into(), value: vec![] };
         assert!(matches!(of_creation(Some(&other)), Err(Error::UnknownOptions { .. })));
         let broken = Any { type_url: "corten.shim.v1.CreateOptions".into(), value: vec![0xff] };

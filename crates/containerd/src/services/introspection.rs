@@ -44,7 +44,13 @@ const ENTRIES: &[Entry] = &[
     plain("io.containerd.grpc.v1", "events"),
     plain("io.containerd.grpc.v1", "healthcheck"),
     plain("io.containerd.grpc.v1", "introspection"),
+    plain("io.containerd.grpc.v1", "tasks"),
     plain("io.containerd.grpc.v1", "version"),
+    Entry {
+        has_platform: true,
+        exports: &[("log-uri-schemes", "fifo,file")],
+        ..plain("io.containerd.runtime.v2", "task")
+    },
 ];
 
 #[tonic::async_trait]

@@ -61,6 +61,7 @@ impl Door {
             state: directory.path().join("state"),
             cgroup_parent: cgroup_parent.clone(),
             shim: executable("corten-shim"),
+            containerd_address: directory.path().join("state/corten.sock"),
             spare_shims: 1,
             log: LogSpec { driver: "json-file".into(), ..LogSpec::default() },
             stop_timeout_s: 10,

@@ -14,7 +14,7 @@ use prost::Message;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 use crate::error::{Error, Result};
 
@@ -26,6 +26,8 @@ const READ_BUFFER_BYTES: usize = 4096;
 pub(crate) struct Client {
     writer: tokio::sync::Mutex<OwnedWriteHalf>,
     calls: Arc<Mutex<Calls>>,
+    /// Dropped with the connection.
+    open: watch::Receiver<()>,
 }
 
 /// The calls without an answer.
@@ -60,8 +62,19 @@ impl Client {
         })?;
         let (reader, writer) = stream.into_split();
         let calls = Arc::new(Mutex::new(Calls { last_stream: u32::MAX, ..Calls::default() }));
-        tokio::spawn(read_answers(reader, calls.clone()));
-        Ok(Client { writer: tokio::sync::Mutex::new(writer), calls })
+        let (is_open, open) = watch::channel(());
+        let own = calls.clone();
+        tokio::spawn(async move {
+            read_answers(reader, own).await;
+            drop(is_open);
+        });
+        Ok(Client { writer: tokio::sync::Mutex::new(writer), calls, open })
+    }
+
+    /// Waits until the shim has hung up.
+    pub(crate) async fn closed(&self) {
+        // Nothing is ever sent: only the end is news.
+        drop(self.open.clone().changed().await);
     }
 
     pub(crate) fn is_closed(&self) -> bool {

@@ -76,6 +76,7 @@ impl Host {
             state: self.state(),
             cgroup_parent: self.cgroup_parent.clone(),
             shim: executable("corten-shim"),
+            containerd_address: self.state().join("corten.sock"),
             spare_shims: 1,
             log: LogSpec::default(),
             stop_timeout_s: 10,
@@ -92,6 +93,10 @@ impl Host {
 
     pub(crate) fn root(&self) -> PathBuf {
         self.directory.path().join("root")
+    }
+
+    pub(crate) fn cgroup_parent(&self) -> &str {
+        &self.cgroup_parent
     }
 
     /// The parent of all control groups, in every hierarchy that has it.

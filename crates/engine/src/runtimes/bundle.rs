@@ -1,0 +1,158 @@
+//! A task's directory, in containerd's layout.
+//!
+//! ```text
+//! <state>/io.containerd.runtime.v2.task/<namespace>/<id>/
+//!   config.json  rootfs/  log (a fifo)  work -> <root>/…/<namespace>/<id>
+//!   bootstrap.json      how its shim is reached     shim-binary-path
+//! ```
+
+use std::fs::{self, DirBuilder};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt as _, symlink};
+use std::path::{Path, PathBuf};
+
+use prost_types::Any;
+use rustix::fs::{CWD, FileType, Mode, mknodat};
+
+use super::{Config, Key};
+use crate::blocking::blocking;
+use crate::error::{Error, Result};
+
+/// The directory of all bundles, below state and root.
+const BUNDLES: &str = "io.containerd.runtime.v2.task";
+/// The shim's executable.
+const SHIM: &str = "shim-binary-path";
+/// The shim's address.
+const BOOTSTRAP: &str = "bootstrap.json";
+/// More than either of these files has.
+const FILE_MAX_BYTES: u64 = 64 << 10;
+
+/// A bundle.
+#[derive(Debug, Clone)]
+pub(super) struct Bundle {
+    path: PathBuf,
+    work: PathBuf,
+}
+
+impl Bundle {
+    /// The bundle of a container, which need not exist.
+    pub(super) fn of(config: &Config, key: &Key) -> Bundle {
+        let below = |directory: &Path| directory.join(BUNDLES).join(&key.namespace).join(&key.id);
+        Bundle { path: below(&config.state), work: below(&config.root) }
+    }
+
+    /// Makes it.
+    pub(super) async fn create(config: &Config, key: &Key, spec: &Any) -> Result<Bundle> {
+        let bundle = Bundle::of(config, key);
+        let (own, spec) = (bundle.clone(), spec.value.clone());
+        blocking(move || {
+            // What a killed daemon left has no task, or it would have been found.
+            own.clear();
+            let made = own.fill(&spec);
+            made.inspect_err(|_| own.clear())
+        })
+        .await
+        .map_err(|source| Error::File {
+            what: "make the bundle",
+            path: bundle.path.clone(),
+            source,
+        })?;
+        Ok(bundle)
+    }
+
+    fn fill(&self, spec: &[u8]) -> io::Result<()> {
+        for path in [&self.path, &self.work] {
+            if let Some(parent) = path.parent() {
+                DirBuilder::new().recursive(true).mode(0o711).create(parent)?;
+            }
+            DirBuilder::new().mode(0o700).create(path)?;
+        }
+        DirBuilder::new().mode(0o711).create(self.path.join("rootfs"))?;
+        symlink(&self.work, self.path.join("work"))?;
+        mknodat(CWD, self.path.join("log"), FileType::Fifo, Mode::from_raw_mode(0o700), 0)?;
+        fs::write(self.path.join("config.json"), spec)
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The fifo that a shim writes its messages to.
+    pub(super) fn log(&self) -> PathBuf {
+        self.path.join("log")
+    }
+
+    /// Notes how its shim is reached, for the next daemon.
+    pub(super) async fn note(&self, shim: &Path, bootstrap: String) -> Result<()> {
+        let (own, shim) = (self.clone(), shim.display().to_string());
+        let noted = blocking(move || {
+            fs::write(own.path.join(SHIM), shim)?;
+            fs::write(own.path.join(BOOTSTRAP), bootstrap)
+        });
+        noted.await.map_err(|source| Error::File { what: "write to", path: self.path.clone(), source })
+    }
+
+    /// The executable of its shim, if one was started.
+    pub(super) fn shim(&self) -> Option<PathBuf> {
+        self.read(SHIM).map(PathBuf::from)
+    }
+
+    /// How its shim is reached.
+    pub(super) fn bootstrap(&self) -> Option<String> {
+        self.read(BOOTSTRAP)
+    }
+
+    fn read(&self, name: &str) -> Option<String> {
+        use std::io::Read as _;
+        let mut text = String::new();
+        let file = fs::File::open(self.path.join(name)).ok()?;
+        file.take(FILE_MAX_BYTES).read_to_string(&mut text).ok()?;
+        Some(text)
+    }
+
+    /// Removes it with what is mounted in it.
+    pub(super) async fn remove(&self) {
+        let own = self.clone();
+        blocking(move || own.clear()).await;
+    }
+
+    fn clear(&self) {
+        let rootfs = self.path.join("rootfs");
+        // A shim that died has not unmounted it; several mounts may lie on top of each other.
+        while rustix::mount::unmount(
+            &rootfs,
+            rustix::mount::UnmountFlags::DETACH | rustix::mount::UnmountFlags::NOFOLLOW,
+        )
+        .is_ok()
+        {}
+        if fs::remove_dir(&rootfs).is_err() && rootfs.exists() {
+            // Somebody's files would go with it.
+            tracing::warn!(path = %rootfs.display(), "a bundle is left, because its root is not empty");
+            return;
+        }
+        for path in [&self.path, &self.work] {
+            if let Err(error) = fs::remove_dir_all(path)
+                && error.kind() != io::ErrorKind::NotFound
+            {
+                tracing::warn!(path = %path.display(), %error, "a bundle could not be removed");
+            }
+        }
+    }
+}
+
+/// All bundles: namespaces and ids.
+pub(super) fn all(config: &Config) -> Vec<Key> {
+    let names = |path: &Path| -> Vec<String> {
+        let entries = fs::read_dir(path).into_iter().flatten().flatten();
+        entries
+            .filter_map(|entry| entry.file_name().into_string().ok())
+            .filter(|name| !name.starts_with('.'))
+            .collect()
+    };
+    let bundles = config.state.join(BUNDLES);
+    let of = |namespace: String| {
+        let ids = names(&bundles.join(&namespace));
+        ids.into_iter().map(move |id| Key { namespace: namespace.clone(), id })
+    };
+    names(&bundles).into_iter().flat_map(of).collect()
+}

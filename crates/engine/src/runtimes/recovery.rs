@@ -1,0 +1,47 @@
+//! What a daemon that ended left: tasks whose shims run on, and bundles of shims that do not.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use api::task::{ConnectRequest, ConnectResponse};
+
+use super::bundle::{self, Bundle};
+use super::shim::{Address, Shim};
+use super::{Key, Runtimes, Slot, Task};
+
+/// A shim answers at once; one that does not is lost.
+const LOAD_TIMEOUT: Duration = Duration::from_secs(5);
+
+impl Runtimes {
+    /// Takes up every task whose shim answers, and buries the others. All at once: one that hangs keeps nobody.
+    pub(crate) async fn recover(self: &Arc<Self>) {
+        let mut found = tokio::task::JoinSet::new();
+        for key in bundle::all(&self.config) {
+            let runtimes = self.clone();
+            found.spawn(async move { runtimes.take_up(key).await });
+        }
+        while found.join_next().await.is_some() {}
+    }
+
+    async fn take_up(self: &Arc<Self>, key: Key) {
+        let bundle = Bundle::of(&self.config, &key);
+        self.put(&key, Some(Slot::Taken));
+        match tokio::time::timeout(LOAD_TIMEOUT, connect(&bundle, &key)).await {
+            Ok(Some((shim, pid))) => {
+                let task = Arc::new(Task::new(key.namespace.clone(), key.id.clone(), shim, bundle, pid));
+                self.put(&key, Some(Slot::Task(task.clone())));
+                self.watch(key, task);
+            }
+            _ => self.bury(&key, &bundle, 0).await,
+        }
+    }
+}
+
+/// The shim of a bundle, and its task's process; none for one without a task.
+async fn connect(bundle: &Bundle, key: &Key) -> Option<(Shim, u32)> {
+    let address = Address::from_json(&bundle.bootstrap()?).ok()?;
+    let shim = Shim::connect(&address).await.ok()?;
+    let request = ConnectRequest { id: key.id.clone() };
+    let answer: ConnectResponse = shim.call("Connect", &request).await.ok()?;
+    (answer.task_pid != 0).then_some((shim, answer.task_pid))
+}

@@ -1,0 +1,125 @@
+//! A shim that runs: where it is, which version of the protocol it speaks, and its task.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use api::code::Code;
+use api::task::{SERVICE_V2, SERVICE_V3};
+use prost::Message;
+
+use super::bundle::Bundle;
+use crate::error::{Error, Result};
+use crate::tasks::{Client, Reply};
+
+/// Where a shim listens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Address {
+    pub(super) version: u32,
+    pub(super) path: PathBuf,
+}
+
+impl Address {
+    /// `address`: `unix:///run/containerd/s/…`.
+    pub(super) fn new(version: u32, address: &str, protocol: &str) -> Result<Address, String> {
+        if !matches!(protocol, "" | "ttrpc") {
+            return Err(format!("shims that speak {protocol} are not supported yet"));
+        }
+        if !matches!(version, 2 | 3) {
+            return Err(format!("version {version} of the shim protocol is not known"));
+        }
+        let path = address.strip_prefix("unix://").unwrap_or(address);
+        if !path.starts_with('/') {
+            return Err(format!("an address like {address:?} is not supported: only unix:// is"));
+        }
+        Ok(Address { version, path: path.into() })
+    }
+
+    /// As containerd writes it to the bundle.
+    pub(super) fn to_json(&self) -> String {
+        let address = format!("unix://{}", self.path.display());
+        serde_json::json!({ "version": self.version, "address": address, "protocol": "ttrpc" }).to_string()
+    }
+}
+
+/// A connection to a shim.
+#[derive(Debug)]
+pub(super) struct Shim {
+    service: &'static str,
+    client: Client,
+}
+
+impl Shim {
+    pub(super) async fn connect(address: &Address) -> Result<Shim> {
+        let service = if address.version == 2 { SERVICE_V2 } else { SERVICE_V3 };
+        Ok(Shim { service, client: Client::connect(&address.path).await? })
+    }
+
+    /// Calls a method of the task's service; failures are the shim's own, word for word.
+    pub(super) async fn call<Q: Message, M: Message + Default>(
+        &self,
+        method: &str,
+        message: &Q,
+    ) -> Result<M> {
+        let reply: Reply<M> = self.client.request(self.service, method, message).await?;
+        reply.get("").await.map_err(|error| match error {
+            Error::Shim { message, code, .. } => Error::Task { message, code },
+            Error::ShimLost => Error::Task { message: "ttrpc: closed".into(), code: Code::Unavailable },
+            other => other,
+        })
+    }
+}
+
+/// A task: its shim, and what it is called.
+#[derive(Debug)]
+pub struct Task {
+    namespace: String,
+    id: String,
+    shim: Shim,
+    bundle: Bundle,
+    pid: u32,
+    is_deleted: AtomicBool,
+}
+
+impl Task {
+    pub(super) fn new(namespace: String, id: String, shim: Shim, bundle: Bundle, pid: u32) -> Task {
+        Task { namespace, id, shim, bundle, pid, is_deleted: AtomicBool::new(false) }
+    }
+
+    /// The namespace of its container.
+    pub fn namespace(&self) -> &str {
+        &self.namespace
+    }
+
+    /// The id of its container, which is its own.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// Of its first process.
+    pub fn pid(&self) -> u32 {
+        self.pid
+    }
+
+    /// Asks its shim, and passes the answer on.
+    pub async fn call<Q: Message, M: Message + Default>(&self, method: &str, message: &Q) -> Result<M> {
+        self.shim.call(method, message).await
+    }
+
+    pub(super) fn bundle(&self) -> &Bundle {
+        &self.bundle
+    }
+
+    /// Its shim's end is no loss any more.
+    pub(super) fn is_deleted(&self) {
+        self.is_deleted.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn was_deleted(&self) -> bool {
+        self.is_deleted.load(Ordering::Relaxed)
+    }
+
+    /// Waits until its shim is gone.
+    pub(super) async fn closed(&self) {
+        self.shim.client.closed().await;
+    }
+}
