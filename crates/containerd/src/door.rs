@@ -14,6 +14,7 @@ use tonic::transport::Server;
 use crate::services::events::Events;
 use crate::services::health::Health;
 use crate::services::introspection::Introspection;
+use crate::services::snapshots::Snapshots;
 use crate::services::tasks::Tasks;
 use crate::services::version::Version;
 use crate::status;
@@ -78,6 +79,7 @@ pub async fn serve(listener: UnixListener, door: Door, mut stopping: watch::Rece
             grpc::introspection::introspection_server::IntrospectionServer,
             Introspection(door.clone())
         ))
+        .add_service(bounded!(grpc::snapshots::snapshots_server::SnapshotsServer, Snapshots(door.clone())))
         .add_service(bounded!(grpc::tasks::tasks_server::TasksServer, Tasks(door.clone())))
         .add_service(bounded!(grpc::version::version_server::VersionServer, Version));
     let served = router.serve_with_incoming(incoming);

@@ -23,7 +23,6 @@ pub(crate) fn namespace<T>(request: &Request<T>) -> Result<String, Status> {
 }
 
 /// The lease of a call, if it has one.
-#[expect(dead_code, reason = "the first service that needs it takes this line away")]
 pub(crate) fn lease<T>(request: &Request<T>) -> Result<Option<String>, Status> {
     Ok(header(request, LEASE)?.filter(|lease| !lease.is_empty()))
 }

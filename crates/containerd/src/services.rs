@@ -3,5 +3,6 @@
 pub(crate) mod events;
 pub(crate) mod health;
 pub(crate) mod introspection;
+pub(crate) mod snapshots;
 pub(crate) mod tasks;
 pub(crate) mod version;
