@@ -18,7 +18,7 @@ use crate::host::Host;
 const RUNTIME: &str = "io.containerd.runc.v2";
 
 /// A task that runs `script` in a busybox of its own.
-fn new_task(host: &Host, script: &str) -> NewTask {
+fn new_task(host: &Host, id: &str, script: &str) -> NewTask {
     let image = host.root().join("task-image");
     fs::create_dir_all(image.join("bin")).unwrap();
     fs::create_dir_all(image.join("proc")).unwrap();
@@ -41,7 +41,8 @@ fn new_task(host: &Host, script: &str) -> NewTask {
         root: Some(Root { path: "rootfs".into(), ..Root::default() }),
         linux: Some(Linux {
             namespaces: kinds.map(|kind| Namespace { kind, path: None }).into(),
-            cgroups_path: format!("{}/task", host.cgroup_parent()),
+            // Beside the engine's own: what is below its parent and not known to it is killed.
+            cgroups_path: format!("{}-{id}", host.cgroup_parent()),
             ..Linux::default()
         }),
         ..Spec::default()
@@ -85,7 +86,7 @@ async fn wait(task: &Task) -> u32 {
 }
 
 async fn create(runtimes: &Arc<Runtimes>, host: &Host, id: &str, script: &str) -> Arc<Task> {
-    let pid = runtimes.create("here", id, new_task(host, script)).await.unwrap();
+    let pid = runtimes.create("here", id, new_task(host, id, script)).await.unwrap();
     assert_ne!(pid, 0);
     runtimes.get("here", id).unwrap()
 }
@@ -105,7 +106,7 @@ fn a_task_lives_from_creation_to_deletion_and_its_shim_says_so() {
         let mut events = publish(host);
         let runtimes = host.opened().runtimes();
         let task = create(runtimes, host, "one", "exit 7").await;
-        let twice = runtimes.create("here", "one", new_task(host, "true")).await.unwrap_err();
+        let twice = runtimes.create("here", "one", new_task(host, "one", "true")).await.unwrap_err();
         assert_eq!(
             (twice.code(), twice.to_string().as_str()),
             (Code::AlreadyExists, "task one: already exists")
@@ -133,13 +134,13 @@ fn a_task_that_cannot_be_made_leaves_nothing() {
     let mut host = Host::new();
     host.phase(async |host| {
         let runtimes = host.opened().runtimes();
-        let nothing = Mount { source: "/nonexistent".into(), ..new_task(host, "").rootfs.remove(0) };
-        let new = NewTask { rootfs: vec![nothing], ..new_task(host, "true") };
+        let nothing = Mount { source: "/nonexistent".into(), ..new_task(host, "one", "").rootfs.remove(0) };
+        let new = NewTask { rootfs: vec![nothing], ..new_task(host, "one", "true") };
         runtimes.create("here", "one", new).await.unwrap_err();
-        let new = NewTask { runtime: "io.containerd.nobody.v9".into(), ..new_task(host, "true") };
+        let new = NewTask { runtime: "io.containerd.nobody.v9".into(), ..new_task(host, "one", "true") };
         let error = runtimes.create("here", "one", new).await.unwrap_err();
         assert!(error.to_string().contains("containerd-shim-nobody-v9"), "{error}");
-        let new = NewTask { runtime: "/bin/false".into(), ..new_task(host, "true") };
+        let new = NewTask { runtime: "/bin/false".into(), ..new_task(host, "one", "true") };
         let error = runtimes.create("here", "one", new).await.unwrap_err();
         assert!(error.to_string().contains("failed to start shim"), "{error}");
         nothing_is_left(host);
