@@ -11,6 +11,7 @@ use tokio::sync::watch;
 use tonic::Status;
 use tonic::transport::Server;
 
+use crate::services::diff::Diff;
 use crate::services::events::Events;
 use crate::services::health::Health;
 use crate::services::introspection::Introspection;
@@ -73,6 +74,7 @@ pub async fn serve(listener: UnixListener, door: Door, mut stopping: watch::Rece
         Some((accepted, listener))
     });
     let router = Server::builder()
+        .add_service(bounded!(grpc::diff::diff_server::DiffServer, Diff(door.clone())))
         .add_service(bounded!(grpc::events::events_server::EventsServer, Events(door.clone())))
         .add_service(bounded!(grpc::health::health_server::HealthServer, Health))
         .add_service(bounded!(

@@ -1,5 +1,6 @@
 //! A file per service. A service is [`crate::Door`] in a type of its own.
 
+pub(crate) mod diff;
 pub(crate) mod events;
 pub(crate) mod health;
 pub(crate) mod introspection;

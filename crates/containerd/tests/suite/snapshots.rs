@@ -1,77 +1,16 @@
-//! The service of snapshots, asked over its socket.
-//!
-//! Needs root, for mounts.
-#![allow(clippy::unwrap_used, reason = "as in any test")]
+//! The service of snapshots.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
-use std::sync::Arc;
 
-use containerd::Door;
-use engine::containers::spec::LogSpec;
-use engine::{Config, Engine, FabricConfig};
 use futures_util::StreamExt as _;
 use grpc::events::SubscribeRequest;
 use grpc::events::events_client::EventsClient;
 use grpc::snapshots::snapshots_client::SnapshotsClient;
 use grpc::snapshots::*;
-use tokio::net::UnixListener;
-use tokio::sync::watch;
-use tonic::transport::{Channel, Endpoint};
-use tonic::{Code, Request, Status};
+use tonic::transport::Channel;
+use tonic::{Code, Request};
 
-/// A door before an engine of its own.
-struct Served {
-    directory: tempfile::TempDir,
-    engine: Arc<Engine>,
-    stop: watch::Sender<bool>,
-    served: tokio::task::JoinHandle<()>,
-}
-
-impl Served {
-    async fn open() -> Served {
-        let directory = tempfile::Builder::new().prefix("corten-test-containerd-").tempdir().unwrap();
-        let (root, state) = (directory.path().join("root"), directory.path().join("state"));
-        // Nothing runs in here.
-        let none = PathBuf::from("/nonexistent");
-        let config = Config {
-            cgroup_parent: format!("/corten-test-containerd-{}", std::process::id()),
-            shim: none.clone(),
-            spare_shims: 0,
-            log: LogSpec { driver: "json-file".into(), ..LogSpec::default() },
-            stop_timeout_s: 10,
-            worker: Default::default(),
-            network: FabricConfig::below(&root, &state, "corten-test", none),
-            registries: Default::default(),
-            cdi_directories: Vec::new(),
-            root,
-            state,
-        };
-        let engine = Engine::open(config).await.unwrap();
-        let listener = UnixListener::bind(directory.path().join("sock")).unwrap();
-        let (stop, stopping) = watch::channel(false);
-        let served = tokio::spawn(containerd::serve(listener, Door::new(engine.clone()), stopping));
-        Served { directory, engine, stop, served }
-    }
-
-    async fn channel(&self) -> Channel {
-        let address = format!("unix:{}", self.directory.path().join("sock").display());
-        Endpoint::from_shared(address).unwrap().connect().await.unwrap()
-    }
-
-    async fn close(self) {
-        self.stop.send_replace(true);
-        self.served.await.unwrap();
-        self.engine.close().await.unwrap();
-    }
-}
-
-/// A request in the namespace `one`.
-fn within<T>(message: T) -> Request<T> {
-    let mut request = Request::new(message);
-    request.metadata_mut().insert("containerd-namespace", "one".parse().unwrap());
-    request
-}
+use crate::served::{Served, told, within};
 
 fn prepare(key: &str, parent: &str) -> PrepareSnapshotRequest {
     let labels = HashMap::from([("side".to_owned(), parent.len().to_string())]);
@@ -81,11 +20,6 @@ fn prepare(key: &str, parent: &str) -> PrepareSnapshotRequest {
 fn commit(name: &str, key: &str) -> CommitSnapshotRequest {
     let (snapshotter, name, key) = ("overlayfs".into(), name.into(), key.into());
     CommitSnapshotRequest { snapshotter, name, key, ..Default::default() }
-}
-
-fn told<T: std::fmt::Debug>(result: Result<T, Status>) -> (Code, String) {
-    let status = result.unwrap_err();
-    (status.code(), status.message().to_owned())
 }
 
 /// The sizes of the answers of a list, and the names in them.

@@ -1,0 +1,140 @@
+//! `containerd.services.diff.v1.Diff`: layers into snapshots.
+//!
+//! A layer is applied by the confined worker, and only to the files of an active snapshot that a client made in the namespace:
+//! whatever else the mounts of a request say, no other directory is written to.
+
+use api::code::Code;
+use api::types::Descriptor;
+use engine::images::{LayerPlace, Whiteouts};
+use grpc::diff::diff_server;
+use grpc::diff::{ApplyRequest, ApplyResponse, DiffRequest, DiffResponse};
+use oci::digest::Digest;
+use oci::manifest::media_type;
+use oci::mount::Mount;
+use store::snapshots::Directories;
+use tonic::{Request, Response, Result, Status};
+
+use crate::Door;
+use crate::{request, status};
+
+/// The service.
+#[derive(Debug, Clone)]
+pub(crate) struct Diff(pub(crate) Door);
+
+#[tonic::async_trait]
+impl diff_server::Diff for Diff {
+    async fn apply(&self, request: Request<ApplyRequest>) -> Result<Response<ApplyResponse>> {
+        let namespace = request::namespace(&request)?;
+        // Payloads are for programs that decrypt; there are none.
+        let ApplyRequest { diff, mounts, sync_fs, payloads: _ } = request.into_inner();
+        let layer = diff.unwrap_or_default();
+        let is_compressed = is_compressed(&layer.media_type)?;
+        let digest = digest(&layer.digest)?;
+        let mounts: Vec<Mount> = mounts.into_iter().map(mount).collect();
+        let is_overlay = mounts.first().is_some_and(|mount| mount.kind == "overlay");
+        let found = self.0.blocking(move |store| {
+            let space = store.space(&namespace);
+            let (_, blob) = space.content().open(&digest)?;
+            Ok((blob, space.writable(&mounts)?))
+        });
+        let (blob, directories) = found.await?;
+        let place = place(directories, is_overlay, sync_fs);
+        let applied = self.0.engine().apply_layer(blob, is_compressed, place).await;
+        let applied = applied.map_err(|error| status::of_engine(&error))?;
+        Ok(Response::new(ApplyResponse {
+            applied: Some(Descriptor {
+                media_type: media_type::OCI_LAYER.to_owned(),
+                digest: applied.diff_id.to_string(),
+                size: i64::try_from(applied.size_bytes).unwrap_or(i64::MAX),
+                ..Descriptor::default()
+            }),
+        }))
+    }
+
+    async fn diff(&self, _: Request<DiffRequest>) -> Result<Response<DiffResponse>> {
+        Err(status::with_suffix(
+            Code::Unimplemented,
+            "making a layer of the difference of two snapshots is not built",
+        ))
+    }
+}
+
+/// Where a layer goes, by the mounts' form as for containerd: an overlay keeps what a layer hides, all else has it deleted.
+fn place(directories: Directories, is_overlay: bool, is_synced: bool) -> LayerPlace {
+    let Directories { upper, lower: lowers } = directories;
+    let whiteouts = match (is_overlay, lowers.is_empty()) {
+        (false, _) => Whiteouts::Delete,
+        // Its parents come when it is committed.
+        (true, true) => Whiteouts::Keep,
+        (true, false) => Whiteouts::Hide,
+    };
+    LayerPlace { upper, lowers, whiteouts, is_synced }
+}
+
+/// Whether layers of a media type may be compressed.
+///
+/// # Errors
+/// containerd's for those that are no layers, or need a program that makes them some.
+fn is_compressed(media_type: &str) -> Result<bool, Status> {
+    let (base, suffixes) = media_type.split_once('+').unwrap_or((media_type, ""));
+    let last = suffixes.rsplit('+').next().unwrap_or_default();
+    match base {
+        "application/vnd.docker.image.rootfs.diff.tar"
+        | "application/vnd.docker.image.rootfs.foreign.diff.tar"
+        | "application/vnd.docker.image.rootfs.diff.tar.gzip"
+        | "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip"
+        | "application/vnd.docker.image.rootfs.diff.tar.zstd" => Ok(suffixes.is_empty()),
+        "application/vnd.oci.image.layer.v1.tar"
+        | "application/vnd.oci.image.layer.nondistributable.v1.tar" => Ok(matches!(last, "gzip" | "zstd")),
+        _ => {
+            let text =
+                format!("failed to get stream processor for {media_type}: no processor for media-type");
+            Err(status::with_suffix(Code::Unknown, text))
+        }
+    }
+}
+
+fn digest(text: &str) -> Result<Digest, Status> {
+    Digest::parse(text)
+        .map_err(|error| status::with_suffix(Code::InvalidArgument, format!("digest {text:?}: {error}")))
+}
+
+fn mount(mount: api::types::Mount) -> Mount {
+    Mount { kind: mount.r#type, source: mount.source, target: mount.target, options: mount.options }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_media_type_tells_whether_a_layer_may_be_compressed() {
+        for (media_type, expected) in [
+            ("application/vnd.oci.image.layer.v1.tar", Some(false)),
+            ("application/vnd.oci.image.layer.v1.tar+gzip", Some(true)),
+            ("application/vnd.oci.image.layer.v1.tar+zstd", Some(true)),
+            ("application/vnd.oci.image.layer.nondistributable.v1.tar+gzip", Some(true)),
+            ("application/vnd.docker.image.rootfs.diff.tar", Some(true)),
+            ("application/vnd.docker.image.rootfs.diff.tar.gzip", Some(true)),
+            ("application/vnd.oci.image.layer.v1.tar+gzip+encrypted", Some(false)),
+            ("application/vnd.oci.image.manifest.v1+json", None),
+            ("", None),
+        ] {
+            assert_eq!(is_compressed(media_type).ok(), expected, "{media_type}");
+        }
+        let told = is_compressed("x/y").unwrap_err();
+        assert_eq!(told.message(), "failed to get stream processor for x/y: no processor for media-type");
+        assert_eq!(told.code(), tonic::Code::Unknown);
+    }
+
+    #[test]
+    fn whiteouts_do_what_the_form_of_the_mounts_says() {
+        let whiteouts = |lower: &[&str], is_overlay| {
+            let lower = lower.iter().map(Into::into).collect();
+            place(Directories { upper: "/u".into(), lower }, is_overlay, false).whiteouts
+        };
+        assert_eq!(whiteouts(&["/l"], true), Whiteouts::Hide);
+        assert_eq!(whiteouts(&[], true), Whiteouts::Keep);
+        assert_eq!(whiteouts(&[], false), Whiteouts::Delete);
+    }
+}

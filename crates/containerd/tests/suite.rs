@@ -1,0 +1,11 @@
+//! The door before a real engine, asked over its socket.
+//!
+//! Needs root and the executable beside this one: `cargo build -p corten` first.
+#![allow(clippy::unwrap_used, reason = "as in any test")]
+
+#[path = "suite/diff.rs"]
+mod diff;
+#[path = "suite/served.rs"]
+mod served;
+#[path = "suite/snapshots.rs"]
+mod snapshots;

@@ -1,0 +1,123 @@
+//! The service of layers.
+
+use std::fs;
+use std::process::Command;
+
+use api::types::{Descriptor, Mount};
+use grpc::diff::diff_client::DiffClient;
+use grpc::diff::{ApplyRequest, DiffRequest};
+use grpc::snapshots::snapshots_client::SnapshotsClient;
+use grpc::snapshots::{CommitSnapshotRequest, PrepareSnapshotRequest};
+use oci::digest::Digest;
+use store::space::ingests::{Announced, Finished};
+use tonic::Code;
+use tonic::transport::Channel;
+
+use crate::served::{Served, told, within};
+
+const GZIP: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
+
+/// An archive of files with their own path as their text, plain and compressed.
+fn archive(paths: &[&str]) -> (Vec<u8>, Vec<u8>) {
+    let folder = tempfile::tempdir().unwrap();
+    for path in paths {
+        let file = folder.path().join("tree").join(path);
+        fs::create_dir_all(file.parent().unwrap()).unwrap();
+        fs::write(file, path).unwrap();
+    }
+    let tar = folder.path().join("tar");
+    let packed =
+        Command::new("tar").arg("-cf").arg(&tar).arg("-C").arg(folder.path().join("tree")).arg(".").status();
+    assert!(packed.unwrap().success());
+    let plain = fs::read(&tar).unwrap();
+    assert!(Command::new("gzip").arg("-n").arg(&tar).status().unwrap().success());
+    (plain, fs::read(folder.path().join("tar.gz")).unwrap())
+}
+
+/// Makes bytes content of the namespace `one`.
+fn content(served: &Served, bytes: &[u8]) -> String {
+    let ingests = served.engine.store().space("one").ingests();
+    let mut writer = ingests.open(Announced { reference: "ref", ..Announced::default() }).unwrap();
+    writer.write(bytes).unwrap();
+    ingests.commit(writer, Finished::default()).unwrap().digest.to_string()
+}
+
+fn apply(digest: &str, media_type: &str, mounts: &[Mount]) -> ApplyRequest {
+    let (digest, media_type) = (digest.to_owned(), media_type.to_owned());
+    let diff = Some(Descriptor { digest, media_type, ..Descriptor::default() });
+    ApplyRequest { diff, mounts: mounts.to_vec(), sync_fs: true, ..ApplyRequest::default() }
+}
+
+async fn prepare(client: &mut SnapshotsClient<Channel>, key: &str, parent: &str) -> Vec<Mount> {
+    let (snapshotter, key, parent) = ("overlayfs".to_owned(), key.to_owned(), parent.to_owned());
+    let request = PrepareSnapshotRequest { snapshotter, key, parent, ..Default::default() };
+    client.prepare(within(request)).await.unwrap().into_inner().mounts
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn layers_are_applied_one_on_the_other() {
+    let served = Served::open().await;
+    let mut snapshots = SnapshotsClient::new(served.channel().await);
+    let mut diff = DiffClient::new(served.channel().await);
+    let mounts = prepare(&mut snapshots, "work", "").await;
+    let (plain, compressed) = archive(&["a", "d/b"]);
+    let layer = content(&served, &compressed);
+    let applied =
+        diff.apply(within(apply(&layer, GZIP, &mounts))).await.unwrap().into_inner().applied.unwrap();
+    let expected = Descriptor {
+        media_type: "application/vnd.oci.image.layer.v1.tar".into(),
+        digest: Digest::of(&plain).to_string(),
+        size: i64::try_from(plain.len()).unwrap(),
+        ..Descriptor::default()
+    };
+    assert_eq!(applied, expected);
+    let (snapshotter, name, key) = ("overlayfs".into(), "base".into(), "work".into());
+    let commit = CommitSnapshotRequest { snapshotter, name, key, ..Default::default() };
+    snapshots.commit(within(commit)).await.unwrap();
+    let mounts = prepare(&mut snapshots, "top", "base").await;
+    let (_, above) = archive(&["d/.wh.b", "d/c"]);
+    let above = content(&served, &above);
+    diff.apply(within(apply(&above, GZIP, &mounts))).await.unwrap();
+    let point = tempfile::Builder::new().prefix("corten-test-").tempdir().unwrap();
+    let options = mounts[0].options.join(",");
+    let mount =
+        Command::new("mount").args(["-t", "overlay", "-o", &options, "overlay"]).arg(point.path()).status();
+    assert!(mount.unwrap().success(), "mounting needs root");
+    let paths = ["a", "d/b", "d/c"].map(|path| fs::read_to_string(point.path().join(path)).ok());
+    assert!(Command::new("umount").arg(point.path()).status().unwrap().success());
+    assert_eq!(paths, [Some("a".into()), None, Some("d/c".into())]);
+    served.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_layer_goes_nowhere_else() {
+    let served = Served::open().await;
+    let mut snapshots = SnapshotsClient::new(served.channel().await);
+    let mut diff = DiffClient::new(served.channel().await);
+    let mounts = prepare(&mut snapshots, "work", "").await;
+    let layer = content(&served, &archive(&["a"]).1);
+    let elsewhere = tempfile::tempdir().unwrap();
+    let source = elsewhere.path().to_str().unwrap().to_owned();
+    let bind = Mount {
+        r#type: "bind".into(),
+        source,
+        options: vec!["rbind".into(), "rw".into()],
+        ..Mount::default()
+    };
+    let refused = told(diff.apply(within(apply(&layer, GZIP, &[bind]))).await);
+    assert_eq!(refused.0, Code::InvalidArgument);
+    assert!(refused.1.contains("nothing is done with other files"), "{refused:?}");
+    assert_eq!(fs::read_dir(elsewhere.path()).unwrap().count(), 0);
+    let mut other = within(apply(&layer, GZIP, &mounts));
+    other.metadata_mut().insert("containerd-namespace", "other".parse().unwrap());
+    assert_eq!(told(diff.apply(other).await).0, Code::NotFound, "it has no such content");
+    let unknown = told(diff.apply(within(apply(&layer, "x/y", &mounts))).await);
+    let text = "failed to get stream processor for x/y: no processor for media-type";
+    assert_eq!(unknown, (Code::Unknown, text.to_owned()));
+    let plain = "application/vnd.oci.image.layer.v1.tar";
+    assert!(told(diff.apply(within(apply(&layer, plain, &mounts))).await).1.contains("invalid tar header"));
+    assert_eq!(told(diff.apply(within(apply("x", GZIP, &mounts))).await).0, Code::InvalidArgument);
+    assert_eq!(fs::read_dir(&mounts[0].source).unwrap().count(), 0, "nothing was written");
+    assert_eq!(told(diff.diff(within(DiffRequest::default())).await).0, Code::Unimplemented);
+    served.close().await;
+}
