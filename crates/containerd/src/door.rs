@@ -11,10 +11,15 @@ use tokio::sync::watch;
 use tonic::Status;
 use tonic::transport::Server;
 
+use crate::services::containers::Containers;
 use crate::services::diff::Diff;
 use crate::services::events::Events;
 use crate::services::health::Health;
+use crate::services::images::Images;
 use crate::services::introspection::Introspection;
+use crate::services::leases::Leases;
+use crate::services::namespaces::Namespaces;
+use crate::services::sandboxes::Sandboxes;
 use crate::services::snapshots::Snapshots;
 use crate::services::tasks::Tasks;
 use crate::services::version::Version;
@@ -49,11 +54,27 @@ impl Door {
         T: Send + 'static,
         F: FnOnce(&Store) -> store::Result<T> + Send + 'static,
     {
+        self.attempt(work).await?.map_err(|error| status::of_store(&error))
+    }
+
+    /// The same for who words some errors himself.
+    pub(crate) async fn attempt<T, F>(&self, work: F) -> Result<store::Result<T>, Status>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Store) -> store::Result<T> + Send + 'static,
+    {
         let store = self.engine.store().clone();
-        match tokio::task::spawn_blocking(move || work(&store)).await {
-            Ok(result) => result.map_err(|error| status::of_store(&error)),
-            Err(error) => Err(Status::internal(format!("the work ended badly: {error}"))),
+        let done = tokio::task::spawn_blocking(move || work(&store)).await;
+        done.map_err(|error| Status::internal(format!("the work ended badly: {error}")))
+    }
+
+    /// Collects garbage after something was deleted: now, if a client waits for it, or soon.
+    pub(crate) async fn collect(&self, is_awaited: bool) -> Result<(), Status> {
+        if is_awaited {
+            return self.engine.collect_now().await.map_err(|error| status::of_engine(&error));
         }
+        self.engine.collect_later();
+        Ok(())
     }
 }
 
@@ -74,9 +95,20 @@ pub async fn serve(listener: UnixListener, door: Door, mut stopping: watch::Rece
         Some((accepted, listener))
     });
     let router = Server::builder()
+        .add_service(bounded!(
+            grpc::containers::containers_server::ContainersServer,
+            Containers(door.clone())
+        ))
         .add_service(bounded!(grpc::diff::diff_server::DiffServer, Diff(door.clone())))
         .add_service(bounded!(grpc::events::events_server::EventsServer, Events(door.clone())))
         .add_service(bounded!(grpc::health::health_server::HealthServer, Health))
+        .add_service(bounded!(grpc::images::images_server::ImagesServer, Images(door.clone())))
+        .add_service(bounded!(grpc::leases::leases_server::LeasesServer, Leases(door.clone())))
+        .add_service(bounded!(
+            grpc::namespaces::namespaces_server::NamespacesServer,
+            Namespaces(door.clone())
+        ))
+        .add_service(bounded!(grpc::sandbox::store_server::StoreServer, Sandboxes(door.clone())))
         .add_service(bounded!(
             grpc::introspection::introspection_server::IntrospectionServer,
             Introspection(door.clone())

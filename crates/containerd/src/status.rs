@@ -12,7 +12,14 @@ pub(crate) fn of_engine(error: &engine::Error) -> Status {
 
 /// A failure of the store.
 pub(crate) fn of_store(error: &store::Error) -> Status {
-    let mut text = error.to_string();
+    let mut text = match error {
+        // As containerd names what there is not, or is already; its words follow.
+        store::Error::NotFound { kind, name } | store::Error::AlreadyExists { kind, name } => {
+            format!("{kind} {name:?}")
+        }
+        store::Error::NoLease { .. } => "lease does not exist".to_owned(),
+        error => error.to_string(),
+    };
     let mut cause = std::error::Error::source(error);
     while let Some(source) = cause {
         text.push_str(": ");

@@ -193,6 +193,12 @@ impl Containers {
         Ok(self.engine.view(&record))
     }
 
+    /// The specification of the run that it is in, as JSON; one that does not run has none.
+    pub async fn run_spec(&self, container: &str) -> Result<Option<Vec<u8>>> {
+        let path = self.engine.bundle_path(&self.find(container)?.id).join("config.json");
+        Ok(blocking(move || std::fs::read(path).ok()).await)
+    }
+
     /// What one container uses of the disk (slow: it walks the tree).
     pub async fn usage(&self, container: &str) -> Result<Usage> {
         let record = self.find(container)?;

@@ -84,7 +84,7 @@ pub struct Engine {
     pub(crate) copies: tokio::sync::Semaphore,
     /// Volumes that are file systems of their own.
     pub(crate) mounted: Mounted,
-    pub(crate) background: Background,
+    pub(crate) background: Arc<Background>,
     /// Recovery is through: from now on policies may start containers.
     pub(crate) is_open: watch::Sender<bool>,
     is_closing: AtomicBool,
@@ -137,7 +137,7 @@ impl Engine {
             volumes_turn: tokio::sync::Mutex::default(),
             copies: tokio::sync::Semaphore::new(COPIES_MAX),
             mounted: Mounted::default(),
-            background: Background::default(),
+            background: Arc::default(),
             is_open: watch::Sender::new(false),
             is_closing: AtomicBool::new(false),
             ends: Arc::default(),

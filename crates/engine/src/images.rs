@@ -26,7 +26,7 @@ use tokio::sync::mpsc;
 
 use crate::blocking::blocking;
 use crate::engine::Engine;
-use crate::error::{Error, Result, chain};
+use crate::error::{Error, Result};
 use crate::events::Kind;
 use crate::namespaces::{KUBERNETES, Namespace};
 use crate::prune::{LabelFilter, PruneFilter, has_labels};
@@ -233,9 +233,9 @@ impl Images {
             let removed = removed.map_err(|error| engine.tell_where(&namespace, &name, error))?;
             // Who removes an image wants its room back.
             if removed.iter().any(|one| matches!(one, image::Removed::Deleted(_)))
-                && let Err(error) = engine.store.gc()
+                && let Err(error) = engine.collect()
             {
-                tracing::warn!(error = chain(&error), "garbage could not be collected");
+                tracing::warn!(error = error.chain(), "garbage could not be collected");
             }
             Ok::<_, crate::Error>(removed)
         })
@@ -254,7 +254,7 @@ impl Images {
             };
             let removed =
                 engine.images.prune(namespace.as_str(), &is_garbage, &engine.image_users(&namespace))?;
-            let report = engine.store.gc()?;
+            let report = engine.collect()?;
             Ok::<_, crate::Error>((removed, report.file_bytes))
         })
         .await?;

@@ -62,6 +62,7 @@ impl snapshots_server::Snapshots for Snapshots {
         });
         let mounts = mounts.await?.into_iter().map(mount).collect();
         self.0.exchange().publish(&namespace, "/snapshot/prepare", &event);
+        self.0.engine().look_later();
         Ok(Response::new(PrepareSnapshotResponse { mounts }))
     }
 
@@ -73,6 +74,7 @@ impl snapshots_server::Snapshots for Snapshots {
             snapshots.view(&key, Creation { parent: named(&parent), labels, lease: lease.as_deref() })
         });
         let mounts = mounts.await?.into_iter().map(mount).collect();
+        self.0.engine().look_later();
         Ok(Response::new(ViewSnapshotResponse { mounts }))
     }
 
@@ -95,6 +97,7 @@ impl snapshots_server::Snapshots for Snapshots {
         done.await?;
         self.0.engine().sync_layers_later();
         self.0.exchange().publish(&namespace, "/snapshot/commit", &event);
+        self.0.engine().look_later();
         Ok(Response::new(()))
     }
 

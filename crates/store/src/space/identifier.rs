@@ -1,4 +1,6 @@
-//! Identifiers of namespaces, containers, sandboxes and processes, as containerd has them.
+//! Identifiers of namespaces, containers, sandboxes and processes, as containerd has them; digests in its words.
+
+use oci::digest::{Digest, DigestError};
 
 use crate::error::{Error, Result};
 
@@ -24,6 +26,19 @@ pub fn check(text: &str) -> Result<()> {
         true => Ok(()),
         false => wrong(format!("identifier {text:?} must match {PATTERN}")),
     }
+}
+
+/// A digest; why it is none is said in containerd's words.
+pub fn digest(text: &str) -> std::result::Result<Digest, &'static str> {
+    Digest::parse(text).map_err(|error| match error {
+        DigestError::UnknownAlgorithm(_) => "unsupported digest algorithm",
+        DigestError::NotHexadecimal(_, length)
+            if text.split(':').next_back().map(str::len) != Some(length) =>
+        {
+            "invalid checksum digest length"
+        }
+        DigestError::NoAlgorithm(_) | DigestError::NotHexadecimal(..) => "invalid checksum digest format",
+    })
 }
 
 #[cfg(test)]

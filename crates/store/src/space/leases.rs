@@ -9,7 +9,7 @@ use base64::engine::general_purpose::URL_SAFE;
 use oci::digest::Digest;
 use rusqlite::{Row, params};
 
-use super::{Space, labels};
+use super::{Space, identifier, labels};
 use crate::clock::now_ns;
 use crate::db::{Commit, Tx};
 use crate::error::{Error, Result};
@@ -49,13 +49,16 @@ impl Resource {
     /// [`Error::Invalid`] for a type that is not written as it must be, and for what is not a digest;
     /// [`Error::Unsupported`] for another type.
     pub fn parse(kind: &str, id: &str) -> Result<Resource> {
+        if id.is_empty() {
+            return Err(Error::Invalid { why: format!("resource of type {kind} without an id") });
+        }
         match kind.split('/').collect::<Vec<_>>().as_slice() {
-            ["content"] => Digest::parse(id).map(Resource::Content).map_err(|error| Error::Invalid {
-                why: format!("invalid content resource id {id}: {error}"),
-            }),
+            ["content"] => identifier::digest(id)
+                .map(Resource::Content)
+                .map_err(|why| Error::Invalid { why: format!("invalid content resource id {id}: {why}") }),
             ["images"] => Ok(Resource::Image(id.to_owned())),
             ["ingests"] => Ok(Resource::Ingest(id.to_owned())),
-            ["snapshots", snapshotter] => {
+            ["snapshots", snapshotter] if !snapshotter.is_empty() => {
                 Ok(Resource::Snapshot { snapshotter: (*snapshotter).to_owned(), key: id.to_owned() })
             }
             ["content" | "images" | "ingests", ..] => {
@@ -268,9 +271,13 @@ mod tests {
             assert_eq!((resource.kind().as_str(), resource.id()), (kind, id));
         }
         for (kind, id, wrong) in [
-            ("content", "x", "invalid content resource id x: "),
+            ("content", "x", "invalid content resource id x: invalid checksum digest format"),
+            ("content", "sha256:aa", "invalid content resource id sha256:aa: invalid checksum digest length"),
+            ("content", "md5:aa", "invalid content resource id md5:aa: unsupported digest algorithm"),
             ("content/x", "x", "invalid resource type content/x"),
             ("snapshots", "x", "invalid snapshot resource type snapshots"),
+            ("snapshots/", "x", "invalid snapshot resource type snapshots/"),
+            ("ingests", "", "resource of type ingests without an id"),
             ("snapshots/a/b", "x", "invalid snapshot resource type snapshots/a/b"),
             ("mounts", "x", "resource type mounts not supported yet"),
         ] {
