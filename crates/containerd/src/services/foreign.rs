@@ -2,6 +2,7 @@
 //! knows its own. They are the engine's: a client can look at them and delete them, and nothing else.
 
 use api::code::Code;
+use engine::containers::spec::NetworkMode;
 use engine::containers::{Container, ListFilter, RemoveOptions};
 use engine::{Namespace, Scope};
 use oci::platform::Platform;
@@ -86,7 +87,14 @@ async fn seen(door: &Door, namespace: &str, container: &Container) -> Result<Opt
 
 /// Its own labels, and what nerdctl writes into those of its containers.
 fn labels(namespace: &str, container: &Container) -> Labels {
-    let networks: Vec<&str> = container.endpoints.iter().map(|endpoint| endpoint.network.as_str()).collect();
+    let networks: Vec<String> = match &container.spec.network {
+        NetworkMode::None => vec!["none".into()],
+        NetworkMode::Host => vec!["host".into()],
+        NetworkMode::Container(other) => vec![format!("container:{other}")],
+        NetworkMode::Networks => {
+            container.endpoints.iter().map(|endpoint| endpoint.network.clone()).collect()
+        }
+    };
     let mut labels = container.spec.labels.clone();
     for (key, value) in [
         ("auto-remove", container.spec.auto_remove.to_string()),

@@ -4,9 +4,11 @@ use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 use api::code::Code;
-use engine::containers::spec::LogSpec;
+use engine::containers::ListFilter;
+use engine::containers::spec::{ContainerSpec, LogSpec};
 use engine::exchange::Subscription;
-use engine::{Config, Engine, FabricConfig};
+use engine::images::ImportOptions;
+use engine::{Config, Engine, FabricConfig, Namespace};
 use grpc::containers::containers_client::ContainersClient;
 use grpc::containers::containers_server::ContainersServer;
 use grpc::containers::{
@@ -26,8 +28,8 @@ use grpc::leases::{
 use grpc::namespaces::namespaces_client::NamespacesClient;
 use grpc::namespaces::namespaces_server::NamespacesServer;
 use grpc::namespaces::{
-    CreateNamespaceRequest, DeleteNamespaceRequest, GetNamespaceRequest, ListNamespacesRequest, Namespace,
-    UpdateNamespaceRequest,
+    CreateNamespaceRequest, DeleteNamespaceRequest, GetNamespaceRequest, ListNamespacesRequest,
+    Namespace as Named, UpdateNamespaceRequest,
 };
 use prost_types::{Any, FieldMask};
 use tonic::{Request, Response, Status};
@@ -58,7 +60,7 @@ fn with_door<F: Future<Output = ()>>(test: impl FnOnce(Door) -> F) {
         spare_shims: 0,
         log: LogSpec { driver: "json-file".into(), ..LogSpec::default() },
         stop_timeout_s: 10,
-        worker: image::WorkerCommand { program, arguments: Vec::new() },
+        worker: image::WorkerCommand { program: corten(), arguments: vec!["worker".into()] },
         registries: Default::default(),
         cdi_directories: Vec::new(),
     };
@@ -68,6 +70,12 @@ fn with_door<F: Future<Output = ()>>(test: impl FnOnce(Door) -> F) {
         test(Door::new(engine.clone())).await;
         engine.close().await.unwrap();
     });
+}
+
+/// The executable that unpacks images.
+fn corten() -> PathBuf {
+    let own = std::env::current_exe().unwrap();
+    own.parent().unwrap().parent().unwrap().join("corten")
 }
 
 /// A request in the namespace `n`.
@@ -199,7 +207,7 @@ fn namespaces_are_made_by_name_or_by_what_is_written() {
             .unwrap();
         let namespace = |labels: &[(&str, &str)]| {
             let labels = labels.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
-            Some(Namespace { name: "n".into(), labels })
+            Some(Named { name: "n".into(), labels })
         };
         let again =
             namespaces.create(Request::new(CreateNamespaceRequest { namespace: namespace(&[]) })).await;
@@ -209,10 +217,10 @@ fn namespaces_are_made_by_name_or_by_what_is_written() {
             let update_mask = Some(FieldMask { paths });
             Request::new(UpdateNamespaceRequest { namespace: namespace(labels), update_mask })
         };
-        namespaces.update(update(&[("a", "1"), ("b", "2")], &[])).await.unwrap();
+        namespaces.update(update(&[("a", "1"), ("b", "2"), ("c", "4")], &[])).await.unwrap();
         namespaces.update(update(&[("b", "3")], &["labels.a", "labels.b"])).await.unwrap();
         let labels = namespaces.get(get("n")).await.unwrap().into_inner().namespace.unwrap().labels;
-        assert_eq!(labels, [("b".to_owned(), "3".to_owned())].into());
+        assert_eq!(labels, [("b".to_owned(), "3".to_owned()), ("c".to_owned(), "4".to_owned())].into());
         let wrong = refused(namespaces.update(update(&[], &["name"])).await);
         assert_eq!(wrong, told(Code::InvalidArgument, "cannot update \"name\" field"));
         let delete = |name: &str| Request::new(DeleteNamespaceRequest { name: name.into() });
@@ -283,6 +291,64 @@ fn images_are_refused_in_containerds_words() {
         let delete = DeleteImageRequest { name: "i".into(), sync: false, target: Some(other) };
         let words = format!("image \"i\" has target sha256:{}, not x: not found", "a".repeat(64));
         assert_eq!(refused(images.delete(asked(delete)).await), told(Code::NotFound, &words));
+    });
+}
+
+/// An archive of an empty directory: all that an image needs.
+fn empty_root() -> std::fs::File {
+    let directory = tempfile::tempdir().unwrap();
+    let tar = directory.path().join("root.tar");
+    std::fs::create_dir(directory.path().join("root")).unwrap();
+    let mut command = std::process::Command::new("tar");
+    let status = command.arg("-C").arg(directory.path().join("root")).arg("-cf").arg(&tar).arg(".").status();
+    assert!(status.unwrap().success());
+    std::fs::File::open(tar).unwrap()
+}
+
+#[test]
+fn containers_of_other_doors_are_seen_and_removed() {
+    assert!(corten().exists(), "{} is missing: cargo build -p corten", corten().display());
+    with_door(|door| async move {
+        let scope = door.engine().within(Namespace::parse("n").unwrap());
+        let import = ImportOptions { reference: Some("empty:1".into()), ..ImportOptions::default() };
+        scope.images().import(empty_root().into(), import).await.unwrap();
+        let spec = ContainerSpec {
+            image: "empty:1".into(),
+            command: Some(vec!["/x".into()]),
+            hostname: "host".into(),
+            labels: [("tier".to_owned(), "web".to_owned())].into(),
+            ..ContainerSpec::default()
+        };
+        let id = scope.containers().create(Some("web"), spec).await.unwrap().id;
+        let mut containers = ContainersClient::new(ContainersServer::new(Containers(door.clone())));
+        let filters = vec!["labels.\"nerdctl/name\"==web,runtime.name==io.containerd.runc.v2".into()];
+        let list = containers.list(asked(ListContainersRequest { filters })).await.unwrap().into_inner();
+        let [seen] = list.containers.as_slice() else { panic!("{list:?}") };
+        assert_eq!((&seen.id, seen.image.as_str(), &seen.snapshot_key), (&id, "empty:1", &id));
+        for (key, value) in [("tier", "web"), ("nerdctl/hostname", "host"), ("nerdctl/namespace", "n")] {
+            assert_eq!(seen.labels.get(key).map(String::as_str), Some(value), "{key}");
+        }
+        assert_eq!(seen.labels["nerdctl/networks"], "[\"none\"]");
+        let get = |id: &str| asked(GetContainerRequest { id: id.into() });
+        let found = containers.get(get(&id)).await.unwrap().into_inner().container.unwrap();
+        assert_eq!(found.id, id);
+        assert_eq!(
+            refused(containers.get(get(&id[..12])).await).0,
+            Code::NotFound,
+            "a part of an id is none"
+        );
+        let update = UpdateContainerRequest { container: Some(found), update_mask: None };
+        assert_eq!(refused(containers.update(asked(update)).await).0, Code::FailedPrecondition);
+        let same = Container { id: id.clone(), spec: Some(Any::default()), ..Container::default() };
+        let runtime = Some(container::Runtime { name: "r".into(), options: None });
+        let create = CreateContainerRequest { container: Some(Container { runtime, ..same }) };
+        assert_eq!(refused(containers.create(asked(create)).await).0, Code::AlreadyExists);
+        let mut events = door.exchange().subscribe();
+        containers.delete(asked(DeleteContainerRequest { id: id.clone() })).await.unwrap();
+        let all = ListFilter { all: true, ..ListFilter::default() };
+        assert!(scope.containers().list(&all).await.unwrap().is_empty(), "its owner has removed it");
+        assert_eq!(next(&mut events).await, "n /containers/delete containerd.events.ContainerDelete");
+        assert_eq!(refused(containers.delete(asked(DeleteContainerRequest { id })).await).0, Code::NotFound);
     });
 }
 
