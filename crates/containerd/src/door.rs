@@ -12,6 +12,7 @@ use tonic::Status;
 use tonic::transport::Server;
 
 use crate::services::containers::Containers;
+use crate::services::content::Content;
 use crate::services::diff::Diff;
 use crate::services::events::Events;
 use crate::services::health::Health;
@@ -99,6 +100,7 @@ pub async fn serve(listener: UnixListener, door: Door, mut stopping: watch::Rece
             grpc::containers::containers_server::ContainersServer,
             Containers(door.clone())
         ))
+        .add_service(bounded!(grpc::content::content_server::ContentServer, Content(door.clone())))
         .add_service(bounded!(grpc::diff::diff_server::DiffServer, Diff(door.clone())))
         .add_service(bounded!(grpc::events::events_server::EventsServer, Events(door.clone())))
         .add_service(bounded!(grpc::health::health_server::HealthServer, Health))

@@ -1,6 +1,7 @@
 //! A file per service. A service is [`crate::Door`] in a type of its own.
 
 pub(crate) mod containers;
+pub(crate) mod content;
 pub(crate) mod diff;
 pub(crate) mod events;
 mod foreign;

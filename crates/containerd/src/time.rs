@@ -20,3 +20,8 @@ pub(crate) fn timestamp(ns: i64) -> Timestamp {
 pub(crate) fn of_timestamp(timestamp: &Timestamp) -> i64 {
     timestamp.seconds.saturating_mul(NS_PER_S).saturating_add(timestamp.nanos.into())
 }
+
+/// For people, as RFC 3339 writes it.
+pub(crate) fn text(ns: i64) -> String {
+    jiff::Timestamp::from_nanosecond(ns.into()).map_or_else(|_| ns.to_string(), |moment| moment.to_string())
+}

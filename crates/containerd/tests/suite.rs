@@ -3,6 +3,8 @@
 //! Needs root and the executable beside this one: `cargo build -p corten` first.
 #![allow(clippy::unwrap_used, reason = "as in any test")]
 
+#[path = "suite/content.rs"]
+mod content;
 #[path = "suite/diff.rs"]
 mod diff;
 #[path = "suite/served.rs"]

@@ -124,16 +124,13 @@ impl Uploads {
     pub(super) fn status(&self, row: Ingest) -> Result<Option<Status>> {
         let path = self.folder(&row.upload).join(DATA);
         match fs::metadata(&path) {
-            Ok(data) => {
-                let written_ns = data.mtime().saturating_mul(1_000_000_000).saturating_add(data.mtime_nsec());
-                Ok(Some(Status {
-                    reference: row.reference,
-                    offset: data.len(),
-                    total: row.total,
-                    started_ns: row.started_ns,
-                    updated_ns: row.updated_ns.max(written_ns),
-                }))
-            }
+            Ok(data) => Ok(Some(Status {
+                reference: row.reference,
+                offset: data.len(),
+                total: row.total,
+                started_ns: row.started_ns,
+                updated_ns: row.updated_ns.max(written_ns(&data)),
+            })),
             Err(source) if source.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(source) => Err(Error::file("look at", &path, source)),
         }
@@ -149,6 +146,11 @@ impl Uploads {
         locks.insert(name.clone(), now_ns());
         Ok(Lock { locks: Arc::clone(&self.locks), name })
     }
+}
+
+/// When a file was written last.
+pub(super) fn written_ns(data: &fs::Metadata) -> i64 {
+    data.mtime().saturating_mul(1_000_000_000).saturating_add(data.mtime_nsec())
 }
 
 impl Drop for Lock {

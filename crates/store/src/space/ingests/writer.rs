@@ -4,10 +4,11 @@ use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, UNIX_EPOCH};
 
 use oci::digest::{Algorithm, Digest, Hasher};
 
-use super::uploads::{DATA, Lock};
+use super::uploads::{DATA, Lock, written_ns};
 use super::{Ingest, Status};
 use crate::clock::now_ns;
 use crate::content::Blob;
@@ -50,7 +51,9 @@ impl Writer {
     /// Goes on with what is in `folder`.
     pub(super) fn own(lock: Lock, folder: PathBuf, row: Ingest, algorithm: Algorithm) -> Result<Writer> {
         let written = Written::open(&folder, algorithm)?;
-        let updated_ns = row.updated_ns;
+        let path = folder.join(DATA);
+        let data = written.file.metadata().map_err(|source| Error::file("look at", &path, source))?;
+        let updated_ns = row.updated_ns.max(written_ns(&data));
         Ok(Writer {
             row,
             folder,
@@ -195,6 +198,9 @@ impl Drop for Writer {
         if let State::Own(written) = &self.state
             && !self.is_ended
         {
+            // The kernel's clock of files is some milliseconds behind; clients compare.
+            let nanoseconds = u64::try_from(self.updated_ns).unwrap_or_default();
+            drop(written.file.set_modified(UNIX_EPOCH + Duration::from_nanos(nanoseconds)));
             // A client goes on after a power failure, too; when that fails, with less.
             drop(written.file.sync_data());
         }
