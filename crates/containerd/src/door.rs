@@ -11,6 +11,7 @@ use tokio::sync::watch;
 use tonic::Status;
 use tonic::transport::Server;
 
+use crate::bridge;
 use crate::services::containers::Containers;
 use crate::services::content::Content;
 use crate::services::diff::Diff;
@@ -120,6 +121,7 @@ pub async fn serve(listener: UnixListener, door: Door, mut stopping: watch::Rece
         .add_service(bounded!(grpc::version::version_server::VersionServer, Version));
     let served = router.serve_with_incoming(incoming);
     tokio::select! {
+        () = bridge::run(door) => {}
         result = served => {
             if let Err(error) = result {
                 tracing::error!(%error, "the containerd door ended");

@@ -7,6 +7,7 @@
 //! ([`Door::blocking`]).
 #![forbid(unsafe_code)]
 
+mod bridge;
 mod door;
 pub mod filter;
 mod request;

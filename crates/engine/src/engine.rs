@@ -17,7 +17,7 @@ use crate::containers::plan::EtcFiles;
 use crate::containers::record::{Index, Record};
 use crate::containers::spec::LogSpec;
 use crate::error::{Error, Result, chain};
-use crate::events::Events;
+use crate::events::{EventFilter, EventStream, Events};
 use crate::exchange::Exchange;
 use crate::execs;
 use crate::gc::Background;
@@ -177,6 +177,11 @@ impl Engine {
     /// What happens in containerd's terms.
     pub fn exchange(&self) -> &Arc<Exchange> {
         &self.exchange
+    }
+
+    /// What happens in all namespaces from now on.
+    pub fn all_events(&self) -> EventStream {
+        self.events.subscribe(None, None, EventFilter::default())
     }
 
     /// Tasks of containerd's clients.

@@ -134,10 +134,12 @@ impl containers_server::Containers for Containers {
     async fn delete(&self, request: Request<DeleteContainerRequest>) -> Result<Response<()>> {
         let namespace = request::namespace(&request)?;
         let id = request.into_inner().id;
-        if !foreign::delete(&self.0, &namespace, &id).await? {
-            let (missing, gone) = (|id: &str| format!("container {id}"), id.clone());
-            self.call(&namespace, missing, move |containers| containers.delete(&gone)).await?;
+        if foreign::delete(&self.0, &namespace, &id).await? {
+            // Its owner says that it is gone.
+            return Ok(Response::new(()));
         }
+        let (missing, gone) = (|id: &str| format!("container {id}"), id.clone());
+        self.call(&namespace, missing, move |containers| containers.delete(&gone)).await?;
         self.0.exchange().publish(&namespace, "/containers/delete", &ContainerDelete { id });
         self.0.collect(false).await?;
         Ok(Response::new(()))

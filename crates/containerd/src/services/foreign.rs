@@ -2,14 +2,15 @@
 //! knows its own. They are the engine's: a client can look at them and delete them, and nothing else.
 
 use api::code::Code;
+use api::task::Process;
 use engine::containers::spec::NetworkMode;
-use engine::containers::{Container, ListFilter, RemoveOptions};
+use engine::containers::{Container, ListFilter, RemoveOptions, Status};
 use engine::{Namespace, Scope};
 use oci::platform::Platform;
 use store::Labels;
 use store::space::containers as space;
 use store::space::opaque::Opaque;
-use tonic::{Result, Status};
+use tonic::Result;
 
 use crate::{Door, status};
 
@@ -45,13 +46,37 @@ pub(super) async fn delete(door: &Door, namespace: &str, id: &str) -> Result<boo
     removed.map(|()| true).map_err(|error| status::of_engine(&error))
 }
 
+/// The tasks of those that run.
+pub(super) async fn tasks(door: &Door, namespace: &str) -> Result<Vec<Process>> {
+    let filter = ListFilter { all: true, ..ListFilter::default() };
+    let found = scope(door, namespace)?.containers().list(&filter).await;
+    let found = found.map_err(|error| status::of_engine(&error))?;
+    Ok(found.iter().filter_map(task).collect())
+}
+
+/// The task of a container; none for one that does not run, as nerdctl's have none when they are stopped and deleted.
+pub(super) fn task(container: &Container) -> Option<Process> {
+    let status = match container.state.status {
+        Status::Running => api::task::Status::Running,
+        Status::Paused => api::task::Status::Paused,
+        _ => return None,
+    };
+    Some(Process {
+        id: container.id.clone(),
+        pid: container.state.pid,
+        status: status.into(),
+        terminal: container.spec.terminal,
+        ..Process::default()
+    })
+}
+
 /// Its specification and labels are its owner's.
-pub(super) fn refuse(id: &str) -> Status {
+pub(super) fn refuse(id: &str) -> tonic::Status {
     let text = format!("container {id:?} was made at another door: what it is can be changed only there");
     status::with_suffix(Code::FailedPrecondition, text)
 }
 
-async fn find(door: &Door, namespace: &str, id: &str) -> Result<Option<Container>> {
+pub(super) async fn find(door: &Door, namespace: &str, id: &str) -> Result<Option<Container>> {
     if id.is_empty() {
         return Ok(None);
     }
@@ -61,7 +86,7 @@ async fn find(door: &Door, namespace: &str, id: &str) -> Result<Option<Container
     Ok(found.into_iter().find(|container| container.id == id))
 }
 
-fn scope(door: &Door, namespace: &str) -> Result<Scope> {
+pub(super) fn scope(door: &Door, namespace: &str) -> Result<Scope> {
     let namespace = Namespace::parse(namespace).map_err(|error| status::of_engine(&error))?;
     Ok(door.engine().within(namespace))
 }

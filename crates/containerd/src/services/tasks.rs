@@ -1,8 +1,10 @@
 //! `containerd.services.tasks.v1`: what clients ask of a task goes to its shim, and the shim's answer back to them.
 
 use api::any;
+use api::code::Code;
 use api::task as shim;
 use api::types::{Descriptor, Metric};
+use engine::containers::WaitCondition;
 use engine::runtimes::{NewTask, Task};
 use grpc::tasks::{
     CheckpointTaskRequest, CheckpointTaskResponse, CloseIoRequest, CreateTaskRequest, CreateTaskResponse,
@@ -20,10 +22,17 @@ use tonic::{Request, Response, Status};
 
 use crate::door::Door;
 use crate::filter::{Adaptor, Filter};
+use crate::services::foreign;
 use crate::{request, status, time};
 
 /// What a shim has for one answer in a list: containerd's `io.containerd.timeout.task.state`.
 const STATE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// A container of another door that runs: who looks after it, and its task as clients of containerd see it.
+struct Elsewhere {
+    containers: engine::containers::Containers,
+    process: shim::Process,
+}
 
 /// Runs containers' tasks.
 #[derive(Debug)]
@@ -33,8 +42,43 @@ impl Tasks {
     /// The task that a call is about, whose container must be there.
     async fn task<T>(&self, request: &Request<T>, id: &str) -> Result<Arc<Task>, Status> {
         let namespace = request::namespace(request)?;
+        if self.foreign(&namespace, id).await?.is_some() {
+            let text = format!("container {id:?} was made at another door: this is possible only there");
+            return Err(status::with_suffix(Code::FailedPrecondition, text));
+        }
         self.container(&namespace, id).await?;
         self.0.engine().runtimes().get(&namespace, id).map_err(|error| status::of_engine(&error))
+    }
+
+    /// The container of that id, if it was made at another door.
+    async fn foreign(
+        &self,
+        namespace: &str,
+        id: &str,
+    ) -> Result<Option<engine::containers::Container>, Status> {
+        // Most are not, and have a task in here.
+        match self.0.engine().runtimes().get(namespace, id) {
+            Ok(_) => Ok(None),
+            Err(_) => foreign::find(&self.0, namespace, id).await,
+        }
+    }
+
+    /// The same in the engine, if the container was made at another door and runs.
+    async fn elsewhere<T>(
+        &self,
+        request: &Request<T>,
+        id: &str,
+        exec: &str,
+    ) -> Result<Option<Elsewhere>, Status> {
+        let namespace = request::namespace(request)?;
+        let Some(container) = self.foreign(&namespace, id).await? else { return Ok(None) };
+        match foreign::task(&container).filter(|_| exec.is_empty()) {
+            Some(process) => {
+                let containers = foreign::scope(&self.0, &namespace)?.containers();
+                Ok(Some(Elsewhere { containers, process }))
+            }
+            None => Err(Status::not_found(format!("task {id} not found"))),
+        }
     }
 
     async fn container(&self, namespace: &str, id: &str) -> Result<Container, Status> {
@@ -133,6 +177,11 @@ impl tasks_server::Tasks for Tasks {
     }
 
     async fn get(&self, request: Request<GetRequest>) -> Result<Response<GetResponse>, Status> {
+        if let Some(other) =
+            self.elsewhere(&request, &request.get_ref().container_id, &request.get_ref().exec_id).await?
+        {
+            return Ok(Response::new(GetResponse { process: Some(other.process) }));
+        }
         let task = self.task(&request, &request.get_ref().container_id).await?;
         let process = self.process(&task, &request.get_ref().exec_id).await?;
         Ok(Response::new(GetResponse { process: Some(process) }))
@@ -145,11 +194,19 @@ impl tasks_server::Tasks for Tasks {
             // A shim that does not answer must not hide all others.
             tokio::time::timeout(STATE_TIMEOUT, self.process(task, "")).await.ok()?.ok()
         });
-        let tasks = futures_util::future::join_all(asked).await.into_iter().flatten().collect();
+        let mut tasks: Vec<_> = futures_util::future::join_all(asked).await.into_iter().flatten().collect();
+        tasks.extend(foreign::tasks(&self.0, &namespace).await?);
         Ok(Response::new(ListTasksResponse { tasks }))
     }
 
     async fn kill(&self, request: Request<KillRequest>) -> Result<Response<()>, Status> {
+        if let Some(other) =
+            self.elsewhere(&request, &request.get_ref().container_id, &request.get_ref().exec_id).await?
+        {
+            let signal = request.get_ref().signal.to_string();
+            let killed = other.containers.kill(&other.process.id, &signal).await;
+            return killed.map(Response::new).map_err(|error| status::of_engine(&error));
+        }
         let task = self.task(&request, &request.get_ref().container_id).await?;
         let KillRequest { container_id: id, exec_id, signal, all } = request.into_inner();
         pass(&task, "Kill", &shim::KillRequest { id, exec_id, signal, all }).await.map(Response::new)
@@ -186,12 +243,20 @@ impl tasks_server::Tasks for Tasks {
     }
 
     async fn pause(&self, request: Request<PauseTaskRequest>) -> Result<Response<()>, Status> {
+        if let Some(other) = self.elsewhere(&request, &request.get_ref().container_id, "").await? {
+            let paused = other.containers.pause(&other.process.id).await;
+            return paused.map(Response::new).map_err(|error| status::of_engine(&error));
+        }
         let task = self.task(&request, &request.get_ref().container_id).await?;
         let id = request.into_inner().container_id;
         pass(&task, "Pause", &shim::PauseRequest { id }).await.map(Response::new)
     }
 
     async fn resume(&self, request: Request<ResumeTaskRequest>) -> Result<Response<()>, Status> {
+        if let Some(other) = self.elsewhere(&request, &request.get_ref().container_id, "").await? {
+            let resumed = other.containers.unpause(&other.process.id).await;
+            return resumed.map(Response::new).map_err(|error| status::of_engine(&error));
+        }
         let task = self.task(&request, &request.get_ref().container_id).await?;
         let id = request.into_inner().container_id;
         pass(&task, "Resume", &shim::ResumeRequest { id }).await.map(Response::new)
@@ -201,6 +266,12 @@ impl tasks_server::Tasks for Tasks {
         &self,
         request: Request<ListPidsRequest>,
     ) -> Result<Response<ListPidsResponse>, Status> {
+        if let Some(other) = self.elsewhere(&request, &request.get_ref().container_id, "").await? {
+            let pids = other.containers.processes(&other.process.id).await;
+            let pids = pids.map_err(|error| status::of_engine(&error))?;
+            let processes = pids.into_iter().map(|pid| shim::ProcessInfo { pid, info: None }).collect();
+            return Ok(Response::new(ListPidsResponse { processes }));
+        }
         let task = self.task(&request, &request.get_ref().container_id).await?;
         let id = request.into_inner().container_id;
         let listed: shim::PidsResponse = pass(&task, "Pids", &shim::PidsRequest { id }).await?;
@@ -249,6 +320,14 @@ impl tasks_server::Tasks for Tasks {
     }
 
     async fn wait(&self, request: Request<WaitRequest>) -> Result<Response<WaitResponse>, Status> {
+        if let Some(other) =
+            self.elsewhere(&request, &request.get_ref().container_id, &request.get_ref().exec_id).await?
+        {
+            let exit = other.containers.wait(&other.process.id, WaitCondition::NotRunning).await;
+            let exit = exit.map_err(|error| status::of_engine(&error))?.await;
+            let exit_status = u32::try_from(exit.code).unwrap_or_default();
+            return Ok(Response::new(WaitResponse { exit_status, exited_at: None }));
+        }
         let task = self.task(&request, &request.get_ref().container_id).await?;
         let WaitRequest { container_id: id, exec_id } = request.into_inner();
         let ended: shim::WaitResponse = pass(&task, "Wait", &shim::WaitRequest { id, exec_id }).await?;

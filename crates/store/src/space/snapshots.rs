@@ -168,7 +168,7 @@ impl Snapshots<'_> {
     /// Removes a snapshot without children. The files of one that a client made wait for [`Snapshots::cleanup`].
     ///
     /// # Errors
-    /// `FailedPrecondition` for one with children, and for a container's own layer, which goes with the container.
+    /// `FailedPrecondition` for one with children; `NotFound` for a container's own layer, which goes with the container.
     pub fn remove(&self, key: &str, lease: Option<&str>) -> Result<()> {
         // All: what stands on it must be known.
         self.adopt(&[])?;

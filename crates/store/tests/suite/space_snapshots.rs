@@ -450,7 +450,7 @@ fn what_the_engine_made_is_adopted_by_its_namespace() {
         [snapshots.remove("container", None), snapshots.commit("x", "container", Creation::default())]
     {
         let text = "snapshot container is a container's own layer, and goes with the container";
-        assert_eq!(refused(result), (Code::FailedPrecondition, text.to_owned()));
+        assert_eq!(refused(result), (Code::NotFound, text.to_owned()));
     }
     store.snapshots("overlay").unwrap().remove("container").unwrap();
     assert_eq!(refused(snapshots.stat("container")).0, Code::NotFound, "it went with the container");

@@ -57,7 +57,6 @@ impl Refusal {
             | Refusal::HasChild
             | Refusal::LayerGone { .. }
             | Refusal::NotActive(_)
-            | Refusal::OfContainer(_)
             | Refusal::ReadOnly(_) => Code::FailedPrecondition,
             Refusal::CannotRebase(_) | Refusal::Mapping(_) => Code::Unimplemented,
             Refusal::Elsewhere(_)
@@ -66,7 +65,8 @@ impl Refusal {
             | Refusal::NotNamed
             | Refusal::OtherParent(_)
             | Refusal::ParentNotCommitted(_) => Code::InvalidArgument,
-            Refusal::Missing(_) | Refusal::MissingParent(_) => Code::NotFound,
+            // Clients that delete a container remove its snapshot first, and go on when it is not found.
+            Refusal::OfContainer(_) | Refusal::Missing(_) | Refusal::MissingParent(_) => Code::NotFound,
             Refusal::Taken(_) | Refusal::TargetTaken(_) => Code::AlreadyExists,
         }
     }
