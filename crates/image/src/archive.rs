@@ -25,7 +25,7 @@ use crate::error::{Error, Result};
 use crate::image::{Image, check_image};
 use crate::images::{Images, now_ns};
 use crate::unpack::Unpacked;
-use crate::worker::{Job, Limits, Task};
+use crate::worker::{Job, Limits, Packing, Task};
 use source::{Member, Source};
 
 mod docker;
@@ -87,6 +87,7 @@ impl Images {
             directory: directory.as_fd(),
             lowers: Vec::new(),
             whiteouts: Whiteouts::Hide,
+            packing: Packing::default(),
         };
         let mut report = |step: crate::worker::Progress| {
             let current_bytes = step.input_bytes;

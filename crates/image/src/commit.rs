@@ -26,7 +26,7 @@ use crate::error::{Error, Result};
 use crate::image::{Documents, Image, check_image};
 use crate::images::{Images, now_ns, parse_tag};
 use crate::import::changed;
-use crate::worker::{Job, Limits, Task};
+use crate::worker::{Job, Limits, Packing, Task};
 
 const BUFFER_SIZE: usize = 256 << 10;
 
@@ -130,6 +130,7 @@ impl Images {
                 directory: layers.upper.as_fd(),
                 lowers: layers.lowers.iter().map(AsFd::as_fd).collect(),
                 whiteouts: Whiteouts::Hide,
+                packing: Packing::default(),
             };
             let packed = self.worker.run(&job, &mut |_| {});
             drop(writer);
@@ -206,7 +207,10 @@ fn store_archive(
 }
 
 /// Passes an archive on, each piece with the bytes so far.
-fn hash(archive: &mut impl Read, pass: &mut dyn FnMut(&[u8], u64) -> io::Result<()>) -> io::Result<Digest> {
+pub(crate) fn hash(
+    archive: &mut impl Read,
+    pass: &mut dyn FnMut(&[u8], u64) -> io::Result<()>,
+) -> io::Result<Digest> {
     let mut buffer = vec![0; BUFFER_SIZE];
     let (mut hasher, mut total_bytes) = (Hasher::default(), 0);
     loop {

@@ -1,18 +1,21 @@
 //! Layers for clients that make their own snapshots: one layer into directories that they name.
 
 use std::fs::File;
-use std::io::{self, Seek as _};
+use std::io::{self, Read, Seek as _, Write};
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
 
+use flate2::Compression as Level;
+use flate2::write::GzEncoder;
 use oci::digest::Digest;
 
 use crate::apply::Whiteouts;
+use crate::commit::hash;
 use crate::compression::{Compression, compression_of};
 use crate::error::{Error, Result};
 use crate::images::Images;
 use crate::unpack::open_directory;
-use crate::worker::{Job, Limits, Task};
+use crate::worker::{Job, Limits, Packing, Task};
 
 /// Where a layer goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,6 +55,7 @@ impl Images {
             directory: upper.as_fd(),
             lowers: lowers.iter().map(OwnedFd::as_fd).collect(),
             whiteouts: place.whiteouts,
+            packing: Packing::default(),
         };
         let outcome = self.worker.run(&job, &mut |_| {}).map_err(Error::Apply)?;
         if place.is_synced {
@@ -60,6 +64,72 @@ impl Images {
         // The worker always tells it of a layer.
         let diff_id = outcome.diff_id.ok_or(Error::NoLayers)?;
         Ok(AppliedLayer { diff_id, size_bytes: outcome.output_bytes })
+    }
+}
+
+/// How a layer that is made is compressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LayerCompression {
+    None,
+    Gzip,
+    Zstd,
+}
+
+impl Images {
+    /// Packs the directory of a layer, as it is, into `output`; the digest of the archive before compression. Nothing in it is
+    /// younger than `epoch_s`, in seconds since 1970. Blocks until it is done.
+    pub fn pack_layer(
+        &self,
+        upper: &Path,
+        epoch_s: Option<i64>,
+        compression: LayerCompression,
+        output: &mut (dyn Write + Send),
+    ) -> Result<Digest> {
+        let broken = |source| failed("pack", upper, source);
+        let directory = open_directory(upper)?;
+        let (reader, writer) = io::pipe().map_err(broken)?;
+        let (packed, stored) = std::thread::scope(|scope| {
+            let storing = scope.spawn(|| compress(reader, compression, output));
+            let job = Job {
+                task: Task::Diff,
+                limits: Limits::default(),
+                input: writer.as_fd(),
+                directory: directory.as_fd(),
+                lowers: Vec::new(),
+                whiteouts: Whiteouts::Hide,
+                packing: Packing { is_whole: true, epoch_s },
+            };
+            let packed = self.worker.run(&job, &mut |_| {});
+            drop(writer);
+            (packed, storing.join().expect("it does not panic"))
+        });
+        // A full disk is why the worker's pipe broke, not the other way round.
+        let diff_id = stored.map_err(broken)?;
+        packed.map_err(Error::Pack)?;
+        Ok(diff_id)
+    }
+}
+
+/// Passes an archive on; its digest before compression.
+fn compress(
+    mut archive: impl Read,
+    compression: LayerCompression,
+    output: &mut (dyn Write + Send),
+) -> io::Result<Digest> {
+    match compression {
+        LayerCompression::None => hash(&mut archive, &mut |piece, _| output.write_all(piece)),
+        LayerCompression::Gzip => {
+            let mut encoder = GzEncoder::new(output, Level::fast());
+            let diff_id = hash(&mut archive, &mut |piece, _| encoder.write_all(piece))?;
+            encoder.finish()?;
+            Ok(diff_id)
+        }
+        LayerCompression::Zstd => {
+            let mut encoder = zstd::stream::write::Encoder::new(output, zstd::DEFAULT_COMPRESSION_LEVEL)?;
+            let diff_id = hash(&mut archive, &mut |piece, _| encoder.write_all(piece))?;
+            encoder.finish()?;
+            Ok(diff_id)
+        }
     }
 }
 

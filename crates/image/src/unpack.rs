@@ -30,7 +30,7 @@ use crate::apply::Whiteouts;
 use crate::error::{Error, LayerName, Result};
 use crate::image::Image;
 use crate::images::Images;
-use crate::worker::{Job, Limits, Outcome, Task, WorkerError};
+use crate::worker::{Job, Limits, Outcome, Packing, Task, WorkerError};
 
 /// The snapshotter that images are unpacked into.
 const SNAPSHOTTER: &str = "overlay";
@@ -245,6 +245,7 @@ impl Images {
             directory: upper.as_fd(),
             lowers: lowers.iter().map(AsFd::as_fd).collect(),
             whiteouts: Whiteouts::Hide,
+            packing: Packing::default(),
         };
         Ok(self.worker.run(&job, &mut |step| progress(step.input_bytes)))
     }

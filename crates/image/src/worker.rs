@@ -40,7 +40,7 @@ pub use client::{WorkerCommand, WorkerError};
 pub(crate) use extract::{MEMBERS_FILE, Member, MemberContent};
 pub(crate) use files::{Action, FilesRequest};
 pub use protocol::Refusal;
-pub(crate) use protocol::{Limits, Outcome, Progress, Task};
+pub(crate) use protocol::{Limits, Outcome, Packing, Progress, Task};
 pub(crate) use view::{MountRequest, ViewRequest};
 
 /// The applet `worker`: does one task for the daemon, and ends.
@@ -97,7 +97,7 @@ fn perform(
         let _ = protocol::send_message(socket, &Message::Progress(progress));
     };
     match request.task {
-        Task::Diff => diff::diff(input, &target),
+        Task::Diff => diff::diff(input, &target, request.packing),
         Task::Unpack => unpack::unpack(input, target, &request, &mut progress),
         Task::Extract => extract::extract(input, &target.upper, &request.limits, &mut progress),
         // Without a request for them there is nothing to do.

@@ -1,11 +1,13 @@
-//! `containerd.services.diff.v1.Diff`: layers into snapshots.
+//! `containerd.services.diff.v1.Diff`: layers into snapshots, and out of them.
 //!
 //! A layer is applied by the confined worker, and only to the files of an active snapshot that a client made in the namespace:
 //! whatever else the mounts of a request say, no other directory is written to.
 
+use std::path::PathBuf;
+
 use api::code::Code;
 use api::types::Descriptor;
-use engine::images::{LayerPlace, Whiteouts};
+use engine::images::{LayerCompression, LayerDiff, LayerPlace, Whiteouts};
 use grpc::diff::diff_server;
 use grpc::diff::{ApplyRequest, ApplyResponse, DiffRequest, DiffResponse};
 use oci::digest::Digest;
@@ -51,11 +53,73 @@ impl diff_server::Diff for Diff {
         }))
     }
 
-    async fn diff(&self, _: Request<DiffRequest>) -> Result<Response<DiffResponse>> {
-        Err(status::with_suffix(
+    async fn diff(&self, request: Request<DiffRequest>) -> Result<Response<DiffResponse>> {
+        let (namespace, lease) = (request::namespace(&request)?, request::lease(&request)?);
+        let message = request.into_inner();
+        let media_type = Some(message.media_type).filter(|name| !name.is_empty());
+        let media_type = media_type.unwrap_or_else(|| media_type::OCI_LAYER_GZIP.to_owned());
+        let compression = compression(&media_type)?;
+        let [left, right] =
+            [message.left, message.right].map(|mounts| mounts.into_iter().map(mount).collect::<Vec<Mount>>());
+        let within = namespace.clone();
+        let layers = self.0.blocking(move |store| {
+            let space = store.space(&within);
+            Ok((space.layers(&left)?, space.layers(&right)?))
+        });
+        let (left, right) = layers.await?;
+        let upper = one_above(&left, right)?;
+        let diff = LayerDiff {
+            namespace,
+            upper,
+            compression,
+            epoch_s: message.source_date_epoch.map(|epoch| epoch.seconds),
+            reference: Some(message.r#ref).filter(|reference| !reference.is_empty()),
+            labels: message.labels.into_iter().collect(),
+            lease,
+        };
+        let made = self.0.engine().diff_layer(diff).await.map_err(|error| status::of_engine(&error))?;
+        Ok(Response::new(DiffResponse {
+            diff: Some(Descriptor {
+                media_type,
+                digest: made.digest.to_string(),
+                size: i64::try_from(made.size).unwrap_or(i64::MAX),
+                ..Descriptor::default()
+            }),
+        }))
+    }
+}
+
+/// The directory that the layers of `right` have above those of `left`.
+///
+/// # Errors
+/// Other differences than one layer would have to be searched for.
+fn one_above(left: &[PathBuf], right: Vec<PathBuf>) -> Result<PathBuf, Status> {
+    match right.split_first() {
+        Some((top, below)) if below == left => Ok(top.clone()),
+        _ => Err(status::with_suffix(
             Code::Unimplemented,
-            "making a layer of the difference of two snapshots is not built",
-        ))
+            format!(
+                "a difference of {} and {} layers: only that of a snapshot and its parent is built",
+                left.len(),
+                right.len()
+            ),
+        )),
+    }
+}
+
+/// How a layer of a media type is compressed.
+///
+/// # Errors
+/// containerd's for what cannot be made.
+fn compression(media_type: &str) -> Result<LayerCompression, Status> {
+    match media_type {
+        media_type::OCI_LAYER => Ok(LayerCompression::None),
+        media_type::OCI_LAYER_GZIP => Ok(LayerCompression::Gzip),
+        media_type::OCI_LAYER_ZSTD => Ok(LayerCompression::Zstd),
+        other => {
+            let text = format!("unsupported diff media type: {other}");
+            Err(status::with_suffix(Code::Unimplemented, text))
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use api::types::{Descriptor, Mount};
 use grpc::diff::diff_client::DiffClient;
 use grpc::diff::{ApplyRequest, DiffRequest};
 use grpc::snapshots::snapshots_client::SnapshotsClient;
-use grpc::snapshots::{CommitSnapshotRequest, PrepareSnapshotRequest};
+use grpc::snapshots::{CommitSnapshotRequest, PrepareSnapshotRequest, ViewSnapshotRequest};
 use oci::digest::Digest;
 use store::space::ingests::{Announced, Finished};
 use tonic::Code;
@@ -118,6 +118,74 @@ async fn a_layer_goes_nowhere_else() {
     assert!(told(diff.apply(within(apply(&layer, plain, &mounts))).await).1.contains("invalid tar header"));
     assert_eq!(told(diff.apply(within(apply("x", GZIP, &mounts))).await).0, Code::InvalidArgument);
     assert_eq!(fs::read_dir(&mounts[0].source).unwrap().count(), 0, "nothing was written");
+    let unknown = DiffRequest { media_type: "x/y".into(), ..DiffRequest::default() };
+    let text = "unsupported diff media type: x/y: not implemented";
+    assert_eq!(told(diff.diff(within(unknown)).await), (Code::Unimplemented, text.to_owned()));
     assert_eq!(told(diff.diff(within(DiffRequest::default())).await).0, Code::Unimplemented);
+    served.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_layer_comes_out_as_it_is() {
+    let served = Served::open().await;
+    let mut snapshots = SnapshotsClient::new(served.channel().await);
+    let mut diff = DiffClient::new(served.channel().await);
+    let mounts = prepare(&mut snapshots, "work", "").await;
+    let base = std::path::Path::new(&mounts[0].source);
+    fs::create_dir(base.join("proc")).unwrap();
+    fs::write(base.join("old"), "old").unwrap();
+    let (snapshotter, name, key) = ("overlayfs".into(), "base".into(), "work".into());
+    let commit = CommitSnapshotRequest { snapshotter, name, key, ..Default::default() };
+    snapshots.commit(within(commit)).await.unwrap();
+    let right = prepare(&mut snapshots, "top", "base").await;
+    let upper =
+        right[0].options.iter().find_map(|option| option.strip_prefix("upperdir=")).unwrap().to_owned();
+    fs::write(format!("{upper}/new"), "new").unwrap();
+    assert!(Command::new("mknod").args([&format!("{upper}/old"), "c", "0", "0"]).status().unwrap().success());
+    let view = ViewSnapshotRequest {
+        snapshotter: "overlayfs".into(),
+        key: "view".into(),
+        parent: "base".into(),
+        ..Default::default()
+    };
+    let left = snapshots.view(within(view)).await.unwrap().into_inner().mounts;
+    let none =
+        ViewSnapshotRequest { snapshotter: "overlayfs".into(), key: "none".into(), ..Default::default() };
+    let none = snapshots.view(within(none)).await.unwrap().into_inner().mounts;
+    let ask = |left: &[Mount], right: &[Mount], media_type: &str| DiffRequest {
+        left: left.to_vec(),
+        right: right.to_vec(),
+        media_type: media_type.into(),
+        labels: [("own".to_owned(), "1".to_owned())].into(),
+        source_date_epoch: Some(prost_types::Timestamp { seconds: 1, nanos: 0 }),
+        ..DiffRequest::default()
+    };
+    let plain = "application/vnd.oci.image.layer.v1.tar";
+    for (left, right, expected) in [(&left, &right, "new .wh.old"), (&none, &left, "old proc/")] {
+        let mut diff_ids = Vec::new();
+        for media_type in [plain, "", "application/vnd.oci.image.layer.v1.tar+zstd"] {
+            let made =
+                diff.diff(within(ask(left, right, media_type))).await.unwrap().into_inner().diff.unwrap();
+            let digest = Digest::parse(&made.digest).unwrap();
+            let (info, _) = served.engine.store().space("one").content().open(&digest).unwrap();
+            assert_eq!(
+                (info.size, info.labels.get("own").map(String::as_str)),
+                (made.size as u64, Some("1"))
+            );
+            diff_ids.push(info.labels.get("containerd.io/uncompressed").cloned());
+            if media_type == plain {
+                let blob = served.directory.path().join("root/content/blobs/sha256").join(digest.hex());
+                let tar = Command::new("tar").args(["--utc", "-tvf"]).arg(blob).output().unwrap();
+                let lines = String::from_utf8(tar.stdout).unwrap();
+                let names: Vec<&str> =
+                    lines.lines().filter_map(|line| line.split_whitespace().last()).collect();
+                assert_eq!(names.join(" "), expected);
+                assert_eq!(lines.matches("1970-01-01 00:00").count(), names.len(), "{lines}");
+                diff_ids = vec![Some(made.digest)];
+            }
+        }
+        assert!(diff_ids.iter().all(|id| *id == diff_ids[0]), "{diff_ids:?}");
+    }
+    assert_eq!(told(diff.diff(within(ask(&none, &right, ""))).await).0, Code::Unimplemented);
     served.close().await;
 }

@@ -13,7 +13,7 @@ use tonic::{Request, Status};
 
 /// A door before an engine of its own.
 pub(crate) struct Served {
-    directory: tempfile::TempDir,
+    pub(crate) directory: tempfile::TempDir,
     pub(crate) engine: Arc<Engine>,
     stop: watch::Sender<bool>,
     served: tokio::task::JoinHandle<()>,

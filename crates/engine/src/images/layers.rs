@@ -1,8 +1,14 @@
 //! Single layers, for clients that make snapshots of them themselves.
 
 use std::fs::File;
+use std::io::{self, Write};
+use std::path::PathBuf;
 
-pub use image::{AppliedLayer, LayerPlace, Whiteouts};
+pub use image::{AppliedLayer, LayerCompression, LayerPlace, Whiteouts};
+use store::Labels;
+use store::space::content::Info;
+use store::space::ingests::{Announced, Finished, Writer};
+use store::space::labels::Mask;
 
 use crate::blocking::blocking;
 use crate::engine::Engine;
@@ -18,5 +24,82 @@ impl Engine {
     ) -> Result<AppliedLayer> {
         let images = self.images.clone();
         Ok(blocking(move || images.apply_layer(&layer, is_compressed, &place)).await?)
+    }
+
+    /// Packs the directory of a layer and makes it content of a namespace.
+    pub async fn diff_layer(&self, diff: LayerDiff) -> Result<Info> {
+        let (images, store) = (self.images.clone(), self.store.clone());
+        blocking(move || {
+            let space = store.space(&diff.namespace);
+            let unique = format!("diff-{}-{}", crate::clock::now_ns(), crate::random::hex::<4>());
+            let reference = diff.reference.as_deref().unwrap_or(&unique);
+            let lease = diff.lease.as_deref();
+            let mut writer = space.ingests().open(Announced { reference, lease, ..Announced::default() })?;
+            writer.restart()?;
+            let packed =
+                images.pack_layer(&diff.upper, diff.epoch_s, diff.compression, &mut Pass(&mut writer));
+            let diff_id = match packed {
+                Ok(diff_id) => diff_id,
+                Err(error) => {
+                    drop(writer);
+                    // What a client named it may want to look at.
+                    if diff.reference.is_none() {
+                        space.ingests().abort(reference, lease)?;
+                    }
+                    return Err(error.into());
+                }
+            };
+            let mut labels = diff.labels;
+            if diff.compression != LayerCompression::None {
+                labels.insert(UNCOMPRESSED_LABEL.to_owned(), diff_id.to_string());
+            }
+            let digest = writer.digest();
+            let finished = Finished { labels: labels.clone(), lease, ..Finished::default() };
+            match space.ingests().commit(writer, finished) {
+                Err(store::Error::AlreadyExists { .. }) => {
+                    let info = space.content().info(&digest)?;
+                    if info.labels.contains_key(UNCOMPRESSED_LABEL)
+                        || !labels.contains_key(UNCOMPRESSED_LABEL)
+                    {
+                        return Ok(info);
+                    }
+                    let mask = Mask::Keys(vec![UNCOMPRESSED_LABEL.to_owned()]);
+                    Ok(space.content().update(&digest, labels, mask)?)
+                }
+                done => Ok(done?),
+            }
+        })
+        .await
+    }
+}
+
+/// Tells what a compressed layer is without compression.
+const UNCOMPRESSED_LABEL: &str = "containerd.io/uncompressed";
+
+/// A layer to be made of a directory.
+#[derive(Debug, Clone)]
+pub struct LayerDiff {
+    pub namespace: String,
+    pub upper: PathBuf,
+    pub compression: LayerCompression,
+    /// Nothing in it is younger, in seconds since 1970.
+    pub epoch_s: Option<i64>,
+    /// Of the ingest; without one it gets one.
+    pub reference: Option<String>,
+    pub labels: Labels,
+    pub lease: Option<String>,
+}
+
+/// Bytes for an ingest.
+struct Pass<'a>(&'a mut Writer);
+
+impl Write for Pass<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.write(bytes).map_err(io::Error::other)?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }

@@ -10,7 +10,9 @@ use api::code::Code;
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 
 use super::files::FilesRequest;
-use super::protocol::{self, Limits, MAX_LOWERS, Message, Outcome, Progress, Refusal, Request, Task};
+use super::protocol::{
+    self, Limits, MAX_LOWERS, Message, Outcome, Packing, Progress, Refusal, Request, Task,
+};
 
 use crate::apply::Whiteouts;
 use crate::files::FileStat;
@@ -39,6 +41,7 @@ pub(crate) struct Job<'a> {
     /// Topmost first.
     pub(crate) lowers: Vec<BorrowedFd<'a>>,
     pub(crate) whiteouts: Whiteouts,
+    pub(crate) packing: Packing,
 }
 
 /// Why a worker did not do its task.
@@ -90,6 +93,7 @@ impl WorkerCommand {
             limits: job.limits,
             lower_count: job.lowers.len(),
             whiteouts: job.whiteouts,
+            packing: job.packing,
             files: None,
         };
         let mut told = |message| {
@@ -116,6 +120,7 @@ impl WorkerCommand {
             limits: Limits::default(),
             lower_count: mounts.len(),
             whiteouts: Whiteouts::default(),
+            packing: Packing::default(),
             files: Some(files),
         };
         let mut told = |message| {

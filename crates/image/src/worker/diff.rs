@@ -15,10 +15,10 @@ use api::code::Code;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, fgetxattr, statat};
 use rustix::io::Errno;
 
-use super::protocol::{Outcome, Refusal, errno_code};
+use super::protocol::{Outcome, Packing, Refusal, errno_code};
 use crate::apply::Target;
 use crate::pack::{Form, Found, PackError, Packer};
-use crate::tar::{Entry, Kind};
+use crate::tar::{Entry, Kind, Time};
 
 const BUFFER_SIZE: usize = 256 << 10;
 const WHITEOUT: &[u8] = b".wh.";
@@ -56,21 +56,31 @@ impl From<DiffError> for Refusal {
 }
 
 /// Writes the layer in `upper` to `output`, without compression.
-pub(super) fn diff(output: OwnedFd, target: &Target) -> Result<Outcome, Refusal> {
-    Ok(pack(output, target)?)
+pub(super) fn diff(output: OwnedFd, target: &Target, packing: Packing) -> Result<Outcome, Refusal> {
+    Ok(pack(output, target, packing)?)
 }
 
-fn pack(output: OwnedFd, target: &Target) -> Result<Outcome, DiffError> {
+fn pack(output: OwnedFd, target: &Target, packing: Packing) -> Result<Outcome, DiffError> {
     let flags = OFlags::DIRECTORY | OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let directory = rustix::fs::openat(&target.upper, ".", flags, Mode::empty()).map_err(DiffError::Open)?;
-    let mut translate = |entry: Entry, found: &Found<'_>| translated(entry, found, &target.lowers);
+    let mut translate = |mut entry: Entry, found: &Found<'_>| {
+        if let Some(epoch_s) = packing.epoch_s.filter(|epoch_s| entry.mtime.seconds >= *epoch_s) {
+            entry.mtime = Time { seconds: epoch_s, nanoseconds: 0 };
+        }
+        translated(entry, found, &target.lowers, packing)
+    };
     let mut packer = Packer::new(BufWriter::with_capacity(BUFFER_SIZE, File::from(output)), &mut translate);
     packer.tree(directory, b"")?;
     let packed = packer.finish()?;
     Ok(Outcome { entries: packed.entries, size_bytes: packed.size_bytes, ..Outcome::default() })
 }
 
-fn translated(entry: Entry, found: &Found<'_>, lowers: &[OwnedFd]) -> rustix::io::Result<Form> {
+fn translated(
+    entry: Entry,
+    found: &Found<'_>,
+    lowers: &[OwnedFd],
+    packing: Packing,
+) -> rustix::io::Result<Form> {
     if name_of(&entry.path).starts_with(WHITEOUT) {
         // It would delete something instead of being there.
         return Err(Errno::INVAL);
@@ -82,10 +92,10 @@ fn translated(entry: Entry, found: &Found<'_>, lowers: &[OwnedFd]) -> rustix::io
     if ELSEWHERE.iter().any(|name| matches!(attribute(file, name), Ok(Some(_)))) {
         return Err(Errno::XDEV);
     }
-    if MOUNT_POINTS.contains(&&entry.path[..]) && is_empty(&entry, file)? {
+    if !packing.is_whole && MOUNT_POINTS.contains(&&entry.path[..]) && is_empty(&entry, file)? {
         return Ok(Form::Nothing);
     }
-    if entry.path == ETC && holds_mount_points(file)? && is_as_below(&entry, lowers)? {
+    if !packing.is_whole && entry.path == ETC && holds_mount_points(file)? && is_as_below(&entry, lowers)? {
         return Ok(Form::Nothing);
     }
     if entry.kind == Kind::Directory && attribute(file, OPAQUE)?.as_deref() == Some(b"y") {

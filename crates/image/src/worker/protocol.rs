@@ -56,6 +56,15 @@ pub(crate) struct Limits {
     pub(crate) needs_end_mark: bool,
 }
 
+/// How a layer is packed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Packing {
+    /// Also what the starts of a container make to mount upon.
+    pub(crate) is_whole: bool,
+    /// Nothing is younger, in seconds since 1970.
+    pub(crate) epoch_s: Option<i64>,
+}
+
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Request {
     pub(super) task: Task,
@@ -63,6 +72,8 @@ pub(super) struct Request {
     pub(super) lower_count: usize,
     #[serde(default)]
     pub(super) whiteouts: Whiteouts,
+    #[serde(default)]
+    pub(super) packing: Packing,
     /// What to do, if the task is [`Task::Files`].
     #[serde(default)]
     pub(super) files: Option<FilesRequest>,

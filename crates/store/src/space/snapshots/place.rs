@@ -11,6 +11,8 @@ use crate::space::Space;
 
 /// How an overlay is told its upper directory.
 const UPPER: &str = "upperdir=";
+/// How it is told those below, topmost first.
+const LOWER: &str = "lowerdir=";
 
 impl Space<'_> {
     /// The directories of the active snapshot that `mounts` show: the one that a layer goes into, and those below it. They are found by
@@ -30,6 +32,9 @@ impl Space<'_> {
         for snapshotter in ["overlayfs", "native"] {
             let snapshots = self.snapshots(snapshotter)?;
             let Some(row) = snapshots.at(Path::new(upper))? else { continue };
+            if super::rows::owner(&row.backend).is_none() {
+                return Err(elsewhere().into());
+            }
             if row.info.kind != Kind::Active {
                 return Err(Refusal::ReadOnly(row.info.key).into());
             }
@@ -39,8 +44,37 @@ impl Space<'_> {
     }
 }
 
+impl Space<'_> {
+    /// The directories of the layers that `mounts` show, topmost first; none for a view of nothing.
+    ///
+    /// # Errors
+    /// [`Refusal::Elsewhere`] for mounts of anything else than one overlay of snapshots of this namespace.
+    pub fn layers(self, mounts: &[Mount]) -> Result<Vec<PathBuf>> {
+        let elsewhere = || Refusal::Elsewhere(mounts.len());
+        let mount = match mounts {
+            [] => return Ok(Vec::new()),
+            [mount] => mount,
+            _ => return Err(elsewhere().into()),
+        };
+        let option = |name: &str| mount.options.iter().find_map(|option| option.strip_prefix(name));
+        let top = match mount.kind.as_str() {
+            "overlay" => option(UPPER).or_else(|| option(LOWER).and_then(|lower| lower.split(':').next())),
+            "bind" => Some(mount.source.as_str()),
+            _ => None,
+        };
+        let snapshots = self.snapshots("overlayfs")?;
+        let row = snapshots.at(Path::new(top.ok_or_else(elsewhere)?))?.ok_or_else(elsewhere)?;
+        let Directories { upper, lower } = snapshots.backend.snapshotter().directories(&row.backend)?;
+        Ok(match (mount.kind.as_str(), row.info.kind) {
+            (_, Kind::View) => lower,
+            ("bind", _) => vec![upper],
+            _ => [vec![upper], lower].concat(),
+        })
+    }
+}
+
 impl Snapshots<'_> {
-    /// The snapshot of this namespace whose files are at `path`, if a client made it.
+    /// The snapshot of this namespace whose files are at `path`.
     fn at(&self, path: &Path) -> Result<Option<Row>> {
         let machine = self.backend.snapshotter().name();
         let Some(number) = number_of(path, &self.space.store.layout().snapshots(machine)) else {
@@ -48,8 +82,7 @@ impl Snapshots<'_> {
         };
         self.read(|rows| {
             let Some(backend) = snapshots::name_of(rows.tx, machine, number)? else { return Ok(None) };
-            let key = super::rows::owner(&backend).filter(|(namespace, _)| *namespace == rows.namespace);
-            key.map_or(Ok(None), |(_, key)| rows.get(key))
+            rows.by_backend(&backend)
         })
     }
 }

@@ -39,6 +39,14 @@ impl Rows<'_> {
         row.transpose()
     }
 
+    pub(super) fn by_backend(&self, backend: &str) -> Result<Option<Row>> {
+        let mut statement = self.tx.connection.prepare_cached(&format!("{SELECT} AND space.backend = ?4"))?;
+        let row = statement
+            .query_row([self.machine, self.namespace, self.client, backend], |row| Ok(joined(row)))
+            .optional()?;
+        row.transpose()
+    }
+
     /// A committed snapshot that another is to be made on.
     pub(super) fn base(&self, key: &str) -> Result<Row> {
         let row = self.get(key)?.ok_or_else(|| Refusal::MissingParent(key.to_owned()))?;
