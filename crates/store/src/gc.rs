@@ -24,6 +24,7 @@ use crate::error::Result;
 use crate::snapshots::Snapshotter as _;
 use crate::{Store, snapshots};
 pub(crate) use graph::Marks;
+use scan::Found;
 
 /// What a collection removed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -68,59 +69,46 @@ impl Store {
     /// Removes everything that nothing holds. Its space is free when this returns.
     pub fn gc(&self) -> Result<GcReport> {
         let _one_at_a_time = self.collecting.lock().expect("no collection panics");
-        let (removed, next_ns) = self.sweep_rows()?;
-        let (snapshots, file_bytes) = self.sweep_snapshots()?;
-        let blobs = self.sweep_blobs()?;
+        let (found, file_bytes) = self.sweep_rows()?;
+        let blobs = self.sweep_blobs(&found.marks)?;
         self.uploads.sweep(&self.db)?;
         let cleaned = self.overlay.cleanup().and(self.native.cleanup());
         let bytes = blobs.iter().map(|blob| blob.size).sum();
         let blobs = blobs.into_iter().map(|blob| blob.digest).collect();
+        let snapshots = found.snapshots.into_iter().map(|(_, info)| info.name).collect();
+        let (removed, next_ns) = (found.rows, found.next_ns);
         let report = GcReport { blobs, bytes, snapshots, file_bytes, removed, next_ns };
         cleaned.map(|_| report)
     }
 
-    fn sweep_rows(&self) -> Result<(Vec<Removed>, Option<i64>)> {
+    /// Removes rows of clients and of snapshots, and sets the files aside; also the bytes of those snapshots, as far as known.
+    fn sweep_rows(&self) -> Result<(Found, u64)> {
+        let all = [self.overlay.records(), self.native.records()];
+        let names = all.map(|records| records.name());
         // Mostly there is nothing to do, and then writers need not wait.
-        let (garbage, next_ns) = self.db.read(|tx| scan::garbage(tx, now_ns()))?;
-        if garbage.is_empty() {
-            return Ok((garbage, next_ns));
+        let found = self.db.read(|tx| scan::look(tx, now_ns(), names))?;
+        if found.rows.is_empty() && found.snapshots.is_empty() {
+            return Ok((found, 0));
         }
-        self.db.write(Commit::Ordered, |tx| {
-            let (garbage, next_ns) = scan::garbage(tx, now_ns())?;
-            garbage.iter().try_for_each(|removed| scan::remove(tx, removed))?;
-            Ok((garbage, next_ns))
-        })
+        let (found, bytes) = self.db.write(Commit::Ordered, move |tx| {
+            let found = scan::look(tx, now_ns(), names)?;
+            found.rows.iter().try_for_each(|row| scan::remove(tx, row))?;
+            let mut bytes = 0;
+            for (snapshotter, info) in &found.snapshots {
+                bytes += snapshots::noted_size(tx, snapshotter, &info.name)?.unwrap_or_default();
+                snapshots::delete(tx, snapshotter, info.number)?;
+            }
+            Ok((found, bytes))
+        })?;
+        for (snapshotter, info) in &found.snapshots {
+            let records = all.iter().find(|records| records.name() == *snapshotter);
+            records.expect("it is one of these").set_aside(info.number)?;
+        }
+        Ok((found, bytes))
     }
 
-    fn sweep_snapshots(&self) -> Result<(Vec<String>, u64)> {
-        let (mut removed, mut file_bytes) = (Vec::new(), 0);
-        for records in [self.overlay.records(), self.native.records()] {
-            let name = records.name();
-            // As with rows.
-            if self.db.read(|tx| snapshots::garbage(tx, name, &mark(tx)?))?.is_empty() {
-                continue;
-            }
-            let (swept, bytes) = self.db.write(Commit::Ordered, move |tx| {
-                let garbage = snapshots::garbage(tx, name, &mark(tx)?)?;
-                let mut bytes = 0;
-                for info in &garbage {
-                    bytes += snapshots::noted_size(tx, name, &info.name)?.unwrap_or_default();
-                    snapshots::delete(tx, name, info.number)?;
-                }
-                Ok((garbage, bytes))
-            })?;
-            file_bytes += bytes;
-            for info in swept {
-                records.set_aside(info.number)?;
-                removed.push(info.name);
-            }
-        }
-        Ok((removed, file_bytes))
-    }
-
-    fn sweep_blobs(&self) -> Result<Vec<crate::Blob>> {
+    fn sweep_blobs(&self, marks: &Marks) -> Result<Vec<crate::Blob>> {
         let mut candidates = self.content.list()?;
-        let marks = self.db.read(mark)?;
         candidates.retain(|blob| !marks.has_bytes(blob.digest.as_str()));
         if candidates.is_empty() {
             return Ok(candidates);

@@ -10,6 +10,7 @@ use super::{Gone, Removed};
 use crate::db::Tx;
 use crate::error::Result;
 use crate::records::{Labels, from_json, images};
+use crate::snapshots::Info;
 use crate::space::leases::{self, Resource};
 
 /// What was found at some time.
@@ -50,9 +51,30 @@ pub(super) fn mark(tx: &Tx<'_>, now_ns: i64) -> Result<(Marks, Vec<Name>, Option
     Ok((scan.graph.reach(), scan.ended_leases, scan.next_ns))
 }
 
-/// The rows that are not held, of clients and of images.
-pub(super) fn garbage(tx: &Tx<'_>, now_ns: i64) -> Result<(Vec<Removed>, Option<i64>)> {
+/// What is held, what is not, and when that changes by itself.
+#[derive(Debug)]
+pub(super) struct Found {
+    pub(super) marks: Marks,
+    /// The rows that are not held, of clients and of images.
+    pub(super) rows: Vec<Removed>,
+    /// The snapshots, by snapshotter.
+    pub(super) snapshots: Vec<(&'static str, Info)>,
+    pub(super) next_ns: Option<i64>,
+}
+
+/// Looks at everything, for the snapshotters of these names.
+pub(super) fn look(tx: &Tx<'_>, now_ns: i64, snapshotters: [&'static str; 2]) -> Result<Found> {
     let (marks, ended_leases, next_ns) = mark(tx, now_ns)?;
+    let rows = unheld(tx, &marks, ended_leases)?;
+    let mut snapshots = Vec::new();
+    for name in snapshotters {
+        let garbage = crate::snapshots::garbage(tx, name, &marks)?;
+        snapshots.extend(garbage.into_iter().map(|info| (name, info)));
+    }
+    Ok(Found { marks, rows, snapshots, next_ns })
+}
+
+fn unheld(tx: &Tx<'_>, marks: &Marks, ended_leases: Vec<Name>) -> Result<Vec<Removed>> {
     let mut garbage: Vec<Removed> = ended_leases
         .into_iter()
         .map(|lease| Removed { namespace: lease.namespace, what: Gone::Lease(lease.key) })
@@ -86,7 +108,7 @@ pub(super) fn garbage(tx: &Tx<'_>, now_ns: i64) -> Result<(Vec<Removed>, Option<
         |name, _| Thing::Ingest(name),
         |reference, upload| Gone::Ingest { reference, upload },
     )?;
-    Ok((garbage, next_ns))
+    Ok(garbage)
 }
 
 /// Removes a row.

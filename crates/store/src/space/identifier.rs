@@ -5,6 +5,7 @@ use oci::digest::{Digest, DigestError};
 use crate::error::{Error, Result};
 
 const MAX_BYTES: usize = 76;
+const KEY_MAX_BYTES: usize = 32_768;
 
 /// What an identifier is, as messages tell it.
 const PATTERN: &str = "^[A-Za-z0-9]+(?:[._-](?:[A-Za-z0-9]+))*$";
@@ -25,6 +26,17 @@ pub fn check(text: &str) -> Result<()> {
     match text.split(['.', '_', '-']).all(is_word) {
         true => Ok(()),
         false => wrong(format!("identifier {text:?} must match {PATTERN}")),
+    }
+}
+
+/// Any text as a name, as long as a key of containerd's database may be.
+///
+/// # Errors
+/// [`Error::Invalid`] says of `what` that it is longer.
+pub(crate) fn check_key(what: &str, text: &str) -> Result<()> {
+    match text.len() <= KEY_MAX_BYTES {
+        true => Ok(()),
+        false => Err(Error::Invalid { why: format!("{what} has more than {KEY_MAX_BYTES} bytes") }),
     }
 }
 

@@ -7,7 +7,7 @@ use oci::descriptor::Descriptor;
 
 use super::leases::{self, Resource};
 use super::mask::{self, Path};
-use super::{Space, labels};
+use super::{Space, identifier, labels};
 use crate::clock::now_ns;
 use crate::db::{Commit, Tx};
 use crate::error::{Error, Result};
@@ -153,6 +153,7 @@ fn checked(mut image: Image) -> Result<Image> {
     if image.name.is_empty() {
         return wrong("image name must not be empty");
     }
+    identifier::check_key("the name of an image", &image.name)?;
     image.labels = labels::stored(image.labels).map_err(|error| error.within("image.Labels"))?;
     if image.target.size == 0 {
         return wrong("Target.Size must be greater than zero");

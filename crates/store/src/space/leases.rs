@@ -52,6 +52,8 @@ impl Resource {
         if id.is_empty() {
             return Err(Error::Invalid { why: format!("resource of type {kind} without an id") });
         }
+        identifier::check_key("the id of a resource", id)?;
+        identifier::check_key("the type of a resource", kind)?;
         match kind.split('/').collect::<Vec<_>>().as_slice() {
             ["content"] => identifier::digest(id)
                 .map(Resource::Content)
@@ -108,6 +110,7 @@ impl Leases<'_> {
     /// `AlreadyExists` for the id.
     pub fn create(&self, id: Option<&str>, labels: Labels) -> Result<Lease> {
         let id = id.map_or_else(random_id, str::to_owned);
+        identifier::check_key("the id of a lease", &id)?;
         let lease = Lease { id, created_ns: now_ns(), labels: labels::stored(labels)? };
         self.0.write(Commit::Durable, move |tx, namespace| {
             let mut statement = tx.connection.prepare_cached(&format!(

@@ -66,6 +66,14 @@ fn leases_are_told_apart_by_namespace_and_have_ids() {
         assert_eq!(error.code(), api::code::Code::NotFound);
         assert_eq!(error.to_string(), "lease `l` does not exist");
     }
+    let long = "x".repeat(32_769);
+    for error in [
+        one.create(Some(&long), Labels::new()).unwrap_err(),
+        Resource::parse("images", &long).unwrap_err(),
+        Resource::parse(&format!("snapshots/{long}"), "x").unwrap_err(),
+    ] {
+        assert!(error.to_string().ends_with("has more than 32768 bytes"), "{error}");
+    }
     let ids: std::collections::BTreeSet<String> =
         (0..50).map(|_| one.create(None, Labels::new()).unwrap().id).collect();
     assert_eq!(ids.len(), 50);
