@@ -8,6 +8,7 @@
 pub mod host;
 pub mod leaks;
 pub mod network;
+pub mod peers;
 pub mod registry;
 pub mod ssh;
 pub mod terminal;

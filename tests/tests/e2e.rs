@@ -8,6 +8,8 @@ mod bad_input;
 mod command_line;
 #[path = "e2e/confinement.rs"]
 mod confinement;
+#[path = "e2e/containerd.rs"]
+mod containerd;
 #[path = "e2e/containers.rs"]
 mod containers;
 #[path = "e2e/files.rs"]

@@ -142,8 +142,9 @@ impl Engine {
             is_closing: AtomicBool::new(false),
             ends: Arc::default(),
         });
-        recovery::recover(&engine).await?;
+        // First, because a client may have put a task's control group below ours.
         engine.runtimes.recover().await;
+        recovery::recover(&engine).await?;
         engine.is_open.send_replace(true);
         engine.pool.refill();
         engine.keep_house();

@@ -205,7 +205,9 @@ impl Engine {
             }
             leftover.finish()?;
         }
-        for id in self.cgroups().difference(&kept.containers) {
+        let tasks: BTreeSet<String> =
+            self.runtimes.list(None).iter().map(|task| task.id().to_owned()).collect();
+        for id in self.cgroups().difference(&kept.containers).filter(|id| !tasks.contains(*id)) {
             self.kill_cgroup(&self.cgroup_path(id));
         }
         for (id, path) in self.cgroups_elsewhere() {

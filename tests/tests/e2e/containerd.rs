@@ -1,0 +1,219 @@
+//! containerd's own client, of two versions, at the door of containerd's API.
+
+use tests::host::{Host, path_text};
+use tests::peers::{Ctr, ctrs};
+
+const BUSYBOX: &str = "docker.io/library/busybox:latest";
+
+/// The flag without which newer ones ask the server to do what older ones do themselves.
+fn local(ctr: &Ctr<'_>) -> &'static [&'static str] {
+    if ctr.version == "1.6" { &[] } else { &["--local"] }
+}
+
+#[test]
+fn ctr_finds_a_containerd_with_what_it_needs() {
+    let host = Host::empty();
+    for ctr in ctrs(&host) {
+        let version = ctr.ok(&["version"]);
+        assert!(version.contains("Server:\n  Version:  v2."), "{version}");
+        let plugins = ctr.ok(&["plugins", "ls"]);
+        for (kind, id) in [
+            ("io.containerd.snapshotter.v1", "overlayfs"),
+            ("io.containerd.runtime.v2", "task"),
+            ("io.containerd.grpc.v1", "tasks"),
+        ] {
+            let is_there = plugins.lines().any(|line| {
+                let words: Vec<&str> = line.split_whitespace().collect();
+                words[..2] == [kind, id] && words[3] == "ok"
+            });
+            assert!(is_there, "{kind}.{id} in {plugins}");
+        }
+    }
+}
+
+#[test]
+fn ctr_runs_containers_of_images_that_came_through_the_other_door() {
+    let host = Host::start();
+    for ctr in ctrs(&host) {
+        let run = |flags: &[&str], id: &str, command: &[&str]| ctr.container("default", flags, id, command);
+        assert_eq!(ctr.ok(&run(&["--rm", BUSYBOX], "one", &["echo", "hello"])), "hello");
+        assert_eq!(ctr.run(&run(&["--rm", BUSYBOX], "two", &["sh", "-c", "exit 5"])).code, 5);
+        ctr.fails(&run(&["--rm", "nosuch:1"], "three", &["true"]), "not found");
+        ctr.fails(&run(&["--rm", BUSYBOX], "bad/name", &["true"]), "must match");
+        ctr.fails(&run(&["--rm", BUSYBOX], "four", &["/no/such"]), "/no/such");
+        assert!(ctr.table(&["containers", "ls"]).is_empty(), "what was not made left nothing");
+        assert_eq!(ctr.table(&["snapshots", "ls"]).len(), 1, "but the image's own");
+    }
+}
+
+#[test]
+fn a_task_of_ctr_lives_as_containerds() {
+    let host = Host::start();
+    for ctr in ctrs(&host) {
+        let run = ctr.container("default", &["-d", BUSYBOX], "box", &["sleep", "1000"]);
+        ctr.ok(&run);
+        ctr.fails(&run, "already exists");
+        let status = || ctr.table(&["tasks", "ls"]).concat();
+        assert_eq!(status()[0], "box");
+        assert_eq!(status()[2], "RUNNING");
+        assert_eq!(ctr.table(&["tasks", "ps", "box"])[0][0], status()[1]);
+        assert_eq!(ctr.ok(&["tasks", "exec", "--exec-id", "sh", "box", "echo", "inside"]), "inside");
+        assert_eq!(ctr.run(&["tasks", "exec", "--exec-id", "sh", "box", "sh", "-c", "exit 3"]).code, 3);
+        ctr.ok(&["tasks", "pause", "box"]);
+        assert_eq!(status()[2], "PAUSED");
+        ctr.ok(&["tasks", "resume", "box"]);
+        let metrics = ctr.ok(&["tasks", "metrics", "box"]);
+        assert!(metrics.contains("memory.usage_in_bytes") || metrics.contains("memory.usage"), "{metrics}");
+        ctr.fails(&["tasks", "kill", "nobody"], "not found");
+        ctr.fails(&["containers", "rm", "box"], "cannot delete");
+        ctr.ok(&["tasks", "kill", "-s", "KILL", "box"]);
+        host.until("the task has ended", || status()[2] == "STOPPED");
+        let removed = ctr.run(&["tasks", "rm", "box"]);
+        assert!(removed.stderr.contains("exit code 137"), "{removed:?}");
+        ctr.ok(&["containers", "rm", "box"]);
+        assert!(status().is_empty());
+    }
+}
+
+#[test]
+fn streams_mounts_and_networks_are_what_ctr_says() {
+    let host = Host::start();
+    let folder = host.path().join("given");
+    std::fs::create_dir(&folder).unwrap();
+    std::fs::write(folder.join("file"), "given\n").unwrap();
+    let mount = format!("type=bind,src={},dst=/given,options=rbind:ro", path_text(&folder));
+    for ctr in ctrs(&host) {
+        let flags = ["--null-io", "--net-host", "-d", "--mount", &mount, "--env", "A=b", BUSYBOX];
+        host.ok(&["-n", "k8s.io", "run", "--rm", "--net", "none", "busybox", "true"]);
+        ctr.ok(&ctr.container("k8s.io", &flags, "pod", &["sh", "-c", "echo unseen; sleep 1000"]));
+        let exec = |script: &str| {
+            ctr.ok(&["-n", "k8s.io", "tasks", "exec", "--exec-id", "x", "pod", "sh", "-c", script])
+        };
+        assert_eq!(
+            exec("echo $A; cat /given/file; touch /given/x 2>/dev/null || echo read-only"),
+            "b\ngiven\nread-only"
+        );
+        let own = std::fs::read_link("/proc/thread-self/ns/net").unwrap();
+        assert_eq!(exec("readlink /proc/self/ns/net"), path_text(&own), "the host's network");
+        let log = host.path().join(format!("log-{}", ctr.version));
+        let uri = format!("file://{}", path_text(&log));
+        let flags = ["-d", "--log-uri", &uri, BUSYBOX];
+        ctr.ok(&ctr.container("default", &flags, "logged", &["sh", "-c", "echo kept; sleep 1000"]));
+        host.until("the line is in the file", || std::fs::read(&log).is_ok_and(|text| text == b"kept\n"));
+        assert_eq!(ctr.table(&["tasks", "ls"]).len(), 1, "the other namespace's are not shown");
+        for (namespace, id) in [("k8s.io", "pod"), ("default", "logged")] {
+            ctr.run(&["-n", namespace, "tasks", "rm", "--force", id]);
+            ctr.ok(&["-n", namespace, "containers", "rm", id]);
+        }
+    }
+}
+
+#[test]
+fn images_go_out_and_come_in_through_the_client() {
+    let host = Host::start();
+    for ctr in ctrs(&host) {
+        let images = |words: &[&str]| {
+            let (head, rest) = words.split_at(1);
+            ctr.run(&[&["images"], head, local(&ctr), rest].concat())
+        };
+        assert_eq!(images(&["tag", BUSYBOX, "pause:3.2"]).code, 0);
+        let again = images(&["tag", BUSYBOX, "pause:3.2"]);
+        assert!(again.stderr.contains("image \"pause:3.2\": already exists"), "{again:?}");
+        assert_eq!(images(&["tag", "--force", BUSYBOX, "pause:3.2"]).code, 0);
+        let tar = host.path().join(format!("{}.tar", ctr.version));
+        let exported = images(&["export", path_text(&tar), "pause:3.2"]);
+        assert_eq!(exported.code, 0, "{exported:?}");
+        let import = [&["-n", "other", "images", "import"], local(&ctr), &[path_text(&tar)]].concat();
+        ctr.ok(&import);
+        let listed = ctr.table(&["-n", "other", "images", "ls"]);
+        assert_eq!(listed.len(), 1);
+        assert_eq!((listed[0][0].as_str(), listed[0][5].as_str()), ("pause:3.2", "linux/amd64"));
+        let checked = ctr.ok(&["-n", "other", "images", "check"]);
+        assert!(checked.contains("complete (2/2)"), "{checked}");
+        assert_eq!(
+            ctr.ok(&ctr.container("other", &["--rm", "pause:3.2"], "x", &["echo", "unpacked"])),
+            "unpacked"
+        );
+        // The other door has it, too.
+        let shown = host.ok(&["-n", "other", "images", "--format", "{{.Repository}}:{{.Tag}}"]);
+        assert_eq!(shown, "pause:3.2");
+        ctr.ok(&["-n", "other", "images", "rm", "--sync", "pause:3.2"]);
+        assert!(ctr.table(&["-n", "other", "content", "ls"]).is_empty(), "nothing holds it any more");
+        assert!(ctr.table(&["-n", "other", "snapshots", "ls"]).is_empty());
+        ctr.ok(&["images", "rm", "pause:3.2"]);
+        let none = ctr.run(&["images", "rm", "nosuch:1"]);
+        assert!(none.stderr.contains("nosuch:1: image not found"), "{none:?}");
+    }
+}
+
+#[test]
+fn containers_of_the_docker_door_are_seen_and_deleted_here() {
+    let host = Host::start();
+    for ctr in ctrs(&host) {
+        let id = host.ok(&["run", "-d", "--net", "none", "--name", "box", "busybox", "sleep", "1000"]);
+        assert_eq!(ctr.table(&["containers", "ls"])[0][..2], [id.clone(), "busybox".into()]);
+        assert_eq!(ctr.table(&["tasks", "ls"])[0][2], "RUNNING");
+        assert!(ctr.ok(&["containers", "info", &id]).contains("\"nerdctl/name\": \"box\""));
+        ctr.fails(&["tasks", "exec", "--exec-id", "x", &id, "true"], "made at another door");
+        ctr.ok(&["tasks", "kill", "-s", "KILL", &id]);
+        host.until("it has ended", || ctr.table(&["tasks", "ls"]).is_empty());
+        ctr.ok(&["containers", "rm", &id]);
+        assert_eq!(host.ok(&["ps", "-aq"]), "");
+    }
+}
+
+#[test]
+fn tasks_outlive_the_daemon() {
+    let mut host = Host::start();
+    let [_, ctr] = ctrs(&host);
+    ctr.ok(&ctr.container("default", &["-d", BUSYBOX], "box", &["sleep", "1000"]));
+    let before = ctr.table(&["tasks", "ls"]);
+    host.kill_daemon();
+    host.start_daemon();
+    for ctr in ctrs(&host) {
+        assert_eq!(ctr.table(&["tasks", "ls"]), before);
+        assert_eq!(ctr.ok(&["tasks", "exec", "--exec-id", "x", "box", "echo", "again"]), "again");
+    }
+    let [ctr, _] = ctrs(&host);
+    ctr.run(&["tasks", "rm", "--force", "box"]);
+    ctr.ok(&["containers", "rm", "box"]);
+}
+
+#[test]
+fn leases_namespaces_and_events_are_containerds() {
+    let host = Host::start();
+    for ctr in ctrs(&host) {
+        ctr.ok(&["leases", "create", "--id", "mine", "a=b"]);
+        let leases = ctr.table(&["leases", "ls"]);
+        assert_eq!(leases.len(), 1);
+        assert!(leases[0][2].contains("a=b"), "{leases:?}");
+        ctr.ok(&["leases", "rm", "mine"]);
+        ctr.ok(&["namespaces", "create", "team", "tier=web"]);
+        ctr.fails(&["namespaces", "create", "team"], "already exists");
+        assert_eq!(ctr.table(&["namespaces", "ls"]).concat(), ["default", "team", "tier=web"]);
+        ctr.ok(&["-n", "team", "leases", "create", "--id", "held"]);
+        ctr.ok(&["-n", "team", "leases", "rm", "held"]);
+        ctr.ok(&["namespaces", "rm", "team"]);
+        let mut events = tests::host::Lines::of(ctr.command(&["events"]));
+        // Whoever says something over and over is heard once the other listens.
+        let topics = std::thread::scope(|scope| {
+            let heard = scope.spawn(|| {
+                let mut topics = Vec::new();
+                while topics.last().is_none_or(|topic| topic != "/containers/delete") {
+                    let line = events.next_line().expect("events come");
+                    topics
+                        .push(line.split_whitespace().find(|word| word.starts_with('/')).unwrap().to_owned());
+                }
+                topics
+            });
+            while !heard.is_finished() {
+                ctr.ok(&ctr.container("default", &["--rm", BUSYBOX], "told", &["true"]));
+            }
+            heard.join().unwrap()
+        });
+        tests::host::signal(events.pid(), rustix::process::Signal::TERM);
+        let order = ["/tasks/create", "/tasks/start", "/tasks/exit", "/tasks/delete"];
+        let at: Vec<_> = order.iter().map(|topic| topics.iter().position(|other| other == topic)).collect();
+        assert!(at.is_sorted() && at.last().is_some_and(Option::is_some), "{topics:?}");
+    }
+}
