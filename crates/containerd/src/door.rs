@@ -23,7 +23,9 @@ use crate::services::leases::Leases;
 use crate::services::namespaces::Namespaces;
 use crate::services::sandboxes::Sandboxes;
 use crate::services::snapshots::Snapshots;
+use crate::services::streaming::{Streaming, Streams};
 use crate::services::tasks::Tasks;
+use crate::services::transfer::Transfer;
 use crate::services::version::Version;
 use crate::status;
 
@@ -96,6 +98,7 @@ pub async fn serve(listener: UnixListener, door: Door, mut stopping: watch::Rece
         let accepted = listener.accept().await.map(|(stream, _)| stream);
         Some((accepted, listener))
     });
+    let streams = Arc::new(Streams::default());
     let router = Server::builder()
         .add_service(bounded!(
             grpc::containers::containers_server::ContainersServer,
@@ -117,7 +120,12 @@ pub async fn serve(listener: UnixListener, door: Door, mut stopping: watch::Rece
             Introspection(door.clone())
         ))
         .add_service(bounded!(grpc::snapshots::snapshots_server::SnapshotsServer, Snapshots(door.clone())))
+        .add_service(bounded!(grpc::streaming::streaming_server::StreamingServer, Streaming(streams.clone())))
         .add_service(bounded!(grpc::tasks::tasks_server::TasksServer, Tasks(door.clone())))
+        .add_service(bounded!(
+            grpc::transfer::transfer_server::TransferServer,
+            Transfer(door.clone(), streams)
+        ))
         .add_service(bounded!(grpc::version::version_server::VersionServer, Version));
     let served = router.serve_with_incoming(incoming);
     tokio::select! {

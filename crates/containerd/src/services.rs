@@ -13,7 +13,9 @@ pub(crate) mod namespaces;
 mod opaque;
 pub(crate) mod sandboxes;
 pub(crate) mod snapshots;
+pub(crate) mod streaming;
 pub(crate) mod tasks;
+pub(crate) mod transfer;
 pub(crate) mod version;
 
 #[cfg(test)]

@@ -14,8 +14,8 @@ pub use details::{ImageDetails, Manifest, ManifestKind};
 pub use history::HistoryStep;
 pub use layers::{AppliedLayer, LayerCompression, LayerDiff, LayerPlace, Whiteouts};
 pub use remote::{
-    Access, Credentials, Proxies, PullEvent, PullOptions, PullProgress, PullStep, Pulled, PushEvent,
-    PushProgress, PushStep, Pushed, RegistryConfig, Remote, SearchResult,
+    Access, Asker, Credentials, Fetched, Found, Named, Proxies, PullEvent, PullOptions, PullProgress,
+    PullStep, Pulled, PushEvent, PushProgress, PushStep, Pushed, RegistryConfig, Remote, SearchResult,
 };
 pub use save::SavedImages;
 pub use web::Download;

@@ -29,6 +29,13 @@ const DANGLING_PREFIX: &str = "<none>@";
 /// Images whose documents are kept in memory; a machine rarely has more.
 const MAX_CACHED: usize = 512;
 
+/// A name that an image is to have as it is, and the labels of its record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Named {
+    pub name: String,
+    pub labels: Labels,
+}
+
 /// The images of a store.
 pub struct Images {
     pub(crate) store: Arc<Store>,
@@ -176,6 +183,33 @@ impl Images {
             }
         };
         Ok(self.store.write(Commit::Durable, work)?)
+    }
+
+    /// Makes records of names as they are, durably; for each, whether it is new. What such a name led to before is let go of.
+    pub fn record_as(&self, namespace: &str, target: &Descriptor, names: Vec<Named>) -> Result<Vec<bool>> {
+        let (namespace, target, now_ns) = (namespace.to_owned(), target.clone(), now_ns());
+        let work = move |tx: &Tx<'_>| {
+            let record = |Named { name, labels }: Named| {
+                let is_new = store::images::get(tx, &namespace, &name)?.is_none();
+                let image = store::images::Image {
+                    namespace: namespace.clone(),
+                    name,
+                    target: target.clone(),
+                    created_ns: now_ns,
+                    updated_ns: now_ns,
+                    labels,
+                };
+                store::images::put(tx, &image).map(|()| is_new)
+            };
+            names.into_iter().map(record).collect()
+        };
+        Ok(self.store.write(Commit::Durable, work)?)
+    }
+
+    /// What a name as it is leads to.
+    pub fn target(&self, namespace: &str, name: &str) -> Result<Descriptor> {
+        let record = self.store.read(|tx| store::images::get(tx, namespace, name))?;
+        record.map(|record| record.target).ok_or_else(|| Error::NoSuchImage(name.to_owned()))
     }
 
     /// The records of a namespace, by name.

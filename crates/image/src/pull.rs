@@ -19,7 +19,7 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use oci::descriptor::Descriptor;
 use oci::digest::Digest;
 use oci::image_config::ImageConfig;
-use oci::manifest::{Document, Index, Manifest};
+use oci::manifest::{Document, Index, Manifest, media_type};
 use oci::platform::Platform;
 use oci::reference::Reference;
 use store::edges::Held;
@@ -59,9 +59,25 @@ pub struct Pulled {
 /// What happens to a layer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PullEvent {
-    /// The layer's short digest.
-    pub id: String,
+    pub layer: Descriptor,
     pub step: PullStep,
+}
+
+/// An image at its registry, with the documents that describe it: ready to be fetched.
+#[derive(Debug)]
+pub struct Found {
+    source: Source,
+    image: Image,
+    resolved: Resolved,
+    /// Keeps the configuration from being collected.
+    config: Pin,
+}
+
+/// An image that is in the store, and stays there while this value lives.
+pub struct Fetched {
+    image: Image,
+    _pins: Vec<Pin>,
+    _unpacked: Option<Unpacked>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -95,6 +111,7 @@ impl Default for Fetching {
 }
 
 /// The documents of an image to be pulled.
+#[derive(Debug)]
 struct Resolved {
     /// What the name leads to.
     target: Descriptor,
@@ -128,22 +145,41 @@ impl Images {
         options: &PullOptions,
         progress: PullProgress,
     ) -> Result<Pulled> {
+        let found = self.find_remote(name, options).await?;
+        let fetched = self.fetch(found, true, progress).await?;
+        let (images, namespace, name) = (self.clone(), namespace.to_owned(), name.clone());
+        on_thread(move || images.record_pulled(&namespace, &name, fetched)).await
+    }
+
+    /// Looks up an image at its registry: what its name leads to, for one platform.
+    pub async fn find_remote(self: &Arc<Self>, name: &Reference, options: &PullOptions) -> Result<Found> {
         let source = Source { name: name.clone(), access: options.access.clone(), scope: "pull" };
         let resolved = self.resolve_remote(&source, options.platform.as_ref()).await?;
-        let config = self.fetch_config(&source, &resolved).await?;
-        check_platform(options.platform.as_ref(), &config.1.platform, name)?;
+        let (pin, config) = self.fetch_config(&source, &resolved).await?;
+        check_platform(options.platform.as_ref(), &config.platform, name)?;
         let image = Image {
             id: resolved.manifest.config.digest.clone(),
             manifest: resolved.manifest_digest.clone(),
             target: resolved.target.clone(),
             names: vec![name.clone()],
-            config: Arc::new(config.1),
+            config: Arc::new(config),
             layers: resolved.manifest.layers.clone(),
             size_bytes: 0,
             stored_ns: now_ns(),
         };
+        Ok(Found { source, image, resolved, config: pin })
+    }
+
+    /// Fetches what is missing of an image, and unpacks it if that is wanted and it is for this machine. It has no name yet.
+    pub async fn fetch(
+        self: &Arc<Self>,
+        found: Found,
+        unpack: bool,
+        progress: PullProgress,
+    ) -> Result<Fetched> {
+        let Found { source, image, resolved, config } = found;
         let arrivals = Arc::new(Arrivals::of(image.layers.len()));
-        let unpacking = image.is_for_this_machine().then(|| {
+        let unpacking = (unpack && image.is_for_this_machine()).then(|| {
             let (images, image) = (self.clone(), image.clone());
             let (arrivals, progress) = (arrivals.clone(), progress.clone());
             tokio::task::spawn_blocking(move || images.unpack_arriving(&image, &arrivals, &progress))
@@ -162,17 +198,14 @@ impl Images {
             Some(Err(failure)) => std::panic::resume_unwind(failure.into_panic()),
             None => None,
         };
-        let (images, namespace) = (self.clone(), namespace.to_owned());
-        let recorded = tokio::task::spawn_blocking(move || {
-            pins.push(config.0);
-            let recorded = images.record_pulled(&namespace, &image, &resolved, unpacked);
-            drop(pins);
-            recorded
-        });
-        match recorded.await {
-            Ok(recorded) => recorded,
-            Err(failure) => std::panic::resume_unwind(failure.into_panic()),
-        }
+        let images = self.clone();
+        on_thread(move || {
+            pins.push(config);
+            pins.extend(images.store_found(&image, &resolved)?);
+            let size_bytes = images.size_of(&image)?;
+            Ok(Fetched { image: Image { size_bytes, ..image }, _pins: pins, _unpacked: unpacked })
+        })
+        .await
     }
 
     /// All tags of a repository.
@@ -290,14 +323,8 @@ impl Images {
         Ok(unpacked)
     }
 
-    /// Stores the documents and makes the record under the image's one name: what it names is there and on disk.
-    fn record_pulled(
-        &self,
-        namespace: &str,
-        image: &Image,
-        resolved: &Resolved,
-        unpacked: Option<Unpacked>,
-    ) -> Result<Pulled> {
+    /// Stores the documents, which hold what they name.
+    fn store_found(&self, image: &Image, resolved: &Resolved) -> Result<Vec<Pin>> {
         let content = self.store.content();
         let mut pins = vec![content.put(&resolved.manifest_bytes)?.1];
         let children = image.layers.iter().map(|layer| layer.digest.clone()).chain([image.id.clone()]);
@@ -310,20 +337,60 @@ impl Images {
         self.store.write(Commit::Ordered, move |tx| {
             edges.iter().try_for_each(|(parent, child)| store::edges::add(tx, parent, Held::Blob(child)))
         })?;
-        let size_bytes = self.size_of(image)?;
-        let name = &image.names[0];
+        Ok(pins)
+    }
+
+    /// Makes the record under the image's one name: what it names is there and on disk.
+    fn record_pulled(&self, namespace: &str, name: &Reference, fetched: Fetched) -> Result<Pulled> {
+        let target = fetched.image.target.clone();
         let before = self.record_of(namespace, name)?;
-        let is_new = before.is_none_or(|record| record.target.digest != image.target.digest);
+        let is_new = before.is_none_or(|record| record.target.digest != target.digest);
         // By digest alone there is no tag to move; the name with its digest is the record's.
-        self.name(namespace, Some(name), resolved.target.clone(), size_bytes)?;
-        drop((pins, unpacked));
-        let image = Image { size_bytes, ..image.clone() };
-        Ok(Pulled { target: resolved.target.digest.clone(), image, is_new })
+        self.name(namespace, Some(name), target.clone(), fetched.image.size_bytes)?;
+        Ok(Pulled { target: target.digest, image: fetched.image, is_new })
     }
 
     fn record_of(&self, namespace: &str, name: &Reference) -> Result<Option<store::images::Image>> {
         let name = name.to_string();
         Ok(self.store.read(|tx| store::images::get(tx, namespace, &name))?)
+    }
+}
+
+impl Found {
+    /// What its name leads to: a manifest, or an index.
+    pub fn target(&self) -> &Descriptor {
+        &self.resolved.target
+    }
+
+    /// The documents from the name to the image, and its layers: each with the document that names it.
+    pub fn tree(&self) -> Vec<(Option<Digest>, Descriptor)> {
+        let Resolved { target, indexes, manifest_digest, manifest, manifest_bytes } = &self.resolved;
+        let mut tree = vec![(None, target.clone())];
+        for (position, (index, _, chosen)) in indexes.iter().enumerate() {
+            let size = match indexes.get(position + 1) {
+                Some((_, bytes, _)) => bytes.len(),
+                None => manifest_bytes.len(),
+            };
+            let kind =
+                if chosen == manifest_digest { manifest_type(manifest) } else { media_type::OCI_INDEX };
+            tree.push((Some(index.clone()), Descriptor::new(kind, chosen.clone(), size as u64)));
+        }
+        let children = [&manifest.config].into_iter().chain(&manifest.layers);
+        tree.extend(children.map(|child| (Some(manifest_digest.clone()), child.clone())));
+        tree
+    }
+}
+
+impl Fetched {
+    /// What its name leads to: a manifest, or an index.
+    pub fn target(&self) -> &Descriptor {
+        &self.image.target
+    }
+}
+
+impl std::fmt::Debug for Fetched {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Fetched").field("image", &self.image).finish_non_exhaustive()
     }
 }
 
@@ -362,7 +429,23 @@ impl Drop for Over {
 }
 
 pub(crate) fn tell(progress: &PullProgress, layer: &Descriptor, step: PullStep) {
-    drop(progress.send(PullEvent { id: layer.digest.short().to_owned(), step }));
+    drop(progress.send(PullEvent { layer: layer.clone(), step }));
+}
+
+/// Runs what may block on a thread of its own.
+async fn on_thread<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => done,
+        Err(failure) => std::panic::resume_unwind(failure.into_panic()),
+    }
+}
+
+/// A manifest's own word for its type, or OCI's.
+fn manifest_type(manifest: &Manifest) -> &str {
+    match manifest.media_type.as_str() {
+        "" => media_type::OCI_MANIFEST,
+        told => told,
+    }
 }
 
 /// What a registry is asked for.

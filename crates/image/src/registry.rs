@@ -23,7 +23,9 @@ mod tests;
 
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::Arc;
 
+use futures_util::future::BoxFuture;
 use oci::digest::Digest;
 
 pub use failure::{Attempt, Failure, RegistryError};
@@ -45,11 +47,29 @@ pub struct Credentials {
     pub registry_token: String,
 }
 
-/// Who asks, and through which proxies. None: nobody, and the configured ones.
+/// Who asks, and by which way. None: nobody, and the configured one.
 #[derive(Debug, Clone, Default)]
 pub struct Access {
     pub credentials: Option<Credentials>,
     pub proxies: Option<Proxies>,
+    /// Who knows the credentials for a host, in place of `credentials`.
+    pub asker: Option<Asker>,
+    /// Directories with `<host>/hosts.toml`, in place of the configured ones.
+    pub host_directories: Option<Vec<PathBuf>>,
+    /// A registry that nothing is known of is spoken to without TLS.
+    pub plain_http: bool,
+    /// Sent to every host with every request.
+    pub headers: Vec<(String, String)>,
+}
+
+/// Asks somebody for the credentials of a host (`host`, or `host:port`).
+#[derive(Clone)]
+pub struct Asker(pub Arc<dyn Fn(String) -> BoxFuture<'static, Option<Credentials>> + Send + Sync>);
+
+impl fmt::Debug for Asker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Asker").finish_non_exhaustive()
+    }
 }
 
 /// What is known of registries beforehand.

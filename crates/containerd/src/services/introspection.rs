@@ -44,6 +44,8 @@ const ENTRIES: &[Entry] = &[
     plain("io.containerd.content.v1", "content"),
     plain("io.containerd.grpc.v1", "containers"),
     plain("io.containerd.grpc.v1", "content"),
+    plain("io.containerd.streaming.v1", "manager"),
+    Entry { has_platform: true, ..plain("io.containerd.transfer.v1", "local") },
     plain("io.containerd.grpc.v1", "events"),
     plain("io.containerd.grpc.v1", "healthcheck"),
     plain("io.containerd.grpc.v1", "images"),
@@ -51,7 +53,9 @@ const ENTRIES: &[Entry] = &[
     plain("io.containerd.grpc.v1", "leases"),
     plain("io.containerd.grpc.v1", "namespaces"),
     plain("io.containerd.grpc.v1", "sandboxes"),
+    plain("io.containerd.grpc.v1", "streaming"),
     plain("io.containerd.grpc.v1", "tasks"),
+    plain("io.containerd.grpc.v1", "transfer"),
     plain("io.containerd.grpc.v1", "version"),
     Entry {
         has_platform: true,

@@ -154,7 +154,7 @@ pub(crate) async fn login(mut call: Call) -> Result<Reply> {
         identity_token: body.identity_token,
         registry_token: String::new(),
     };
-    let access = Access { credentials: Some(credentials), proxies };
+    let access = Access { credentials: Some(credentials), proxies, ..Access::default() };
     let identity_token =
         call.engine.images().login(&body.server_address, &access).await.map_err(|error| {
             let is_refusal = error.code() == api::code::Code::Unauthenticated;
@@ -286,7 +286,7 @@ fn describe_pull(event: PullEvent) -> Progress {
         PullStep::Extracting { current, total } => ("Extracting".to_owned(), Some((current, total))),
         PullStep::PullComplete => ("Pull complete".to_owned(), None),
     };
-    with_detail(status, event.id, detail)
+    with_detail(status, event.layer.digest.short().to_owned(), detail)
 }
 
 fn finished_pull(name: &Reference, pulled: &Pulled) -> [Progress; 2] {
@@ -393,7 +393,7 @@ pub(super) fn access(headers: &HeaderMap) -> Result<Access> {
         }
         None => None,
     };
-    Ok(Access { credentials, proxies })
+    Ok(Access { credentials, proxies, ..Access::default() })
 }
 
 fn credentials(header: AuthHeader) -> Option<Credentials> {

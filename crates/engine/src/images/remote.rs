@@ -1,11 +1,15 @@
 //! Images from and to registries.
 
-pub use image::registry::{Access, Config as RegistryConfig, Credentials, Proxies, SearchResult};
-pub use image::{PullEvent, PullOptions, PullProgress, PullStep, PushEvent, PushProgress, PushStep, Pushed};
+pub use image::registry::{Access, Asker, Config as RegistryConfig, Credentials, Proxies, SearchResult};
+pub use image::{
+    Fetched, Found, Named, PullEvent, PullOptions, PullProgress, PullStep, PushEvent, PushProgress, PushStep,
+    Pushed,
+};
 use oci::platform::Platform;
 use oci::reference::Reference;
 
 use super::Images;
+use crate::blocking::blocking;
 use crate::error::{Error, Result};
 
 /// An image that was pulled.
@@ -42,6 +46,34 @@ impl Images {
             digest: pulled.target.to_string(),
             is_new: pulled.is_new,
         })
+    }
+
+    /// Looks up an image at its registry, for one platform.
+    pub async fn find_remote(&self, name: &Reference, options: &PullOptions) -> Result<Found> {
+        Ok(self.engine.images.find_remote(name, options).await?)
+    }
+
+    /// Fetches what is missing of an image. It has no name yet. Dropping the future ends it.
+    pub async fn fetch(&self, found: Found, unpack: bool, progress: PullProgress) -> Result<Fetched> {
+        let fetched = self.engine.images.fetch(found, unpack, progress).await?;
+        self.engine.sync_layers_later();
+        Ok(fetched)
+    }
+
+    /// Gives what is in the store names as they are; for each, whether it is new. `action` is what it was got by.
+    pub async fn record(
+        &self,
+        target: &oci::descriptor::Descriptor,
+        names: Vec<Named>,
+        action: &str,
+    ) -> Result<Vec<bool>> {
+        let (engine, namespace, target) = (self.engine.clone(), self.namespace.clone(), target.clone());
+        let texts: Vec<String> = names.iter().map(|named| named.name.clone()).collect();
+        let are_new = blocking(move || engine.images.record_as(namespace.as_str(), &target, names)).await?;
+        for name in texts {
+            self.engine.publish_image(&self.namespace, action, &name, Some(&name));
+        }
+        Ok(are_new)
     }
 
     /// Pushes an image to the registry that its name says. Dropping the future ends the push.

@@ -160,8 +160,14 @@ impl Registry {
     pub(crate) fn round(&self, source: &Source, right: Right) -> Round {
         let domain = source.name.domain();
         let mut round = Round { name: source.name.familiar(), left: VecDeque::new(), attempts: Vec::new() };
-        match hosts::endpoints(&self.config, domain) {
-            Ok(endpoints) => round.left.extend(endpoints.into_iter().filter(|endpoint| endpoint.may(right))),
+        match hosts::endpoints(&self.config, &source.access, domain) {
+            Ok(endpoints) => {
+                let mut endpoints: Vec<_> =
+                    endpoints.into_iter().filter(|endpoint| endpoint.may(right)).collect();
+                let headers = &source.access.headers;
+                endpoints.iter_mut().for_each(|endpoint| endpoint.headers.extend_from_slice(headers));
+                round.left.extend(endpoints);
+            }
             Err(failure) => round.attempts.push(Attempt { host: domain.to_owned(), failure }),
         }
         if round.left.is_empty() && round.attempts.is_empty() {
@@ -237,7 +243,8 @@ impl Registry {
         source: &Source,
         ask: &Ask<'_>,
     ) -> Result<Response<Incoming>, Failure> {
-        let credentials = self.credentials(endpoint, source);
+        let credentials = self.credentials(endpoint, source).await;
+        let credentials = credentials.as_ref();
         let scope = format!("repository:{}:{}", source.name.path(), source.scope);
         let key = TokenKey {
             host: endpoint.authority(),
@@ -282,10 +289,17 @@ impl Registry {
         tokens.insert(key, authorization);
     }
 
-    /// Credentials are the registry's; a mirror gets none of them.
-    fn credentials<'a>(&self, endpoint: &Endpoint, source: &'a Source) -> Option<&'a Credentials> {
-        let is_own = endpoint.mirror_of.as_ref().is_none_or(|_| endpoint.authority() == source.name.domain());
-        source.access.credentials.as_ref().filter(|credentials| is_own && !credentials.is_empty())
+    /// Credentials are the registry's; a mirror gets none of them, unless somebody knows its own.
+    async fn credentials(&self, endpoint: &Endpoint, source: &Source) -> Option<Credentials> {
+        let credentials = match &source.access.asker {
+            Some(asker) => (asker.0)(endpoint.authority()).await,
+            None => {
+                let is_own =
+                    endpoint.mirror_of.as_ref().is_none_or(|_| endpoint.authority() == source.name.domain());
+                source.access.credentials.clone().filter(|_| is_own)
+            }
+        };
+        credentials.filter(|credentials| !credentials.is_empty())
     }
 
     /// A token for a scope, and the identity token that came with it.

@@ -15,9 +15,9 @@ use std::{fmt, io};
 use serde::Deserialize;
 use toml::Table;
 
-use super::Config;
 use super::failure::Failure;
 use super::proxy::split_port;
+use super::{Access, Config};
 
 /// A file of mirrors is some lines.
 const FILE_MAX_BYTES: u64 = 1 << 20;
@@ -128,8 +128,8 @@ impl Tls {
 }
 
 /// The endpoints of a registry, in the order in which they are asked.
-pub(super) fn endpoints(config: &Config, domain: &str) -> Result<Vec<Endpoint>, Failure> {
-    for root in &config.host_directories {
+pub(super) fn endpoints(config: &Config, access: &Access, domain: &str) -> Result<Vec<Endpoint>, Failure> {
+    for root in access.host_directories.as_ref().unwrap_or(&config.host_directories) {
         for name in directory_names(domain) {
             let directory = root.join(name);
             if !directory.is_dir() {
@@ -143,6 +143,9 @@ pub(super) fn endpoints(config: &Config, domain: &str) -> Result<Vec<Endpoint>, 
         }
     }
     let own = default_endpoint(config, domain);
+    if access.plain_http {
+        return Ok(vec![Endpoint { scheme: Scheme::Http, port: split_port(domain).1.unwrap_or(80), ..own }]);
+    }
     // Who may do without TLS may also listen at the port of who does.
     let plain = (own.tls.skip_verify && split_port(domain).1.is_none()).then(|| Endpoint {
         scheme: Scheme::Http,

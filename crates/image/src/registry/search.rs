@@ -54,7 +54,8 @@ impl Registry {
             attempts: vec![Attempt { host: host.to_owned(), failure }],
         };
         // Only the registry itself is who one is to; what is asked of it names no repository.
-        let endpoints = hosts::endpoints(&self.config, domain).map_err(|failure| failed(domain, failure))?;
+        let endpoints =
+            hosts::endpoints(&self.config, access, domain).map_err(|failure| failed(domain, failure))?;
         let endpoint = endpoints.iter().rfind(|endpoint| endpoint.mirror_of.is_none()).or(endpoints.last());
         let endpoint = endpoint.expect("there is always one");
         let name = Reference::parse_normalized(&format!("{domain}/x"))
@@ -148,7 +149,7 @@ impl Registry {
         let query = format!("q={}&n={limit}", escape(term));
         let (target, path) = match domain {
             Some(domain) => {
-                let endpoints = hosts::endpoints(&self.config, domain).map_err(failed)?;
+                let endpoints = hosts::endpoints(&self.config, access, domain).map_err(failed)?;
                 let endpoint = endpoints.last().expect("there is always one");
                 (target_of(endpoint), "/v1/search".to_owned())
             }

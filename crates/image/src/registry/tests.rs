@@ -44,7 +44,7 @@ impl Peer {
             Credentials { username: "anna".into(), password: password.into(), ..Credentials::default() };
         Source {
             name: Reference::parse_normalized(&format!("{}/a/b:1", self.authority)).unwrap(),
-            access: Access { credentials: Some(credentials), proxies: None },
+            access: Access { credentials: Some(credentials), proxies: None, ..Access::default() },
             scope: "pull",
         }
     }

@@ -1,0 +1,105 @@
+//! `containerd.services.transfer.v1`: images between registries, archives and the store, all of it done here.
+//!
+//! ```text
+//! registry ─ pull ─▶ store ─ push ─▶ registry         the store's names as they are, without completion
+//! ```
+//!
+//! A client names both ends; streams for progress and credentials it has opened before.
+
+mod auth;
+mod names;
+mod progress;
+mod registry;
+
+use std::sync::Arc;
+
+use api::any;
+use api::code::Code;
+use api::types::transfer::{ImageStore, OciRegistry};
+use engine::Namespace;
+use engine::images::Images;
+use grpc::transfer::{TransferRequest, transfer_server};
+use prost_types::Any;
+use tonic::{Request, Response, Status};
+
+use self::progress::Progress;
+use super::streaming::Streams;
+use crate::door::Door;
+use crate::{request, status};
+
+/// The service.
+#[derive(Debug)]
+pub(crate) struct Transfer(pub(crate) Door, pub(crate) Arc<Streams>);
+
+/// One transfer.
+struct Call {
+    door: Door,
+    streams: Arc<Streams>,
+    namespace: String,
+    images: Images,
+    progress: Progress,
+}
+
+/// An end of a transfer.
+enum End {
+    Registry(OciRegistry),
+    Store(ImageStore),
+    /// That nothing is known of.
+    Other,
+}
+
+#[tonic::async_trait]
+impl transfer_server::Transfer for Transfer {
+    async fn transfer(&self, request: Request<TransferRequest>) -> Result<Response<()>, Status> {
+        let namespace = request::namespace(&request)?;
+        let TransferRequest { source, destination, options } = request.into_inner();
+        let (source, destination) = (source.unwrap_or_default(), destination.unwrap_or_default());
+        let scope = Namespace::parse(&namespace).map_err(|error| status::of_engine(&error))?;
+        let images = self.0.engine().within(scope).images();
+        let told = options.unwrap_or_default().progress_stream;
+        let told = if told.is_empty() { None } else { Some(self.1.take(&namespace, &told)?) };
+        let call = Call {
+            door: self.0.clone(),
+            streams: self.1.clone(),
+            namespace,
+            images,
+            progress: Progress::to(told),
+        };
+        let done = call.run(&source, &destination).await;
+        call.progress.finish().await;
+        done.map(Response::new)
+    }
+}
+
+impl Call {
+    async fn run(&self, source: &Any, destination: &Any) -> Result<(), Status> {
+        match (End::of(source)?, End::of(destination)?) {
+            (End::Registry(registry), End::Store(store)) => self.pull(registry, store).await,
+            _ => {
+                let (from, to) = (&source.type_url, &destination.type_url);
+                let text = format!("method Transfer not implemented for {from} to {to}");
+                Err(grpc::status::status(Code::Unimplemented, text))
+            }
+        }
+    }
+}
+
+impl End {
+    fn of(any: &Any) -> Result<End, Status> {
+        let wrong = |error: prost::DecodeError| {
+            status::with_suffix(Code::InvalidArgument, format!("{}: {error}", any.type_url))
+        };
+        if let Some(registry) = any::unpack(any) {
+            return registry.map(End::Registry).map_err(wrong);
+        }
+        if let Some(store) = any::unpack(any) {
+            return store.map(End::Store).map_err(wrong);
+        }
+        Ok(End::Other)
+    }
+}
+
+/// That something cannot be done here, by its name.
+fn refused(what: &str) -> Status {
+    status::with_suffix(Code::Unimplemented, what)
+}
