@@ -2,23 +2,31 @@
 //!
 //! `corten daemon` is the daemon, `corten worker` the confined process that unpacks images, `corten net` the one that
 //! answers for names and holds ports, `corten config default` prints
-//! the daemon's configuration; everything else, and everything under the name `docker`, is the command line.
+//! the daemon's configuration, `corten ctr` and the name `ctr` are the client of containerd's API; everything else, and everything under the name `docker`, is the command line.
 #![forbid(unsafe_code)]
 
 use std::ffi::OsString;
 use std::io::Write;
+use std::path::Path;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
     let arguments: Vec<OsString> = std::env::args_os().collect();
     let words: Vec<&str> = arguments.iter().skip(1).map_while(|word| word.to_str()).collect();
     match words[..] {
+        _ if called_as(&arguments, "ctr") => ctr::main("ctr", arguments.into_iter().skip(1)),
+        ["ctr", ..] => ctr::main("corten ctr", arguments.into_iter().skip(2)),
         ["daemon", ..] => daemon::main(&rest(&arguments)),
         ["worker", ..] => image::worker::main(&rest(&arguments)),
         ["net", ..] => resident::main(&rest(&arguments)),
         ["config", "default"] => print(&daemon::config_default()),
         _ => cli::main(arguments),
     }
+}
+
+/// Whether the program has this name, by which scripts call it.
+fn called_as(arguments: &[OsString], name: &str) -> bool {
+    arguments.first().is_some_and(|program| Path::new(program).file_name().is_some_and(|last| last == name))
 }
 
 /// What follows the applet's name.

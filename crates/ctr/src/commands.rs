@@ -1,0 +1,344 @@
+//! The commands and their flags, in the order in which `ctr` shows them.
+
+use crate::grammar::{Command, Does, Flag, Kind};
+use crate::{containers, content, events, images, leases, namespaces, server, snapshots, tasks};
+
+/// A command that does something.
+macro_rules! does {
+    ($names:expr, $usage:expr, $operands:expr, $flags:expr, $function:path) => {
+        Command {
+            names: $names,
+            usage: $usage,
+            operands: $operands,
+            flags: $flags,
+            does: Does::Action(|call| Box::pin($function(call))),
+        }
+    };
+}
+
+const fn group(names: &'static [&'static str], usage: &'static str, commands: &'static [Command]) -> Command {
+    Command { names, usage, operands: "", flags: &[], does: Does::Group(commands) }
+}
+
+const fn refuse(names: &'static [&'static str], usage: &'static str, reason: &'static str) -> Command {
+    Command { names, usage, operands: "", flags: &[], does: Does::Refuse(reason) }
+}
+
+const QUIET: &[&str] = &["quiet", "q"];
+const DELETE: &[&str] = &["delete", "del", "remove", "rm"];
+const LIST: &[&str] = &["list", "ls"];
+const SNAPSHOTTER: &[Flag] =
+    &[Flag::text(&["snapshotter"], "Snapshotter name; empty stands for the namespace's default")
+        .env("CONTAINERD_SNAPSHOTTER")];
+
+/// `ctr` itself: its flags are every command's.
+pub(crate) static ROOT: Command = Command {
+    names: &["ctr"],
+    usage: "a client of containerd's API",
+    operands: "",
+    flags: &[&[
+        Flag::switch(&["debug"], "Enable debug output in logs").refused("this client logs nothing; leave it out"),
+        Flag::text(&["address", "a"], "Address of the daemon's socket; empty stands for Corten's, or containerd's when only that is there")
+            .env("CONTAINERD_ADDRESS"),
+        Flag::new(Kind::Duration, &["timeout"], "How long the command may take").or("0s"),
+        Flag::new(Kind::Duration, &["connect-timeout"], "How long to try to connect").or("0s"),
+        Flag::text(&["namespace", "n"], "Namespace to use with commands").or("default").env("CONTAINERD_NAMESPACE"),
+        Flag::switch(&["version", "v"], "Print the version"),
+    ]],
+    does: Does::Group(COMMANDS),
+};
+
+const COMMANDS: &[Command] = &[
+    group(&["plugins", "plugin"], "Show the daemon's plugins", PLUGINS),
+    does!(&["version"], "Print the versions of client and server", "", &[], server::version),
+    group(&["containers", "c", "container"], "Manage containers", CONTAINERS),
+    group(&["content"], "Manage content", CONTENT),
+    does!(
+        &["events", "event"],
+        "Show what happens, in all namespaces",
+        "[<filter>, ...]",
+        &[],
+        events::watch
+    ),
+    group(&["images", "image", "i"], "Manage images", IMAGES),
+    group(&["leases"], "Manage leases", LEASES),
+    group(&["namespaces", "namespace", "ns"], "Manage namespaces", NAMESPACES),
+    refuse(&["pprof"], "Profiles of a daemon written in Go", "there is no Go in this daemon; use perf"),
+    Command { flags: &[SNAPSHOTTER], ..group(&["snapshots", "snapshot"], "Manage snapshots", SNAPSHOTS) },
+    group(&["tasks", "t", "task"], "Manage tasks", TASKS),
+    does!(&["info"], "Print what the server tells about itself", "", &[], server::info),
+    group(&["deprecations"], "What will go away", DEPRECATIONS),
+];
+
+const PLUGINS: &[Command] = &[does!(
+    LIST,
+    "List plugins",
+    "[<filter>, ...]",
+    &[&[
+        Flag::switch(QUIET, "Print only the plugins' ids"),
+        Flag::switch(&["detailed", "d"], "Print all about each plugin"),
+    ]],
+    server::plugins
+)];
+
+const CONTAINERS: &[Command] = &[
+    does!(
+        DELETE,
+        "Delete containers whose task is gone",
+        "CONTAINER [CONTAINER, ...]",
+        &[&[Flag::switch(&["keep-snapshot"], "Leave the container's snapshot")]],
+        containers::delete
+    ),
+    does!(
+        &["info"],
+        "Show what is kept of a container",
+        "CONTAINER",
+        &[&[Flag::switch(&["spec"], "Show only the runtime's document")]],
+        containers::info
+    ),
+    does!(
+        LIST,
+        "List containers",
+        "[<filter>, ...]",
+        &[&[Flag::switch(QUIET, "Print only the containers' ids")]],
+        containers::list
+    ),
+    does!(
+        &["label"],
+        "Set and clear labels of a container",
+        "CONTAINER [<key>=<value>, ...]",
+        &[],
+        containers::label
+    ),
+];
+
+const CONTENT: &[Command] = &[
+    does!(&["active"], "Show uploads under way", "[<regexp>]", &[], content::active),
+    does!(DELETE, "Delete blobs", "[<digest>, ...]", &[], content::delete),
+    does!(
+        &["edit"],
+        "Edit a blob, and store the result as another one",
+        "<digest>",
+        &[&[Flag::text(&["editor"], "The editor").env("EDITOR")]],
+        content::edit
+    ),
+    does!(&["get"], "Print a blob", "<digest>", &[], content::get),
+    does!(
+        &["ingest"],
+        "Store what comes on stdin",
+        "<key>",
+        &[&[
+            Flag::new(Kind::Integer, &["expected-size"], "Size that it must have, in bytes"),
+            Flag::text(&["expected-digest"], "Digest that it must have"),
+        ]],
+        content::ingest
+    ),
+    does!(
+        LIST,
+        "List blobs",
+        "[<filter>, ...]",
+        &[&[Flag::switch(QUIET, "Print only the digests")]],
+        content::list
+    ),
+    does!(
+        &["label"],
+        "Set and clear labels of a blob",
+        "<digest> [<label>=<value> ...]",
+        &[],
+        content::label
+    ),
+];
+
+const IMAGES: &[Command] = &[
+    does!(
+        &["check"],
+        "Check that all of the images' content is here",
+        "[<filter>, ...]",
+        &[&[Flag::switch(QUIET, "Print only the names of images that are whole and unpacked")], SNAPSHOTTER],
+        images::check
+    ),
+    does!(
+        &["inspect", "i"],
+        "Show what an image consists of",
+        "<image>",
+        &[&[Flag::switch(&["content"], "Show the documents")]],
+        images::inspect
+    ),
+    does!(
+        LIST,
+        "List images",
+        "[<filter>, ...]",
+        &[&[Flag::switch(QUIET, "Print only the names")]],
+        images::list
+    ),
+    does!(
+        &["prune"],
+        "Remove images that no container uses",
+        "",
+        &[&[Flag::switch(&["all"], "Required")]],
+        images::prune
+    ),
+    does!(
+        DELETE,
+        "Remove images by their names",
+        "<ref> [<ref>, ...]",
+        &[&[Flag::switch(&["sync"], "Wait until what they alone held is gone, too")]],
+        images::delete
+    ),
+    does!(
+        &["tag"],
+        "Give an image more names",
+        "<source_ref> <target_ref> [<target_ref>, ...]",
+        &[&[
+            Flag::switch(&["force"], "Take the name from the image that has it"),
+            Flag::switch(&["local"], "Refuse names that are taken"),
+            Flag::switch(&["skip-reference-check"], "Names are not checked, with this flag or without it"),
+        ]],
+        images::tag
+    ),
+    does!(
+        &["label"],
+        "Set and clear labels of an image",
+        "<name> [<key>=<value>, ...]",
+        &[&[Flag::switch(&["replace-all", "r"], "Replace all labels")]],
+        images::label
+    ),
+    does!(&["usage"], "Show what an image's snapshots take", "<ref>", &[SNAPSHOTTER], images::usage),
+];
+
+const LEASES: &[Command] = &[
+    does!(
+        LIST,
+        "List leases",
+        "[<filter>, ...]",
+        &[&[Flag::switch(QUIET, "Print only the leases' ids")]],
+        leases::list
+    ),
+    does!(
+        &["create"],
+        "Create a lease",
+        "<label>=<value> ...",
+        &[&[
+            Flag::text(&["id"], "Id of the lease; generated when it is left out"),
+            Flag::new(Kind::Duration, &["expires", "x"], "When the lease ends (0 for never)").or("24h0m0s"),
+        ]],
+        leases::create
+    ),
+    does!(
+        DELETE,
+        "Delete leases",
+        "<lease id> ...",
+        &[&[Flag::switch(&["sync"], "Wait until what they alone held is gone, too")]],
+        leases::delete
+    ),
+];
+
+const NAMESPACES: &[Command] = &[
+    does!(&["create", "c"], "Create a namespace", "<name> [<key>=<value>]", &[], namespaces::create),
+    does!(LIST, "List namespaces", "", &[&[Flag::switch(QUIET, "Print only the names")]], namespaces::list),
+    does!(
+        &["remove", "rm"],
+        "Remove namespaces that are empty",
+        "<name> [<name>, ...]",
+        &[&[Flag::switch(&["cgroup", "c"], "Delete the namespace's cgroup")
+            .refused("a namespace has no cgroup of its own here; leave it out")]],
+        namespaces::remove
+    ),
+    does!(
+        &["label"],
+        "Set and clear labels of a namespace",
+        "<name> [<key>=<value>, ...]",
+        &[],
+        namespaces::label
+    ),
+];
+
+const MOUNT_FLAGS: &[Flag] = &[
+    Flag::text(&["target", "t"], "Print the command that mounts it there"),
+    Flag::switch(&["mounts"], "Print the mounts as JSON"),
+];
+
+const SNAPSHOTS: &[Command] = &[
+    does!(
+        &["commit"],
+        "Make an active snapshot a parent of others",
+        "<key> <active>",
+        &[],
+        snapshots::commit
+    ),
+    does!(DELETE, "Remove snapshots", "<key> [<key>, ...]", &[], snapshots::remove),
+    does!(&["info"], "Show a snapshot", "<key>", &[], snapshots::info),
+    does!(
+        &["label"],
+        "Set and clear labels of a snapshot",
+        "<name> [<label>=<value> ...]",
+        &[],
+        snapshots::label
+    ),
+    does!(LIST, "List snapshots", "", &[], snapshots::list),
+    does!(
+        &["mounts", "m", "mount"],
+        "Print the commands that mount a snapshot",
+        "<target> <key>",
+        &[],
+        snapshots::mounts
+    ),
+    does!(
+        &["prepare"],
+        "Make a snapshot that is written to",
+        "<key> [<parent>]",
+        &[MOUNT_FLAGS],
+        snapshots::prepare
+    ),
+    does!(&["tree"], "Show which snapshot is based on which", "", &[], snapshots::tree),
+    does!(
+        &["usage"],
+        "Show what snapshots take",
+        "[<key>, ...]",
+        &[&[Flag::switch(&["b"], "Show bytes")]],
+        snapshots::disk_usage
+    ),
+    does!(
+        &["view"],
+        "Make a snapshot that is only read",
+        "<key> [<parent>]",
+        &[MOUNT_FLAGS],
+        snapshots::view
+    ),
+];
+
+const TASKS: &[Command] = &[
+    does!(
+        DELETE,
+        "Delete tasks that have ended",
+        "CONTAINER [CONTAINER, ...]",
+        &[&[
+            Flag::switch(&["force", "f"], "Kill what still runs"),
+            Flag::text(&["exec-id"], "Delete this process of the container instead"),
+        ]],
+        tasks::delete
+    ),
+    does!(LIST, "List tasks", "", &[&[Flag::switch(QUIET, "Print only the tasks' ids")]], tasks::list),
+    does!(
+        &["kill"],
+        "Signal a container (default: what its image says, or SIGTERM)",
+        "CONTAINER",
+        &[&[
+            Flag::text(&["signal", "s"], "Signal to send, by name or number"),
+            Flag::text(&["exec-id"], "Signal this process of the container instead"),
+            Flag::switch(&["all", "a"], "Signal all processes of the container"),
+        ]],
+        tasks::kill
+    ),
+    does!(&["pause"], "Pause a container", "CONTAINER", &[], tasks::pause),
+    does!(&["ps"], "List the processes of a container", "CONTAINER", &[], tasks::processes),
+    does!(&["resume"], "Let a paused container go on", "CONTAINER", &[], tasks::resume),
+];
+
+const DEPRECATIONS: &[Command] = &[does!(
+    LIST,
+    "Print what will go away",
+    "",
+    &[&[Flag::text(&["format"], "Output format: default or json").or("default")]],
+    server::deprecations
+)];

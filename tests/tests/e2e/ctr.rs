@@ -1,0 +1,212 @@
+//! `corten ctr` beside containerd's own `ctr`, on one daemon: a containerd of Debian in folders of its own.
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use tests::host::{Outcome, PATIENCE, executable, path_text, run_with_input};
+
+/// A containerd that ends with the test.
+struct Containerd {
+    folder: tempfile::TempDir,
+    process: Child,
+}
+
+impl Containerd {
+    fn start() -> Containerd {
+        let folder = tempfile::tempdir().expect("a folder");
+        let at = |name: &str| path_text(&folder.path().join(name)).to_owned();
+        // What nothing refers to stays until it is asked for: no collection starts by itself.
+        let config = format!(
+            "version = 2\nroot = {:?}\nstate = {:?}\ndisabled_plugins = [\"io.containerd.grpc.v1.cri\"]\n[grpc]\naddress = {:?}\n\
+             [plugins.\"io.containerd.gc.v1.scheduler\"]\nstartup_delay = \"1h\"\n",
+            at("root"),
+            at("state"),
+            at("socket"),
+        );
+        std::fs::write(at("config.toml"), config).expect("the configuration is written");
+        let log = std::fs::File::create(at("log")).expect("a log");
+        let process = Command::new("containerd")
+            .args(["--config", &at("config.toml")])
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .expect("containerd is installed");
+        let daemon = Containerd { folder, process };
+        let started = Instant::now();
+        while daemon.theirs(&["version"]).code != 0 {
+            assert!(started.elapsed() < PATIENCE, "containerd answers");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        daemon
+    }
+
+    fn socket(&self) -> PathBuf {
+        self.folder.path().join("socket")
+    }
+
+    fn ask(&self, program: &Path, before: &[&str], words: &[&str], input: &[u8]) -> Outcome {
+        let mut command = Command::new(program);
+        command.args(before).args(["--address", path_text(&self.socket())]).args(words);
+        command.env_remove("CONTAINERD_ADDRESS").env_remove("CONTAINERD_NAMESPACE");
+        run_with_input(command, input)
+    }
+
+    fn theirs(&self, words: &[&str]) -> Outcome {
+        self.ask(Path::new("ctr"), &[], words, b"")
+    }
+
+    fn ours(&self, words: &[&str]) -> Outcome {
+        self.ask(&executable("corten"), &["ctr"], words, b"")
+    }
+
+    /// What a command of ours prints, which succeeds.
+    fn ok(&self, words: &[&str]) -> String {
+        let outcome = self.ours(words);
+        assert_eq!((outcome.code, outcome.stderr.as_str()), (0, ""), "{words:?}");
+        outcome.stdout
+    }
+
+    /// Both programs say the same, on stdout and stderr, and end with the same code.
+    fn same(&self, line: &str) {
+        let words: Vec<&str> = line.split(' ').collect();
+        let (theirs, ours) = (self.theirs(&words), self.ours(&words));
+        assert_eq!(ours.stdout, theirs.stdout, "stdout of ctr {line}");
+        assert_eq!(without_time(&ours.stderr), without_time(&theirs.stderr), "stderr of ctr {line}");
+        assert_eq!(ours.code, theirs.code, "code of ctr {line}");
+    }
+}
+
+impl Drop for Containerd {
+    fn drop(&mut self) {
+        // Nothing runs in it: it may be killed.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// A line of the log without when it was written.
+fn without_time(text: &str) -> String {
+    let line = |line: &str| match line.strip_prefix("time=").and_then(|rest| rest.split_once(' ')) {
+        Some((_, rest)) => format!("{rest}\n"),
+        None => format!("{line}\n"),
+    };
+    text.lines().map(line).collect()
+}
+
+/// A blob's digest, as `sha256sum` says it of `text`.
+const BLOB: &[u8] = b"{\"a\": 1}\n";
+
+#[test]
+fn corten_ctr_says_what_containerds_ctr_says() {
+    let daemon = Containerd::start();
+    let stored = daemon.ask(&executable("corten"), &["ctr"], &["content", "ingest", "blob"], BLOB);
+    assert_eq!((stored.code, stored.stderr.as_str()), (0, ""));
+    let digest = daemon.ok(&["content", "ls", "-q"]).trim().to_owned();
+    assert_eq!(daemon.ok(&["content", "get", &digest]).as_bytes(), BLOB);
+    daemon.ok(&["content", "label", &digest, "one=1", "two="]);
+    daemon.ok(&["namespaces", "create", "other", "color=red", "shape=round"]);
+    daemon.ok(&["leases", "create", "-id", "held", "-x=0", "why=test"]);
+    daemon.ok(&["snapshots", "prepare", "base-active"]);
+    daemon.ok(&["snapshots", "commit", "base", "base-active"]);
+    daemon.ok(&["snapshots", "view", "top", "base"]);
+    daemon.ok(&["snapshots", "--snapshotter=native", "prepare", "native-one"]);
+    let lines = [
+        "content ls -q",
+        "content active",
+        "content get sha256:abc",
+        "content ingest",
+        "namespaces ls",
+        "ns ls -q",
+        "ns create",
+        "ns create other",
+        "leases ls",
+        "leases ls -q",
+        "leases rm nope",
+        "snapshots ls",
+        "snapshot --snapshotter native ls",
+        "snapshots tree",
+        "snapshots info top",
+        "snapshots info nope",
+        "snapshots mounts /mnt top",
+        "snapshots usage -b base top",
+        "snapshots rm base",
+        "containers ls",
+        "c ls -q",
+        "c info nope",
+        "c info",
+        "images ls",
+        "i ls -q",
+        "i rm nope",
+        "tasks ls",
+        "t ls -q",
+        "t kill nope",
+        "t ps nope",
+        "t pause nope",
+        "t resume nope",
+        "t rm nope",
+        "plugins ls",
+        "plugin ls id==overlayfs",
+        "-n other content ls",
+        "bogus",
+        "i bogus",
+    ];
+    for line in lines {
+        daemon.same(line);
+    }
+    daemon.ok(&["snapshots", "rm", "top", "base"]);
+    assert_eq!(daemon.ok(&["snapshots", "tree"]), "");
+    assert_eq!(daemon.ok(&["leases", "rm", "held"]), "held\n");
+    assert_eq!(daemon.ok(&["content", "rm", &digest]), format!("{digest}\n"));
+    assert_eq!(daemon.ok(&["content", "ls", "-q"]), "");
+}
+
+#[test]
+fn an_edited_blob_is_another_blob() {
+    let daemon = Containerd::start();
+    daemon.ask(&executable("corten"), &["ctr"], &["content", "ingest", "blob"], BLOB);
+    let digest = daemon.ok(&["content", "ls", "-q"]).trim().to_owned();
+    let edited = daemon.ok(&["content", "edit", "--editor", "sed -i s/1/2/", &digest]).trim().to_owned();
+    assert_ne!(edited, digest);
+    assert_eq!(daemon.ok(&["content", "get", &edited]), "{\"a\": 2}\n");
+    let failed = daemon.ours(&["content", "edit", "--editor", "false", &digest]);
+    assert_eq!((failed.code, failed.stderr.as_str()), (1, "ctr: the editor \"false\" failed\n"));
+}
+
+#[test]
+fn the_namespace_is_taken_behind_the_command_too() {
+    let daemon = Containerd::start();
+    daemon.ask(&executable("corten"), &["ctr"], &["-n", "other", "content", "ingest", "blob"], BLOB);
+    assert_eq!(daemon.ok(&["content", "ls", "-q"]), "");
+    let digest = daemon.ok(&["content", "ls", "-q", "-n", "other"]);
+    assert_eq!(digest, daemon.ok(&["-n=other", "content", "ls", "-q"]));
+    assert!(digest.starts_with("sha256:"), "{digest}");
+}
+
+#[test]
+fn what_is_not_there_is_refused_with_a_reason() {
+    let daemon = Containerd::start();
+    for (words, text) in [
+        (
+            &["pprof", "heap"][..],
+            "ctr: ctr pprof is not supported: there is no Go in this daemon; use perf\n",
+        ),
+        (&["--debug", "version"], "ctr: --debug is not supported: this client logs nothing; leave it out\n"),
+    ] {
+        let outcome = daemon.ask(&executable("corten"), &["ctr"], &[], b"");
+        assert_eq!(outcome.code, 0, "help needs no command");
+        let mut command = Command::new(executable("corten"));
+        command.arg("ctr").args(words);
+        let outcome = run_with_input(command, b"");
+        assert_eq!((outcome.code, outcome.stderr.as_str()), (1, text), "{words:?}");
+    }
+    let mut command = Command::new(executable("corten"));
+    command.args(["ctr", "-a", path_text(&daemon.folder.path().join("nothing")), "version"]);
+    let outcome = run_with_input(command, b"");
+    assert_eq!(outcome.code, 1);
+    assert!(
+        outcome.stderr.contains("failed to connect") && outcome.stderr.contains("hint: "),
+        "{}",
+        outcome.stderr
+    );
+}
