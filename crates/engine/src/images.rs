@@ -160,6 +160,14 @@ impl Images {
         Ok(loaded)
     }
 
+    /// Stores what an archive has for this machine, as [`Images::load`], without giving it names.
+    pub async fn load_unnamed(&self, input: OwnedFd, unpack: bool) -> Result<image::Unnamed> {
+        let engine = self.engine.clone();
+        let unnamed = blocking(move || Ok::<_, Error>(engine.images.load_unnamed(input, unpack)?)).await?;
+        self.engine.sync_layers_later();
+        Ok(unnamed)
+    }
+
     /// Makes an image of a root file system's tar; returns its id.
     pub async fn import(&self, input: OwnedFd, options: ImportOptions) -> Result<String> {
         let (engine, namespace) = (self.engine.clone(), self.namespace.clone());

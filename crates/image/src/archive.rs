@@ -8,14 +8,14 @@
 //! store. The image for this machine is unpacked before it gets its name, so that what was loaded can be run; a load
 //! that fails leaves nothing, because nothing holds what it stored.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 
-use oci::descriptor::Descriptor;
+use oci::descriptor::{Descriptor, IMAGE_NAME, REF_NAME};
 use oci::digest::Digest;
-use oci::manifest::{Manifest, media_type};
+use oci::manifest::{Index, Manifest, media_type};
 use oci::reference::Reference;
 use store::edges::Held;
 use store::{Blob, Commit, Pin};
@@ -73,11 +73,53 @@ type OnProgress<'a> = &'a mut dyn FnMut(Progress);
 struct Stored {
     target: Descriptor,
     names: Vec<Reference>,
+    /// What the archive says of it.
+    annotations: BTreeMap<String, String>,
+}
+
+/// What an archive had, in the store without a name; it stays there while this value lives.
+pub struct Unnamed {
+    /// The archive's own index.
+    pub index: Descriptor,
+    /// The images for this machine, each with what the archive says of it.
+    pub images: Vec<Descriptor>,
+    _pins: Vec<Pin>,
+    _unpacked: Vec<Unpacked>,
+}
+
+impl std::fmt::Debug for Unnamed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Unnamed").field("images", &self.images).finish_non_exhaustive()
+    }
 }
 
 impl Images {
     /// Loads all images of an archive that comes as a stream: a file or the read end of a pipe.
     pub fn load(&self, namespace: &str, input: OwnedFd, progress: OnProgress<'_>) -> Result<Vec<Loaded>> {
+        let (scratch, directory) = self.extracted(&input, progress)?;
+        self.load_source(namespace, &Source::extracted(directory, &scratch.0)?, progress)
+    }
+
+    /// Stores what an archive has for this machine, and unpacks it if that is wanted; names are the caller's.
+    pub fn load_unnamed(&self, input: OwnedFd, unpack: bool) -> Result<Unnamed> {
+        let mut progress = |_| {};
+        let (scratch, directory) = self.extracted(&input, &mut progress)?;
+        let source = Source::extracted(directory, &scratch.0)?;
+        let mut load = Load {
+            images: self,
+            source: &source,
+            progress: &mut progress,
+            pins: Vec::new(),
+            layers: HashMap::new(),
+            takes_names: false,
+        };
+        let unnamed = load.unnamed(unpack);
+        drop(load);
+        self.collected(unnamed)
+    }
+
+    /// Takes an archive apart into a folder of its own.
+    fn extracted(&self, input: &OwnedFd, progress: OnProgress<'_>) -> Result<(Scratch, OwnedFd)> {
         let scratch = Scratch(self.store.content().scratch()?);
         let directory = source::open_directory(&scratch.0)?;
         let job = Job {
@@ -94,7 +136,7 @@ impl Images {
             progress(Progress { step: Step::Reading, blob: None, current_bytes, total_bytes: None });
         };
         self.worker.run(&job, &mut report).map_err(Error::Archive)?;
-        self.load_source(namespace, &Source::extracted(directory, &scratch.0)?, progress)
+        Ok((scratch, directory))
     }
 
     /// Loads all images of an OCI layout in a directory.
@@ -108,7 +150,14 @@ impl Images {
     }
 
     fn load_source(&self, namespace: &str, source: &Source, progress: OnProgress<'_>) -> Result<Vec<Loaded>> {
-        let mut load = Load { images: self, source, progress, pins: Vec::new(), layers: HashMap::new() };
+        let mut load = Load {
+            images: self,
+            source,
+            progress,
+            pins: Vec::new(),
+            layers: HashMap::new(),
+            takes_names: true,
+        };
         let loaded = load.run(namespace);
         drop(load);
         self.collected(loaded)
@@ -124,19 +173,58 @@ struct Load<'a> {
     pins: Vec<Pin>,
     /// What docker's layers have become, by their members: an archive may name one thousands of times.
     layers: HashMap<String, Descriptor>,
+    /// What the archive calls its images are to be their names.
+    takes_names: bool,
 }
 
 impl Load<'_> {
-    fn run(&mut self, namespace: &str) -> Result<Vec<Loaded>> {
-        let stored = if let Some(index) = self.source.document("index.json")? {
-            self.store_layout(&index)?
+    /// Stores the images of the archive, whichever kind it is.
+    fn store(&mut self) -> Result<Vec<Stored>> {
+        if let Some(index) = self.source.document("index.json")? {
+            self.store_layout(&index)
         } else if let Some(manifest) = self.source.document("manifest.json")? {
-            self.store_docker(&manifest)?
+            self.store_docker(&manifest)
         } else if self.source.document("repositories")?.is_some() {
-            return Err(Error::OldArchive);
+            Err(Error::OldArchive)
         } else {
-            return Err(Error::NotAnImageArchive);
+            Err(Error::NotAnImageArchive)
+        }
+    }
+
+    fn unnamed(&mut self, unpack: bool) -> Result<Unnamed> {
+        let mut unpacked = Vec::new();
+        let mut images: Vec<Descriptor> = Vec::new();
+        for Stored { target, names, annotations } in self.store()? {
+            if unpack {
+                unpacked.extend(self.unpack(&target)?.1);
+            }
+            let named = |name: &Reference| {
+                [(IMAGE_NAME, name.to_string()), (REF_NAME, name.tag().unwrap_or_default().to_owned())]
+                    .map(|(key, value)| (key.to_owned(), value))
+            };
+            if names.is_empty() {
+                images.push(Descriptor { annotations, ..target });
+                continue;
+            }
+            let annotated = names.iter().map(|name| Descriptor {
+                annotations: annotations.clone().into_iter().chain(named(name)).collect(),
+                ..target.clone()
+            });
+            images.extend(annotated);
+        }
+        let index = match self.source.document("index.json")? {
+            Some(bytes) => bytes,
+            // An archive of docker's has none.
+            None => serde_json::to_vec(&Index::of(images.clone())).expect("it has only text keys"),
         };
+        let digest = self.put(&index)?;
+        self.hold(digest, images.iter().map(|image| image.digest.clone()).collect())?;
+        let index = Descriptor::of(media_type::OCI_INDEX, &index);
+        Ok(Unnamed { index, images, _pins: std::mem::take(&mut self.pins), _unpacked: unpacked })
+    }
+
+    fn run(&mut self, namespace: &str) -> Result<Vec<Loaded>> {
+        let stored = self.store()?;
         let mut ready = Vec::new();
         for image in stored {
             let (size_bytes, unpacked) = self.unpack(&image.target)?;
@@ -144,7 +232,7 @@ impl Load<'_> {
         }
         let mut loaded = Vec::new();
         // What was unpacked is leased until its image has a record.
-        for (Stored { target, names }, size_bytes, _unpacked) in ready {
+        for (Stored { target, names, .. }, size_bytes, _unpacked) in ready {
             let id = self.images.documents(&target)?.manifest.config.digest.clone();
             if names.is_empty() {
                 self.images.name(namespace, None, target, size_bytes)?;

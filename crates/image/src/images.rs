@@ -207,9 +207,9 @@ impl Images {
     }
 
     /// What a name as it is leads to.
-    pub fn target(&self, namespace: &str, name: &str) -> Result<Descriptor> {
+    pub fn target(&self, namespace: &str, name: &str) -> Result<Option<Descriptor>> {
         let record = self.store.read(|tx| store::images::get(tx, namespace, name))?;
-        record.map(|record| record.target).ok_or_else(|| Error::NoSuchImage(name.to_owned()))
+        Ok(record.map(|record| record.target))
     }
 
     /// The records of a namespace, by name.

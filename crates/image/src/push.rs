@@ -35,8 +35,7 @@ const PROGRESS_STEP: u64 = 512 << 10;
 /// What happens to a layer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PushEvent {
-    /// The layer's short digest.
-    pub id: String,
+    pub layer: Descriptor,
     pub step: PushStep,
 }
 
@@ -83,7 +82,18 @@ impl Images {
         access: &Access,
         progress: PushProgress,
     ) -> Result<Pushed> {
-        let (images, namespace, text) = (self.clone(), namespace.to_owned(), name.to_string());
+        self.push_as(namespace, (&name.to_string(), name), access, progress).await
+    }
+
+    /// Pushes an image under another name than it has here.
+    pub async fn push_as(
+        self: &Arc<Self>,
+        namespace: &str,
+        (image, name): (&str, &Reference),
+        access: &Access,
+        progress: PushProgress,
+    ) -> Result<Pushed> {
+        let (images, namespace, text) = (self.clone(), namespace.to_owned(), image.to_owned());
         let prepared = tokio::task::spawn_blocking(move || images.prepare_push(&namespace, &text));
         let prepared = match prepared.await {
             Ok(prepared) => prepared?,
@@ -288,5 +298,5 @@ fn read_into(
 }
 
 fn tell(progress: &PushProgress, layer: &Descriptor, step: PushStep) {
-    drop(progress.send(PushEvent { id: layer.digest.short().to_owned(), step }));
+    drop(progress.send(PushEvent { layer: layer.clone(), step }));
 }

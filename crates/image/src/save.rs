@@ -213,6 +213,12 @@ impl Saving {
         &self.ids
     }
 
+    /// Leaves out the lists that only docker reads.
+    pub fn skip_docker(&mut self) {
+        self.members.remove("manifest.json");
+        self.members.remove("repositories");
+    }
+
     /// Writes the archive.
     pub fn write(self, output: impl Write) -> Result<()> {
         let mut writer = Writer::new(output);
@@ -314,14 +320,7 @@ fn index(images: &[Chosen]) -> Index {
         let named: Vec<Descriptor> = named.collect();
         if named.is_empty() { vec![nameless] } else { named }
     });
-    Index {
-        schema_version: 2,
-        media_type: media_type::OCI_INDEX.into(),
-        artifact_type: String::new(),
-        manifests: entries.collect(),
-        subject: None,
-        annotations: BTreeMap::new(),
-    }
+    Index::of(entries.collect())
 }
 
 fn saved(images: &[Chosen]) -> Vec<SavedImage> {

@@ -165,6 +165,18 @@ impl Manifest {
 }
 
 impl Index {
+    /// An OCI index of these.
+    pub fn of(manifests: Vec<Descriptor>) -> Index {
+        Index {
+            schema_version: 2,
+            media_type: media_type::OCI_INDEX.into(),
+            artifact_type: String::new(),
+            manifests,
+            subject: None,
+            annotations: BTreeMap::new(),
+        }
+    }
+
     /// Parses a document that must be an index.
     pub fn parse(bytes: &[u8]) -> Result<Index, ManifestError> {
         match Document::parse(bytes, "")? {

@@ -1,7 +1,9 @@
 //! `containerd.services.streaming.v1`: streams that clients open, for other calls to name.
 //!
 //! A stream is known by its id from its first message on until its call ends. Another call [takes](Streams::take) it and has it
-//! alone. What flows there is whatever the two agree on.
+//! alone. What flows there is whatever the two agree on; [`bytes`] is how bytes do.
+
+pub(crate) mod bytes;
 
 use std::collections::HashMap;
 use std::pin::Pin;

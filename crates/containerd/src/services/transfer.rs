@@ -1,11 +1,14 @@
 //! `containerd.services.transfer.v1`: images between registries, archives and the store, all of it done here.
 //!
 //! ```text
-//! registry ─ pull ─▶ store ─ push ─▶ registry         the store's names as they are, without completion
+//! registry ─ pull ───▶ store ─ push ───▶ registry       the store's names as they are, without completion
+//! archive ── import ─▶ store ─ export ─▶ archive
+//!                      store ─ tag ────▶ store
 //! ```
 //!
 //! A client names both ends; streams for progress and credentials it has opened before.
 
+mod archive;
 mod auth;
 mod names;
 mod progress;
@@ -15,7 +18,7 @@ use std::sync::Arc;
 
 use api::any;
 use api::code::Code;
-use api::types::transfer::{ImageStore, OciRegistry};
+use api::types::transfer::{ImageExportStream, ImageImportStream, ImageStore, OciRegistry};
 use engine::Namespace;
 use engine::images::Images;
 use grpc::transfer::{TransferRequest, transfer_server};
@@ -44,6 +47,8 @@ struct Call {
 enum End {
     Registry(OciRegistry),
     Store(ImageStore),
+    Import(ImageImportStream),
+    Export(ImageExportStream),
     /// That nothing is known of.
     Other,
 }
@@ -75,6 +80,11 @@ impl Call {
     async fn run(&self, source: &Any, destination: &Any) -> Result<(), Status> {
         match (End::of(source)?, End::of(destination)?) {
             (End::Registry(registry), End::Store(store)) => self.pull(registry, store).await,
+            (End::Store(store), End::Registry(registry)) => self.push(store, registry).await,
+            (End::Store(store), End::Store(other)) => self.tag(store, other).await,
+            (End::Store(store), End::Export(stream)) => self.export(store, stream).await,
+            (End::Import(stream), End::Store(store)) => self.import(stream, store).await,
+            (End::Import(from), End::Export(to)) => self.echo(from, to).await,
             _ => {
                 let (from, to) = (&source.type_url, &destination.type_url);
                 let text = format!("method Transfer not implemented for {from} to {to}");
@@ -94,6 +104,12 @@ impl End {
         }
         if let Some(store) = any::unpack(any) {
             return store.map(End::Store).map_err(wrong);
+        }
+        if let Some(stream) = any::unpack(any) {
+            return stream.map(End::Import).map_err(wrong);
+        }
+        if let Some(stream) = any::unpack(any) {
+            return stream.map(End::Export).map_err(wrong);
         }
         Ok(End::Other)
     }

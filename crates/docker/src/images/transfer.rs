@@ -302,7 +302,7 @@ async fn tell_push(mut events: mpsc::UnboundedReceiver<PushEvent>, steps: &mpsc:
             PushStep::Pushing { current, total } => ("Pushing", Some((current, total))),
             PushStep::Pushed => ("Pushed", None),
         };
-        drop(steps.send(with_detail(status.to_owned(), event.id, detail)));
+        drop(steps.send(with_detail(status.to_owned(), event.layer.digest.short().to_owned(), detail)));
     }
 }
 

@@ -83,6 +83,26 @@ impl Images {
         Ok(pushed)
     }
 
+    /// Pushes what is named exactly so to where another name says.
+    pub async fn push_as(
+        &self,
+        image: &str,
+        name: &Reference,
+        access: &Access,
+        progress: PushProgress,
+    ) -> Result<Pushed> {
+        let pushed =
+            self.engine.images.push_as(self.namespace.as_str(), (image, name), access, progress).await?;
+        self.engine.publish_image(&self.namespace, "push", image, Some(image));
+        Ok(pushed)
+    }
+
+    /// What a name leads to, exactly as it is; none if there is no such name.
+    pub async fn target(&self, name: &str) -> Result<Option<oci::descriptor::Descriptor>> {
+        let (engine, namespace, name) = (self.engine.clone(), self.namespace.clone(), name.to_owned());
+        blocking(move || Ok(engine.images.target(namespace.as_str(), &name)?)).await
+    }
+
     /// All tags of a repository.
     pub async fn tags(&self, name: &Reference, access: &Access) -> Result<Vec<String>> {
         Ok(self.engine.images.tags(name, access).await?)

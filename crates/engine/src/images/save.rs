@@ -31,6 +31,11 @@ impl Images {
 }
 
 impl SavedImages {
+    /// Leaves out the lists that only docker reads.
+    pub fn skip_docker(&mut self) {
+        self.0.skip_docker();
+    }
+
     /// Writes the archive to a file, or to a pipe at its reader's pace.
     pub async fn write(self, output: OwnedFd) -> Result<()> {
         blocking(move || self.0.write(std::fs::File::from(output))).await.map_err(Error::from)

@@ -2,6 +2,7 @@
 //!
 //! It has no manifests, so each image gets one, made of what is there; the same archive always gives the same one.
 
+use std::collections::BTreeMap;
 use std::io::{Read, Seek};
 
 use oci::descriptor::Descriptor;
@@ -53,7 +54,7 @@ impl Load<'_> {
         check_image(&target.digest, &manifest, &config_bytes)?;
         self.put(&config_bytes)?;
         self.store_manifest(&manifest, &bytes)?;
-        Ok(Stored { target, names })
+        Ok(Stored { target, names, annotations: BTreeMap::new() })
     }
 
     fn store_layer(&mut self, member: &str) -> Result<Descriptor> {

@@ -20,12 +20,12 @@ impl Load<'_> {
             .map_err(|source| Error::Document { member: "index.json".to_owned(), source })?;
         let mut stored: Vec<Stored> = Vec::new();
         for entry in for_this_machine(index.manifests, |_| true) {
-            let name = name_of(&entry)?;
+            let name = if self.takes_names { name_of(&entry)? } else { None };
             let target = match stored.iter().find(|image| image.target.digest == entry.digest) {
                 Some(image) => image.target.clone(),
                 None => self.store_document(&entry, 0)?,
             };
-            stored.push(Stored { target, names: name.into_iter().collect() });
+            stored.push(Stored { target, names: name.into_iter().collect(), annotations: entry.annotations });
         }
         if stored.is_empty() {
             return Err(Error::NoImages);

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use api::any;
 use api::types;
 use api::types::transfer::Progress as Message;
-use engine::images::{Found, PullEvent, PullStep};
+use engine::images::{Found, PullEvent, PullStep, PushEvent, PushStep};
 use oci::descriptor::Descriptor;
 use oci::digest::Digest;
 use oci::manifest::media_type;
@@ -87,6 +87,19 @@ impl<'a> Blobs<'a> {
             PullStep::Extracting { current, .. } if self.is_due(&layer) => ("extracting", current),
             PullStep::PullComplete => ("extracted", layer.size),
             _ => return,
+        };
+        self.blob(event, &layer, current).await;
+    }
+
+    /// A step of a layer on its way out.
+    pub(super) async fn sent(&mut self, name: &str, PushEvent { layer, step }: PushEvent) {
+        self.parents.entry(layer.digest.clone()).or_insert_with(|| vec![name.to_owned()]);
+        let (event, current) = match step {
+            PushStep::Preparing => ("waiting", 0),
+            PushStep::LayerExists => ("already exists", layer.size),
+            PushStep::Pushing { current, .. } if self.is_due(&layer) => ("uploading", current),
+            PushStep::Pushing { .. } => return,
+            PushStep::Pushed => ("complete", layer.size),
         };
         self.blob(event, &layer, current).await;
     }

@@ -53,6 +53,32 @@ impl Call {
         Ok(())
     }
 
+    /// Sends an image to a registry, as it is stored here.
+    pub(super) async fn push(&self, store: ImageStore, registry: OciRegistry) -> Result<(), Status> {
+        let to = format!("OCI Registry ({})", registry.reference);
+        if store.platforms.iter().any(|one| !platform(one).matches(&Platform::host())) {
+            return Err(refused("pushing what is not for this machine"));
+        }
+        self.progress.status(format!("Pushing to {to}")).await;
+        let target = self.target(&store.name).await?;
+        let reference = parse(&registry.reference)?;
+        let access = self.access(registry)?;
+        self.progress.named("pushing content", &reference.to_string(), &target).await;
+        let (sender, mut events) = mpsc::unbounded_channel();
+        let push = self.images.push_as(&store.name, &reference, &access, sender);
+        let mut blobs = Blobs::new(&self.progress);
+        let tell = async {
+            while let Some(event) = events.recv().await {
+                blobs.sent(&store.name, event).await;
+            }
+        };
+        let (pushed, ()) = tokio::join!(push, tell);
+        pushed.map_err(|error| status::of_engine(&error))?;
+        self.progress.named("pushed content", &reference.to_string(), &target).await;
+        self.progress.status(format!("Completed push to {to}")).await;
+        Ok(())
+    }
+
     /// What is asked for; without a word all that there are.
     async fn platforms(
         &self,
@@ -119,7 +145,7 @@ fn parse(text: &str) -> Result<Reference, Status> {
 }
 
 /// Whether it is unpacked: what is for another machine is not, as with containerd.
-fn unpacks(store: &ImageStore) -> Result<bool, Status> {
+pub(super) fn unpacks(store: &ImageStore) -> Result<bool, Status> {
     let host = Platform::host();
     let is_ours =
         |wanted: &Option<types::Platform>| wanted.as_ref().is_none_or(|one| platform(one).matches(&host));
@@ -130,7 +156,7 @@ fn unpacks(store: &ImageStore) -> Result<bool, Status> {
     }
 }
 
-fn platform(platform: &types::Platform) -> Platform {
+pub(super) fn platform(platform: &types::Platform) -> Platform {
     Platform {
         os: platform.os.clone(),
         architecture: platform.architecture.clone(),
