@@ -44,5 +44,7 @@ mod streams;
 mod systemd;
 #[path = "e2e/terminals.rs"]
 mod terminals;
+#[path = "e2e/transfer.rs"]
+mod transfer;
 #[path = "e2e/volumes.rs"]
 mod volumes;
