@@ -1,7 +1,7 @@
 //! The commands and their flags, in the order in which `ctr` shows them.
 
 use crate::grammar::{Command, Does, Flag, Kind};
-use crate::{containers, content, events, images, leases, namespaces, server, snapshots, tasks};
+use crate::{containers, content, events, images, leases, namespaces, run, server, snapshots, tasks};
 
 /// A command that does something.
 macro_rules! does {
@@ -30,6 +30,34 @@ const LIST: &[&str] = &["list", "ls"];
 const SNAPSHOTTER: &[Flag] =
     &[Flag::text(&["snapshotter"], "Snapshotter name; empty stands for the namespace's default")
         .env("CONTAINERD_SNAPSHOTTER")];
+
+const IO: &[Flag] = &[
+    Flag::switch(&["null-io"], "Send all output to /dev/null"),
+    Flag::text(&["log-uri"], "Where the shim sends the output"),
+    Flag::text(&["fifo-dir"], "Folder for the pipes of the streams"),
+    Flag::switch(&["detach", "d"], "Do not wait for the process's end"),
+];
+const PID_FILE: &[Flag] = &[Flag::text(&["pid-file"], "File to write the task's process id to")];
+const CONTAINER: &[Flag] = &[
+    Flag::text(&["snapshotter"], "Snapshotter name; empty stands for the namespace's default")
+        .env("CONTAINERD_SNAPSHOTTER"),
+    Flag::list(&["snapshotter-label"], "Label of the container's snapshot"),
+    Flag::text(&["runtime"], "Name of the runtime, or path of its shim").or("io.containerd.runc.v2"),
+    Flag::text(&["cwd"], "Working directory of the process"),
+    Flag::list(&["env"], "Variable of the process (FOO=bar)"),
+    Flag::list(&["label"], "Label of the container (foo=bar)"),
+    Flag::list(&["annotation"], "Annotation of the container (foo=bar)"),
+    Flag::list(&["mount"], "Mount (type=bind,src=/tmp,dst=/host,options=rbind:ro)"),
+    Flag::switch(&["net-host"], "Use the host's network"),
+    Flag::switch(&["read-only"], "The root is read-only"),
+    Flag::switch(&["tty", "t"], "Give the process a terminal"),
+    Flag::list(&["with-ns"], "Join a namespace that exists (nstype:path)"),
+    Flag::switch(&["allow-new-privs"], "The process may gain privileges"),
+    Flag::new(Kind::Integer, &["memory-limit"], "Limit of memory, in bytes"),
+    Flag::text(&["hostname"], "Host name of the container"),
+    Flag::text(&["user", "u"], "User and group of the process, as numbers"),
+    Flag::switch(&["rootfs"], "The first operand is a folder, not an image"),
+];
 
 /// `ctr` itself: its flags are every command's.
 pub(crate) static ROOT: Command = Command {
@@ -63,6 +91,21 @@ const COMMANDS: &[Command] = &[
     group(&["images", "image", "i"], "Manage images", IMAGES),
     group(&["leases"], "Manage leases", LEASES),
     group(&["namespaces", "namespace", "ns"], "Manage namespaces", NAMESPACES),
+    does!(
+        &["run"],
+        "Run a container",
+        "Image|RootFS ID [COMMAND] [ARG...]",
+        &[
+            &[
+                Flag::switch(&["rm"], "Remove the container at its end"),
+                Flag::text(&["cgroup"], "Path of the container's cgroup"),
+            ],
+            IO,
+            PID_FILE,
+            CONTAINER,
+        ],
+        run::run
+    ),
     refuse(&["pprof"], "Profiles of a daemon written in Go", "there is no Go in this daemon; use perf"),
     Command { flags: &[SNAPSHOTTER], ..group(&["snapshots", "snapshot"], "Manage snapshots", SNAPSHOTS) },
     group(&["tasks", "t", "task"], "Manage tasks", TASKS),
@@ -82,6 +125,13 @@ const PLUGINS: &[Command] = &[does!(
 )];
 
 const CONTAINERS: &[Command] = &[
+    does!(
+        &["create"],
+        "Create a container",
+        "Image|RootFS CONTAINER [COMMAND] [ARG...]",
+        &[CONTAINER],
+        run::create
+    ),
     does!(
         DELETE,
         "Delete containers whose task is gone",
@@ -308,6 +358,22 @@ const SNAPSHOTS: &[Command] = &[
 ];
 
 const TASKS: &[Command] = &[
+    does!(
+        &["exec"],
+        "Run another process in a container",
+        "CONTAINER CMD [ARG...]",
+        &[
+            &[
+                Flag::text(&["cwd"], "Working directory of the process"),
+                Flag::switch(&["tty", "t"], "Give the process a terminal"),
+                Flag::text(&["exec-id"], "Id of the process"),
+                Flag::text(&["user"], "User and group of the process, as numbers"),
+            ],
+            IO,
+        ],
+        run::exec
+    ),
+    does!(&["start"], "Start a container that was created", "CONTAINER", &[IO, PID_FILE], run::start),
     does!(
         DELETE,
         "Delete tasks that have ended",

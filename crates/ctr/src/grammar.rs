@@ -17,6 +17,8 @@ use crate::{help, output, text};
 pub(crate) enum Kind {
     Switch,
     Text,
+    /// May be repeated; commas do not split it.
+    List,
     Integer,
     Duration,
 }
@@ -44,6 +46,10 @@ impl Flag {
 
     pub(crate) const fn text(names: &'static [&'static str], usage: &'static str) -> Flag {
         Flag::new(Kind::Text, names, usage)
+    }
+
+    pub(crate) const fn list(names: &'static [&'static str], usage: &'static str) -> Flag {
+        Flag::new(Kind::List, names, usage)
     }
 
     pub(crate) const fn or(mut self, default: &'static str) -> Flag {
@@ -85,18 +91,22 @@ pub(crate) enum Does {
 /// The words of one run.
 #[derive(Debug, Default)]
 pub(crate) struct Call {
-    values: BTreeMap<&'static str, String>,
+    values: BTreeMap<&'static str, Vec<String>>,
     pub(crate) operands: Vec<String>,
 }
 
 impl Call {
     /// The value of a flag of one value; empty when it has none.
     pub(crate) fn text(&self, name: &str) -> &str {
-        self.values.get(name).map_or("", String::as_str)
+        self.values.get(name).and_then(|values| values.last()).map_or("", String::as_str)
     }
 
     pub(crate) fn is(&self, name: &str) -> bool {
         self.text(name) == "true"
+    }
+
+    pub(crate) fn list(&self, name: &str) -> &[String] {
+        self.values.get(name).map_or(&[], Vec::as_slice)
     }
 
     pub(crate) fn integer(&self, name: &str) -> i64 {
@@ -214,7 +224,7 @@ fn flags<'a>(
             None => (named, None),
         };
         if matches!(name, "help" | "h") {
-            call.values.insert("help", "true".into());
+            call.values.insert("help", vec!["true".into()]);
             return Ok(after);
         }
         let Some(flag) = known(path).find(|flag| flag.names.contains(&name)) else {
@@ -235,7 +245,10 @@ fn flags<'a>(
         let value = checked(flag.kind, &value)
             .ok_or_else(|| fault(format!("invalid value {value:?} for flag -{name}: parse error")))?;
         let values = call.values.entry(flag.names[0]).or_default();
-        *values = value;
+        if flag.kind != Kind::List {
+            values.clear();
+        }
+        values.push(value);
     }
     Ok(rest)
 }
@@ -244,7 +257,7 @@ fn flags<'a>(
 fn checked(kind: Kind, value: &str) -> Option<String> {
     let is_right = match kind {
         Kind::Switch => return boolean(value).map(|value| value.to_string()),
-        Kind::Text => true,
+        Kind::Text | Kind::List => true,
         Kind::Integer => value.parse::<i64>().is_ok(),
         Kind::Duration => text::duration(value).is_some(),
     };
@@ -268,7 +281,7 @@ fn defaults(path: &[&'static Command], call: &mut Call) {
         let given = Some(flag.env).filter(|name| !name.is_empty()).and_then(|name| std::env::var(name).ok());
         let value = given.filter(|value| !value.is_empty()).unwrap_or_else(|| flag.default.to_owned());
         if !value.is_empty() {
-            call.values.insert(flag.names[0], value);
+            call.values.insert(flag.names[0], vec![value]);
         }
     }
 }

@@ -63,7 +63,7 @@ fn tail(flag: &Flag) -> String {
     match (flag.kind, flag.default) {
         (Kind::Switch, _) => text.push_str(" (default: false)"),
         (_, "") => {}
-        (Kind::Text, default) => {
+        (Kind::Text | Kind::List, default) => {
             let _ = write!(text, " (default: {default:?})");
         }
         (_, default) => {

@@ -17,7 +17,7 @@ use crate::error::{Error, words};
 use crate::grammar::Call;
 use crate::{labels, output, snapshots, table, text};
 
-mod tree;
+pub(crate) mod tree;
 
 use tree::Stock;
 

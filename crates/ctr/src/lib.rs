@@ -2,7 +2,7 @@
 //!
 //! [`grammar`] finds the command and its flags in a static table ([`commands`]), which [`help`] prints too; a file per
 //! group of commands asks the daemon through [`client`] and prints. The conventions are those of `ctr`'s parser: `-rm` is
-//! `--rm`, and flags come before operands.
+//! `--rm`, flags come before operands, a flag that may be repeated is not split at commas.
 //!
 //! What is better here: the namespace may be given behind the command, too, and an image that is
 //! missing in this namespace and present in another one is pointed at.
@@ -25,8 +25,12 @@ mod labels;
 mod leases;
 mod namespaces;
 mod output;
+mod process;
+mod run;
 mod server;
 mod snapshots;
+mod spec;
+mod stdio;
 mod table;
 mod tasks;
 mod text;

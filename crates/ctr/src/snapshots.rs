@@ -238,7 +238,11 @@ pub(crate) async fn label(call: &Call) -> Result<u8, Error> {
 }
 
 /// Removes the snapshot of a container that is gone; one that is gone, too, is no failure.
+/// A container without one (its root is a folder) has an empty `key`.
 pub(crate) async fn discard(client: &Client, snapshotter: &str, key: &str) -> Result<(), Error> {
+    if key.is_empty() {
+        return Ok(());
+    }
     let request = RemoveSnapshotRequest { snapshotter: snapshotter.into(), key: key.into() };
     match client.snapshots().remove(request).await {
         Err(status) if status.code() != tonic::Code::NotFound => {

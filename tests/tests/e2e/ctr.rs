@@ -210,3 +210,79 @@ fn what_is_not_there_is_refused_with_a_reason() {
         outcome.stderr
     );
 }
+
+/// A root file system of busybox in `folder`.
+fn rootfs(folder: &Path) -> String {
+    let root = folder.join("rootfs");
+    std::fs::create_dir(&root).expect("a folder");
+    let busybox = tests::host::fixture("busybox.tar");
+    let unpacked = Command::new("tar").args(["-xf", path_text(&busybox), "-C", path_text(&root)]).status();
+    assert!(unpacked.expect("tar is installed").success(), "busybox is unpacked");
+    path_text(&root).to_owned()
+}
+
+#[test]
+fn a_container_runs_to_its_end_and_its_exit_code_is_ours() {
+    let daemon = Containerd::start();
+    // runc keeps what it knows by namespace and id in one folder of the machine.
+    let id = format!("one-{}", std::process::id());
+    let root = rootfs(daemon.folder.path());
+    let pipes = path_text(&daemon.folder.path().join("pipes")).to_owned();
+    let cgroup = format!("/corten-ctr-{}", std::process::id());
+    let run = |words: &[&str], input: &[u8]| {
+        let before = ["run", "--rm", "--rootfs", "--fifo-dir", &pipes, "--cgroup", &cgroup];
+        daemon.ask(&executable("corten"), &["ctr"], &[&before[..], words].concat(), input)
+    };
+    let script = "read line; echo \"$line $A\"; echo wrong >&2; pwd; exit 7";
+    let outcome = run(&["--env", "A=b,c", "--cwd", "/tmp", &root, &id, "sh", "-c", script], b"hello\n");
+    assert_eq!(
+        (outcome.code, outcome.stdout.as_str(), outcome.stderr.as_str()),
+        (7, "hello b,c\n/tmp\n", "wrong\n")
+    );
+    // The end of our input is the end of the process's.
+    let outcome = run(&["-read-only", &root, &id, "cat"], b"to the end");
+    assert_eq!((outcome.code, outcome.stdout.as_str()), (0, "to the end"));
+    let outcome = run(&[&root, &id, "/nothing"], b"");
+    assert_eq!(outcome.code, 1, "{}", outcome.stderr);
+    assert!(outcome.stderr.starts_with("ctr: "), "{}", outcome.stderr);
+    // Nothing is left: no container, no task, no pipes.
+    assert_eq!(daemon.ok(&["containers", "ls", "-q"]), "");
+    assert_eq!(daemon.ok(&["tasks", "ls", "-q"]), "");
+    assert_eq!(std::fs::read_dir(&pipes).expect("the folder of the pipes").count(), 0);
+}
+
+#[test]
+fn a_detached_task_takes_execs_and_signals_and_is_deleted() {
+    let daemon = Containerd::start();
+    // runc keeps what it knows by namespace and id in one folder of the machine.
+    let id = format!("one-{}", std::process::id());
+    let root = rootfs(daemon.folder.path());
+    let pipes = path_text(&daemon.folder.path().join("pipes")).to_owned();
+    let cgroup = format!("/corten-ctr-d-{}", std::process::id());
+    daemon.ok(&["run", "-d", "--null-io", "--rootfs", "--cgroup", &cgroup, &root, &id, "sleep", "1000"]);
+    for line in ["tasks ls", "tasks ps ID", "c ls", "c info --spec ID", "t rm ID"] {
+        daemon.same(&line.replace("ID", &id));
+    }
+    let exec =
+        ["tasks", "exec", "--fifo-dir", &pipes, "--exec-id", "more", &id, "sh", "-c", "echo more; exit 3"];
+    let outcome = daemon.ours(&exec);
+    assert_eq!((outcome.code, outcome.stdout.as_str(), outcome.stderr.as_str()), (3, "more\n", ""));
+    assert_eq!(std::fs::read_dir(&pipes).expect("the folder of the pipes").count(), 0);
+    daemon.ok(&["tasks", "pause", &id]);
+    assert!(daemon.ok(&["tasks", "ls"]).contains("PAUSED"));
+    daemon.ok(&["tasks", "resume", &id]);
+    daemon.ok(&["tasks", "kill", "-s", "KILL", &id]);
+    let started = Instant::now();
+    while !daemon.ok(&["tasks", "ls"]).contains("STOPPED") {
+        assert!(started.elapsed() < PATIENCE, "a killed task stops");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let deleted = daemon.ours(&["tasks", "rm", &id]);
+    assert!(
+        deleted.code == 0 && deleted.stderr.contains(&format!("task {id} exit with non-zero exit code 137")),
+        "{}",
+        deleted.stderr
+    );
+    daemon.ok(&["containers", "rm", &id]);
+    assert_eq!(daemon.ok(&["containers", "ls", "-q"]), "");
+}

@@ -25,12 +25,18 @@ pub(crate) struct Node {
     pub(crate) children: Vec<Node>,
     chain: Vec<String>,
     text: Option<String>,
+    config: Option<Value>,
 }
 
 impl Node {
     /// The names of the snapshots that the layers unpack to, lowest first.
     pub(crate) fn chain(&self) -> &[String] {
         &self.chain
+    }
+
+    /// The configuration that a manifest names.
+    pub(crate) fn config(&self) -> Option<&Value> {
+        self.config.as_ref()
     }
 
     fn is_manifest(&self) -> bool {
@@ -155,6 +161,7 @@ async fn expand(client: &Client, node: &mut Node) -> Result<(), Error> {
     let diff_ids = document["rootfs"]["diff_ids"].as_array().cloned().unwrap_or_default();
     let diff_ids: Option<Vec<_>> =
         diff_ids.iter().map(|id| oci::digest::Digest::parse(id.as_str()?).ok()).collect();
+    node.config = Some(document);
     node.chain = oci::chain_ids(&diff_ids.unwrap_or_default()).iter().map(ToString::to_string).collect();
     Ok(())
 }
