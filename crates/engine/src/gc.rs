@@ -120,15 +120,20 @@ impl Engine {
                 if is_hour {
                     house_at += HOUSEKEEPING_INTERVAL;
                 }
-                let kept = blocking(move || {
-                    engine.collect()?;
-                    if is_hour { Ok(engine.store.backup()?) } else { Ok::<_, crate::Error>(()) }
-                });
-                if let Err(error) = kept.await {
+                if let Err(error) = blocking(move || engine.clean(is_hour)).await {
                     tracing::warn!(error = error.chain(), "housekeeping failed");
                 }
             }
         });
+    }
+
+    /// One round of the housekeeping.
+    fn clean(&self, is_hour: bool) -> Result<()> {
+        self.collect()?;
+        if is_hour {
+            self.store.backup()?;
+        }
+        Ok(())
     }
 
     /// Collects garbage, tells of it, and notes when the next collection is due.
