@@ -15,6 +15,14 @@ pub struct Ctr<'a> {
     pub version: &'static str,
 }
 
+/// A program of `tests/peers/fetch`.
+pub fn program(name: &str) -> PathBuf {
+    let folder = std::env::var_os("CORTEN_PEERS").unwrap_or_else(|| "/var/cache/corten-peers".into());
+    let program = PathBuf::from(folder).join(name);
+    assert!(program.exists(), "{} is missing: run tests/peers/fetch", program.display());
+    program
+}
+
 /// Debian's oldest and its newest.
 pub fn ctrs(host: &Host) -> [Ctr<'_>; 2] {
     [("old/bin/ctr", "1.6"), ("bin/ctr", "2.1")].map(|(program, version)| Ctr { host, program, version })
@@ -23,10 +31,7 @@ pub fn ctrs(host: &Host) -> [Ctr<'_>; 2] {
 impl Ctr<'_> {
     /// The command, for this host's daemon.
     pub fn command<S: AsRef<str>>(&self, arguments: &[S]) -> Command {
-        let folder = std::env::var_os("CORTEN_PEERS").unwrap_or_else(|| "/var/cache/corten-peers".into());
-        let program = PathBuf::from(folder).join(self.program);
-        assert!(program.exists(), "{} is missing: run tests/peers/fetch", program.display());
-        let mut command = Command::new(program);
+        let mut command = Command::new(program(self.program));
         command.arg("--address").arg(self.host.state().join("corten.sock"));
         command.args(arguments.iter().map(AsRef::as_ref));
         command.stdin(Stdio::null());

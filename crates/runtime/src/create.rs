@@ -3,10 +3,11 @@
 use std::os::fd::OwnedFd;
 
 use linux::capability;
-use oci::runtime_spec::Spec;
+use oci::runtime_spec::{Resources, Spec};
 
 use crate::cgroup::Cgroup;
 use crate::container::{Container, Waiting};
+use crate::defaults;
 use crate::error::{Error, Result, Warning};
 use crate::launch::{self, Outcome};
 use crate::open::{self, Given, cannot};
@@ -53,9 +54,9 @@ pub fn create(request: Create<'_>) -> Result<Created> {
     };
     let filter = linux.and_then(|linux| linux.seccomp.as_ref()).map(seccomp::compile).transpose();
     let filter = filter.map_err(|source| Error::Seccomp { source })?;
-    let resources = linux.and_then(|linux| linux.resources.as_ref());
-    let cgroup =
-        Cgroup::create(&path, resources).map_err(|source| Error::Cgroup { id: id.clone(), source })?;
+    let resources = linux.and_then(|linux| linux.resources.clone()).map(with_default_devices);
+    let cgroup = Cgroup::create(&path, resources.as_ref())
+        .map_err(|source| Error::Cgroup { id: id.clone(), source })?;
     match create_in(request, &cgroup, filter.as_ref()) {
         Ok(made) => {
             let (terminal, warnings) = (made.terminal, made.warnings);
@@ -115,4 +116,34 @@ pub(crate) fn host(cgroup: Option<&Cgroup>) -> Result<Host> {
     let views = cgroup.map(Cgroup::directories).unwrap_or_default();
     let cgroup_views = views.into_iter().map(|(name, directory)| CgroupView { name, directory }).collect();
     Ok(Host { grantable, cgroup_views })
+}
+/// The limits, and the device rules without which no container works, as runc adds them: dockerd denies everything and allows
+/// neither `/dev/full` nor that a node is made.
+fn with_default_devices(mut resources: Resources) -> Resources {
+    if !resources.devices.is_empty() {
+        // The first denies everything, which the specification has done where it wants to.
+        let missing = defaults::device_rules().into_iter().skip(1);
+        let missing: Vec<_> = missing.filter(|rule| !resources.devices.contains(rule)).collect();
+        resources.devices.extend(missing);
+    }
+    resources
+}
+
+#[cfg(test)]
+mod tests {
+    use oci::runtime_spec::DeviceRule;
+
+    use super::*;
+
+    #[test]
+    fn what_every_container_needs_is_allowed_after_everything_was_denied() {
+        let deny_all = DeviceRule { access: "rwm".into(), ..DeviceRule::default() };
+        let full = defaults::device_rules().into_iter().find(|rule| rule.minor == Some(7)).unwrap();
+        let bare = Resources { devices: vec![deny_all.clone()], ..Resources::default() };
+        assert_eq!(with_default_devices(bare).devices, defaults::device_rules());
+        let named = Resources { devices: vec![deny_all, full.clone()], ..Resources::default() };
+        let named = with_default_devices(named).devices;
+        assert_eq!(named.iter().filter(|rule| **rule == full).count(), 1, "not twice");
+        assert!(with_default_devices(Resources::default()).devices.is_empty(), "nobody spoke of devices");
+    }
 }

@@ -1,7 +1,10 @@
 //! containerd's own client, of two versions, at the door of containerd's API.
 
-use tests::host::{Host, path_text};
-use tests::peers::{Ctr, ctrs};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+
+use tests::host::{Host, Outcome, fixture, path_text, run_with_input, signal};
+use tests::peers::{Ctr, ctrs, program};
 
 const BUSYBOX: &str = "docker.io/library/busybox:latest";
 
@@ -211,9 +214,97 @@ fn leases_namespaces_and_events_are_containerds() {
             }
             heard.join().unwrap()
         });
-        tests::host::signal(events.pid(), rustix::process::Signal::TERM);
+        signal(events.pid(), rustix::process::Signal::TERM);
         let order = ["/tasks/create", "/tasks/start", "/tasks/exit", "/tasks/delete"];
         let at: Vec<_> = order.iter().map(|topic| topics.iter().position(|other| other == topic)).collect();
         assert!(at.is_sorted() && at.last().is_some_and(Option::is_some), "{topics:?}");
     }
+}
+
+/// Debian's dockerd with Corten as its containerd.
+struct Dockerd {
+    child: Child,
+    socket: PathBuf,
+}
+
+impl Dockerd {
+    fn start(host: &Host) -> Dockerd {
+        let folder = host.path().join("dockerd");
+        let at = |name: &str| path_text(&folder.join(name)).to_owned();
+        let containerd = host.state().join("corten.sock");
+        let child = Command::new(program("old/bin/dockerd"))
+            .args([
+                "--containerd",
+                path_text(&containerd),
+                "--data-root",
+                &at("root"),
+                "--exec-root",
+                &at("state"),
+            ])
+            .args(["--pidfile", &at("pid"), "--host", &format!("unix://{}", at("docker.sock"))])
+            .args(["--cgroup-parent", host.cgroup(), "--storage-driver", "overlay2"])
+            .args(["--bridge", "none", "--iptables=false", "--ip6tables=false", "--ip-masq=false"])
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let dockerd = Dockerd { child, socket: folder.join("docker.sock") };
+        host.until("dockerd answers", || dockerd.docker(&["version"]).code == 0);
+        dockerd
+    }
+
+    fn docker(&self, arguments: &[&str]) -> Outcome {
+        self.docker_with_input(arguments, b"")
+    }
+
+    fn docker_with_input(&self, arguments: &[&str], input: &[u8]) -> Outcome {
+        let mut command = Command::new(program("old/bin/docker"));
+        command.arg("--host").arg(format!("unix://{}", path_text(&self.socket))).args(arguments);
+        run_with_input(command, input)
+    }
+
+    fn ok(&self, arguments: &[&str]) -> String {
+        let outcome = self.docker(arguments);
+        assert_eq!(outcome.code, 0, "docker {arguments:?}: {outcome:?}");
+        outcome.stdout.trim_end().to_owned()
+    }
+}
+
+impl Drop for Dockerd {
+    fn drop(&mut self) {
+        signal(self.child.id(), rustix::process::Signal::TERM);
+        self.child.wait().unwrap();
+    }
+}
+
+#[test]
+fn dockerd_runs_its_containers_on_it() {
+    let host = Host::empty();
+    let docker = Dockerd::start(&host);
+    let tar = std::fs::read(fixture("busybox.tar")).unwrap();
+    assert_eq!(docker.docker_with_input(&["import", "-", "busybox"], &tar).code, 0);
+    let run = ["run", "--rm", "-i", "--network", "none", "busybox"];
+    let piped = docker.docker_with_input(&[&run[..], &["cat"]].concat(), b"piped");
+    assert_eq!((piped.code, piped.stdout.as_str()), (0, "piped"), "{piped:?}");
+    assert_eq!(docker.docker(&[&run[..], &["sh", "-c", "exit 4"]].concat()).code, 4);
+    docker.ok(&["run", "-d", "--name", "box", "--network", "none", "busybox", "sleep", "1000"]);
+    assert_eq!(docker.ok(&["exec", "box", "echo", "inside"]), "inside");
+    assert_eq!(docker.docker(&["exec", "box", "sh", "-c", "exit 6"]).code, 6);
+    assert!(docker.ok(&["top", "box"]).contains("sleep 1000"));
+    assert!(docker.ok(&["stats", "--no-stream", "--format", "{{.PIDs}}", "box"]).contains('1'));
+    docker.ok(&["update", "--memory", "64m", "--memory-swap", "64m", "box"]);
+    docker.ok(&["pause", "box"]);
+    let status = || docker.ok(&["inspect", "-f", "{{.State.Status}}", "box"]);
+    assert_eq!(status(), "paused");
+    docker.ok(&["unpause", "box"]);
+    let [_, ctr] = ctrs(&host);
+    assert_eq!(ctr.table(&["-n", "moby", "tasks", "ls"]).len(), 1, "it is containerd's");
+    let pid = docker.ok(&["inspect", "-f", "{{.State.Pid}}", "box"]);
+    docker.ok(&["restart", "-t", "0", "box"]);
+    assert_eq!(status(), "running");
+    assert_ne!(docker.ok(&["inspect", "-f", "{{.State.Pid}}", "box"]), pid);
+    docker.ok(&["kill", "box"]);
+    host.until("dockerd knows of the end", || status() == "exited");
+    assert_eq!(docker.ok(&["inspect", "-f", "{{.State.ExitCode}}", "box"]), "137");
+    docker.ok(&["rm", "box"]);
+    assert!(ctr.table(&["-n", "moby", "containers", "ls"]).is_empty());
 }

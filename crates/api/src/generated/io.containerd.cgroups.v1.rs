@@ -39,10 +39,12 @@ impl ::prost::Name for PidsStat {
         "/io.containerd.cgroups.v1.PidsStat".into()
     }
 }
-#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct CpuStat {
     #[prost(message, optional, tag = "1")]
     pub usage: ::core::option::Option<CpuUsage>,
+    #[prost(message, optional, tag = "2")]
+    pub throttling: ::core::option::Option<Throttle>,
 }
 impl ::prost::Name for CpuStat {
     const NAME: &'static str = "CPUStat";
@@ -55,7 +57,7 @@ impl ::prost::Name for CpuStat {
     }
 }
 /// Nanoseconds.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct CpuUsage {
     #[prost(uint64, tag = "1")]
     pub total: u64,
@@ -63,6 +65,8 @@ pub struct CpuUsage {
     pub kernel: u64,
     #[prost(uint64, tag = "3")]
     pub user: u64,
+    #[prost(uint64, repeated, tag = "4")]
+    pub per_cpu: ::prost::alloc::vec::Vec<u64>,
 }
 impl ::prost::Name for CpuUsage {
     const NAME: &'static str = "CPUUsage";
@@ -75,13 +79,92 @@ impl ::prost::Name for CpuUsage {
     }
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Throttle {
+    #[prost(uint64, tag = "1")]
+    pub periods: u64,
+    #[prost(uint64, tag = "2")]
+    pub throttled_periods: u64,
+    /// Nanoseconds.
+    #[prost(uint64, tag = "3")]
+    pub throttled_time: u64,
+}
+impl ::prost::Name for Throttle {
+    const NAME: &'static str = "Throttle";
+    const PACKAGE: &'static str = "io.containerd.cgroups.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "io.containerd.cgroups.v1.Throttle".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/io.containerd.cgroups.v1.Throttle".into()
+    }
+}
+/// The keys of `memory.stat`; those with `total_` count the groups below, too.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct MemoryStat {
     #[prost(uint64, tag = "1")]
     pub cache: u64,
+    #[prost(uint64, tag = "2")]
+    pub rss: u64,
+    #[prost(uint64, tag = "3")]
+    pub rss_huge: u64,
+    #[prost(uint64, tag = "4")]
+    pub mapped_file: u64,
+    #[prost(uint64, tag = "5")]
+    pub dirty: u64,
+    #[prost(uint64, tag = "6")]
+    pub writeback: u64,
+    #[prost(uint64, tag = "7")]
+    pub pg_pg_in: u64,
+    #[prost(uint64, tag = "8")]
+    pub pg_pg_out: u64,
+    #[prost(uint64, tag = "9")]
+    pub pg_fault: u64,
+    #[prost(uint64, tag = "10")]
+    pub pg_maj_fault: u64,
+    #[prost(uint64, tag = "11")]
+    pub inactive_anon: u64,
+    #[prost(uint64, tag = "12")]
+    pub active_anon: u64,
+    #[prost(uint64, tag = "13")]
+    pub inactive_file: u64,
+    #[prost(uint64, tag = "14")]
+    pub active_file: u64,
+    #[prost(uint64, tag = "15")]
+    pub unevictable: u64,
+    #[prost(uint64, tag = "16")]
+    pub hierarchical_memory_limit: u64,
+    #[prost(uint64, tag = "17")]
+    pub hierarchical_swap_limit: u64,
     #[prost(uint64, tag = "18")]
     pub total_cache: u64,
+    #[prost(uint64, tag = "19")]
+    pub total_rss: u64,
+    #[prost(uint64, tag = "20")]
+    pub total_rss_huge: u64,
+    #[prost(uint64, tag = "21")]
+    pub total_mapped_file: u64,
+    #[prost(uint64, tag = "22")]
+    pub total_dirty: u64,
+    #[prost(uint64, tag = "23")]
+    pub total_writeback: u64,
+    #[prost(uint64, tag = "24")]
+    pub total_pg_pg_in: u64,
+    #[prost(uint64, tag = "25")]
+    pub total_pg_pg_out: u64,
+    #[prost(uint64, tag = "26")]
+    pub total_pg_fault: u64,
+    #[prost(uint64, tag = "27")]
+    pub total_pg_maj_fault: u64,
+    #[prost(uint64, tag = "28")]
+    pub total_inactive_anon: u64,
+    #[prost(uint64, tag = "29")]
+    pub total_active_anon: u64,
     #[prost(uint64, tag = "30")]
     pub total_inactive_file: u64,
+    #[prost(uint64, tag = "31")]
+    pub total_active_file: u64,
+    #[prost(uint64, tag = "32")]
+    pub total_unevictable: u64,
     #[prost(message, optional, tag = "33")]
     pub usage: ::core::option::Option<MemoryEntry>,
 }
@@ -101,6 +184,12 @@ pub struct MemoryEntry {
     pub limit: u64,
     #[prost(uint64, tag = "2")]
     pub usage: u64,
+    /// The most that was ever used.
+    #[prost(uint64, tag = "3")]
+    pub max: u64,
+    /// How often the limit was hit.
+    #[prost(uint64, tag = "4")]
+    pub failcnt: u64,
 }
 impl ::prost::Name for MemoryEntry {
     const NAME: &'static str = "MemoryEntry";
@@ -131,6 +220,8 @@ impl ::prost::Name for MemoryOomControl {
 pub struct BlkIoStat {
     #[prost(message, repeated, tag = "1")]
     pub io_service_bytes_recursive: ::prost::alloc::vec::Vec<BlkIoEntry>,
+    #[prost(message, repeated, tag = "2")]
+    pub io_serviced_recursive: ::prost::alloc::vec::Vec<BlkIoEntry>,
 }
 impl ::prost::Name for BlkIoStat {
     const NAME: &'static str = "BlkIOStat";
@@ -146,6 +237,10 @@ impl ::prost::Name for BlkIoStat {
 pub struct BlkIoEntry {
     #[prost(string, tag = "1")]
     pub op: ::prost::alloc::string::String,
+    #[prost(uint64, tag = "3")]
+    pub major: u64,
+    #[prost(uint64, tag = "4")]
+    pub minor: u64,
     #[prost(uint64, tag = "5")]
     pub value: u64,
 }

@@ -102,7 +102,7 @@ fn programs_that_cannot_be_started_have_docker_s_codes_and_leave_nothing() {
         ("nothing", Code::NotFound, "executable file not found in $PATH"),
         ("/bin/nothing", Code::NotFound, "no such file or directory"),
         ("/etc/not-executable", Code::PermissionDenied, "permission denied"),
-        ("/etc", Code::PermissionDenied, "is a directory"),
+        ("/etc", Code::PermissionDenied, "permission denied"),
     ] {
         let mut shim = Shim::spare(Bundle::new());
         shim.bundle.process().args = vec![program.into()];
