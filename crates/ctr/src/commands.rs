@@ -24,6 +24,13 @@ const fn refuse(names: &'static [&'static str], usage: &'static str, reason: &'s
     Command { names, usage, operands: "", flags: &[], does: Does::Refuse(reason) }
 }
 
+/// Why commands of containerd's `ctr` are not here, and what does the same.
+const MOVES_NO_IMAGES: &str = "this client does not move images yet; use `corten pull`, `push`, `load` and `save` with `-n`, which have the same store";
+const NOT_YET: &str = "it is not there yet";
+const NO_CHECKPOINTS: &str = "checkpoints are not there yet";
+const NO_SANDBOXES: &str = "sandboxes are not there yet";
+const NO_SHIMS: &str = "shims are not talked to directly; use `tasks`";
+
 const QUIET: &[&str] = &["quiet", "q"];
 const DELETE: &[&str] = &["delete", "del", "remove", "rm"];
 const LIST: &[&str] = &["list", "ls"];
@@ -57,6 +64,47 @@ const CONTAINER: &[Flag] = &[
     Flag::text(&["hostname"], "Host name of the container"),
     Flag::text(&["user", "u"], "User and group of the process, as numbers"),
     Flag::switch(&["rootfs"], "The first operand is a folder, not an image"),
+];
+
+const FLAG_NOT_YET: &str = "it is not there yet; `corten run` may have it";
+/// What `run` and `containers create` of containerd's have, too.
+const ABSENT: &[Flag] = &[
+    Flag::switch(&["privileged"], "Give the container every right").refused(FLAG_NOT_YET),
+    Flag::switch(&["cni"], "Connect the container to a network").refused(FLAG_NOT_YET),
+    Flag::list(&["cap-add"], "Give a capability").refused(FLAG_NOT_YET),
+    Flag::list(&["cap-drop"], "Take a capability away").refused(FLAG_NOT_YET),
+    Flag::text(&["config"], "File with the runtime's document").refused(FLAG_NOT_YET),
+    Flag::text(&["env-file"], "File with variables").refused(FLAG_NOT_YET),
+    Flag::list(&["device"], "Give a device").refused(FLAG_NOT_YET),
+    Flag::list(&["gpus"], "Give a GPU").refused(FLAG_NOT_YET),
+    Flag::text(&["sandbox"], "Sandbox that the container is in").refused(FLAG_NOT_YET),
+    Flag::switch(&["seccomp"], "Filter system calls").refused(FLAG_NOT_YET),
+    Flag::text(&["seccomp-profile"], "File with the filter").refused(FLAG_NOT_YET),
+    Flag::text(&["apparmor-default-profile"], "AppArmor profile").refused(FLAG_NOT_YET),
+    Flag::text(&["apparmor-profile"], "AppArmor profile").refused(FLAG_NOT_YET),
+    Flag::text(&["rdt-class"], "RDT class").refused(FLAG_NOT_YET),
+    Flag::text(&["blockio-config-file"], "Block I/O classes").refused(FLAG_NOT_YET),
+    Flag::text(&["blockio-class"], "Block I/O class").refused(FLAG_NOT_YET),
+    Flag::switch(&["no-pivot"], "Do not pivot the root").refused(FLAG_NOT_YET),
+    Flag::text(&["cpu-quota"], "Quota of processor time").refused(FLAG_NOT_YET),
+    Flag::text(&["cpu-period"], "Period of the quota").refused(FLAG_NOT_YET),
+    Flag::text(&["rootfs-propagation"], "Propagation of the root's mounts").refused(FLAG_NOT_YET),
+    Flag::text(&["runtime-config-path"], "File with the runtime's options").refused(FLAG_NOT_YET),
+    Flag::text(&["runc-binary"], "Program in place of runc").refused(FLAG_NOT_YET),
+    Flag::text(&["runc-root"], "Where runc keeps its state").refused(FLAG_NOT_YET),
+    Flag::switch(&["runc-systemd-cgroup"], "Let systemd make the cgroup").refused(FLAG_NOT_YET),
+    Flag::text(&["platform"], "Platform of the image").refused(FLAG_NOT_YET),
+    Flag::text(&["cpus"], "Processors").refused(FLAG_NOT_YET),
+    Flag::text(&["cpu-shares"], "Shares of processor time").refused(FLAG_NOT_YET),
+    Flag::text(&["cpuset-cpus"], "Processors by number").refused(FLAG_NOT_YET),
+    Flag::text(&["cpuset-mems"], "Memory nodes by number").refused(FLAG_NOT_YET),
+    Flag::text(&["rlimit-nofile"], "Limit of open files").refused(FLAG_NOT_YET),
+    Flag::list(&["uidmap"], "Users of the container").refused(FLAG_NOT_YET),
+    Flag::list(&["gidmap"], "Groups of the container").refused(FLAG_NOT_YET),
+    Flag::switch(&["remap-labels"], "Tell the snapshotter of the users").refused(FLAG_NOT_YET),
+    Flag::switch(&["privileged-without-host-devices"], "No devices of the host").refused(FLAG_NOT_YET),
+    Flag::text(&["dump-config"], "Write the runtime's document to a file").refused(FLAG_NOT_YET),
+    Flag::switch(&["sync-fs"], "Write what is unpacked to disk").refused(FLAG_NOT_YET),
 ];
 
 /// `ctr` itself: its flags are every command's.
@@ -103,6 +151,7 @@ const COMMANDS: &[Command] = &[
             IO,
             PID_FILE,
             CONTAINER,
+            ABSENT,
         ],
         run::run
     ),
@@ -111,6 +160,10 @@ const COMMANDS: &[Command] = &[
     group(&["tasks", "t", "task"], "Manage tasks", TASKS),
     does!(&["info"], "Print what the server tells about itself", "", &[], server::info),
     group(&["deprecations"], "What will go away", DEPRECATIONS),
+    refuse(&["install"], "Install a package from an image", NOT_YET),
+    refuse(&["oci"], "Show the document of a container that asks for nothing", NOT_YET),
+    refuse(&["sandboxes", "sandbox", "sb", "s"], "Manage sandboxes", NO_SANDBOXES),
+    refuse(&["shim"], "Talk to a shim", NO_SHIMS),
 ];
 
 const PLUGINS: &[Command] = &[does!(
@@ -129,7 +182,7 @@ const CONTAINERS: &[Command] = &[
         &["create"],
         "Create a container",
         "Image|RootFS CONTAINER [COMMAND] [ARG...]",
-        &[CONTAINER],
+        &[CONTAINER, ABSENT],
         run::create
     ),
     does!(
@@ -160,6 +213,9 @@ const CONTAINERS: &[Command] = &[
         &[],
         containers::label
     ),
+    refuse(&["checkpoint"], "Checkpoint a container", NO_CHECKPOINTS),
+    refuse(&["restore"], "Restore a container from a checkpoint", NO_CHECKPOINTS),
+    refuse(&["inspect-runtime"], "Show what a runtime is", NOT_YET),
 ];
 
 const CONTENT: &[Command] = &[
@@ -197,6 +253,11 @@ const CONTENT: &[Command] = &[
         &[],
         content::label
     ),
+    refuse(&["fetch"], "Fetch all content for an image into the store", MOVES_NO_IMAGES),
+    refuse(&["fetch-object"], "Print an object of a registry", MOVES_NO_IMAGES),
+    refuse(&["fetch-blob"], "Print a blob of a registry", MOVES_NO_IMAGES),
+    refuse(&["push-object"], "Push a blob to a registry", MOVES_NO_IMAGES),
+    refuse(&["prune"], "Remove references of layers that are unpacked", NOT_YET),
 ];
 
 const IMAGES: &[Command] = &[
@@ -254,6 +315,13 @@ const IMAGES: &[Command] = &[
         images::label
     ),
     does!(&["usage"], "Show what an image's snapshots take", "<ref>", &[SNAPSHOTTER], images::usage),
+    refuse(&["export"], "Export images", MOVES_NO_IMAGES),
+    refuse(&["import"], "Import images", MOVES_NO_IMAGES),
+    refuse(&["pull"], "Pull an image from a registry", MOVES_NO_IMAGES),
+    refuse(&["push"], "Push an image to a registry", MOVES_NO_IMAGES),
+    refuse(&["mount"], "Mount an image", NOT_YET),
+    refuse(&["unmount"], "Unmount an image", NOT_YET),
+    refuse(&["convert"], "Convert an image", NOT_YET),
 ];
 
 const LEASES: &[Command] = &[
@@ -355,6 +423,8 @@ const SNAPSHOTS: &[Command] = &[
         &[MOUNT_FLAGS],
         snapshots::view
     ),
+    refuse(&["diff"], "Show the changes between two snapshots", NOT_YET),
+    refuse(&["unpack"], "Unpack layers into snapshots", NOT_YET),
 ];
 
 const TASKS: &[Command] = &[
@@ -399,6 +469,9 @@ const TASKS: &[Command] = &[
     does!(&["pause"], "Pause a container", "CONTAINER", &[], tasks::pause),
     does!(&["ps"], "List the processes of a container", "CONTAINER", &[], tasks::processes),
     does!(&["resume"], "Let a paused container go on", "CONTAINER", &[], tasks::resume),
+    refuse(&["attach"], "Connect to the streams of a task", NOT_YET),
+    refuse(&["checkpoint"], "Checkpoint a task", NO_CHECKPOINTS),
+    refuse(&["metrics", "metric"], "Show what a task uses", NOT_YET),
 ];
 
 const DEPRECATIONS: &[Command] = &[does!(

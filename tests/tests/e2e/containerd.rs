@@ -246,7 +246,7 @@ impl Dockerd {
             .args(["--bridge", "none", "--iptables=false", "--ip6tables=false", "--ip-masq=false"])
             .stderr(Stdio::null())
             .spawn()
-            .unwrap();
+            .expect("dockerd runs");
         let dockerd = Dockerd { child, socket: folder.join("docker.sock") };
         host.until("dockerd answers", || dockerd.docker(&["version"]).code == 0);
         dockerd
@@ -272,7 +272,7 @@ impl Dockerd {
 impl Drop for Dockerd {
     fn drop(&mut self) {
         signal(self.child.id(), rustix::process::Signal::TERM);
-        self.child.wait().unwrap();
+        self.child.wait().expect("dockerd is reaped");
     }
 }
 
