@@ -29,6 +29,9 @@ const START_TIMEOUT: Duration = Duration::from_secs(30);
 const DELETE_TIMEOUT: Duration = Duration::from_secs(5);
 /// The version of containerd whose shims read `BootstrapParams`.
 const PARAMS_SINCE: (u32, u32) = (2, 3);
+/// A shim calls its socket by a digest in hex; a path has room for this many bytes.
+const SOCKET_NAME_BYTES: usize = 64;
+const SOCKET_PATH_MAX_BYTES: usize = 107;
 /// A longer line of a shim's log is shown in pieces.
 const LOG_LINE_MAX: usize = 4 << 10;
 
@@ -100,9 +103,16 @@ fn params(config: &Config, key: &Key, options: Option<&Any>) -> BootstrapParams 
         namespace: key.namespace.clone(),
         containerd_ttrpc_address: ttrpc_address(&config.address).display().to_string(),
         containerd_grpc_address: config.address.display().to_string(),
+        socket_dir: socket_directory(config),
         extensions: options.map(|options| Extension { value: Some(options.clone()) }).into_iter().collect(),
         ..BootstrapParams::default()
     }
+}
+
+/// Where a shim has its socket: in our own state, unless the path of a socket there would be too long for the kernel (`unix(7)`).
+fn socket_directory(config: &Config) -> Option<String> {
+    let directory = config.state.join("s").display().to_string();
+    (directory.len() + 1 + SOCKET_NAME_BYTES <= SOCKET_PATH_MAX_BYTES).then_some(directory)
 }
 
 /// Runs a shim's executable to its end.
@@ -224,6 +234,18 @@ mod tests {
         ] {
             assert!(parse(bad).is_err(), "{bad:?}");
         }
+    }
+
+    #[test]
+    fn a_socket_is_in_the_state_if_its_path_is_short_enough() {
+        let config = |state: &str| Config {
+            state: state.into(),
+            root: PathBuf::new(),
+            shim: PathBuf::new(),
+            address: PathBuf::new(),
+        };
+        assert_eq!(socket_directory(&config("/run/corten")).as_deref(), Some("/run/corten/s"));
+        assert_eq!(socket_directory(&config(&format!("/{}", "x".repeat(40)))), None);
     }
 
     #[test]
