@@ -20,17 +20,20 @@ use crate::time;
 /// As whose containers these are seen.
 const RUNTIME: &str = "io.containerd.runc.v2";
 
-/// Tells for ever.
-pub(crate) async fn run(door: Door) {
-    loop {
-        let mut events = door.engine().all_events();
-        while let Some(event) = events.next().await {
-            if let (Kind::Container, Some(namespace)) = (event.kind, event.namespace.clone()) {
-                tell(&door, &namespace, &event).await;
+/// Tells, for ever, what happens after this returned.
+pub(crate) fn run(door: Door) -> impl Future<Output = ()> {
+    let mut events = door.engine().all_events();
+    async move {
+        loop {
+            while let Some(event) = events.next().await {
+                if let (Kind::Container, Some(namespace)) = (event.kind, event.namespace.clone()) {
+                    tell(&door, &namespace, &event).await;
+                }
             }
+            // There was more than we could take; what is now is looked at by whoever wants to know.
+            tracing::warn!("events of containers were lost on their way to containerd's clients");
+            events = door.engine().all_events();
         }
-        // There was more than we could take; what is now is looked at by whoever wants to know.
-        tracing::warn!("events of containers were lost on their way to containerd's clients");
     }
 }
 

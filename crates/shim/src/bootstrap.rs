@@ -290,8 +290,10 @@ mod tests {
     fn the_answer_is_what_containerd_understands() {
         let socket = Path::new("/run/s");
         assert_eq!(greeting(socket, newest_version(b"", None)), "unix:///run/s");
-        let two = r#"{"address":"unix:///run/s","protocol":"ttrpc","version":2}"#;
-        assert_eq!(greeting(socket, newest_version(b"", Some("2"))), two);
+        let two: serde_json::Value =
+            serde_json::from_str(&greeting(socket, newest_version(b"", Some("2")))).unwrap();
+        let expected = serde_json::json!({ "address": "unix:///run/s", "protocol": "ttrpc", "version": 2 });
+        assert_eq!(two, expected);
         let params = BootstrapParams { instance_id: "one".into(), ..BootstrapParams::default() };
         assert_eq!(newest_version(&params.encode_to_vec(), None), Some(3));
         // Older ones send options, or nothing.

@@ -160,7 +160,10 @@ fn invalid_and_unbuilt_flags_are_refused_before_anything_happens() {
         (&["--no-such-flag", "busybox"], "no-such-flag"),
         (&["-p", "80:80:80:80", "busybox"], "invalid IP address"),
         (&["--network", "container:nobody-here", "busybox"], "nobody-here"),
-        (&["--link", "x", "busybox"], "could not get container for x: No such container: x"),
+        (
+            &["--network", "bridge", "--link", "x", "busybox"],
+            "could not get container for x: No such container: x",
+        ),
         (&["--network", "bridge", "--dns", "1.1.1.300", "busybox"], "1.1.1.300"),
         (&["--network", "nobody-s", "busybox"], "nobody-s"),
         (&["--network", "bridge", "--ip", "10.0.0.9", "busybox"], "user defined networks"),

@@ -344,11 +344,14 @@ fn containers_of_other_doors_are_seen_and_removed() {
         let create = CreateContainerRequest { container: Some(Container { runtime, ..same }) };
         assert_eq!(refused(containers.create(asked(create)).await).0, Code::AlreadyExists);
         let mut events = door.exchange().subscribe();
+        let bridge = tokio::spawn(crate::bridge::run(door.clone()));
         containers.delete(asked(DeleteContainerRequest { id: id.clone() })).await.unwrap();
         let all = ListFilter { all: true, ..ListFilter::default() };
         assert!(scope.containers().list(&all).await.unwrap().is_empty(), "its owner has removed it");
         assert_eq!(next(&mut events).await, "n /containers/delete containerd.events.ContainerDelete");
         assert_eq!(refused(containers.delete(asked(DeleteContainerRequest { id })).await).0, Code::NotFound);
+        bridge.abort();
+        assert!(bridge.await.is_err(), "it would never end");
     });
 }
 

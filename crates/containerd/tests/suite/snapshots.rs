@@ -12,14 +12,19 @@ use tonic::{Code, Request};
 
 use crate::served::{Served, told, within};
 
+/// Without it, or a lease, the next collection takes what was made.
+fn kept() -> (String, String) {
+    ("containerd.io/gc.root".into(), "1".into())
+}
+
 fn prepare(key: &str, parent: &str) -> PrepareSnapshotRequest {
-    let labels = HashMap::from([("side".to_owned(), parent.len().to_string())]);
+    let labels = HashMap::from([("side".to_owned(), parent.len().to_string()), kept()]);
     PrepareSnapshotRequest { snapshotter: "overlayfs".into(), key: key.into(), parent: parent.into(), labels }
 }
 
 fn commit(name: &str, key: &str) -> CommitSnapshotRequest {
     let (snapshotter, name, key) = ("overlayfs".into(), name.into(), key.into());
-    CommitSnapshotRequest { snapshotter, name, key, ..Default::default() }
+    CommitSnapshotRequest { snapshotter, name, key, labels: HashMap::from([kept()]), ..Default::default() }
 }
 
 /// The sizes of the answers of a list, and the names in them.
@@ -49,7 +54,7 @@ async fn snapshots_are_made_listed_and_told_of() {
         snapshotter: "overlayfs".into(),
         key: "view".into(),
         parent: "base".into(),
-        ..Default::default()
+        labels: HashMap::from([kept()]),
     };
     client.view(within(view)).await.unwrap();
     for (filter, expected) in [
@@ -122,7 +127,7 @@ async fn what_is_wrong_is_told_in_containerds_words() {
     let text = "cannot update \"kind\" field on snapshot \"a\": invalid argument";
     assert_eq!(told(wrong), (Code::InvalidArgument, text.into()));
     let updated = client.update(update(&["labels.x"])).await.unwrap().into_inner().info.unwrap();
-    assert_eq!((updated.labels.len(), updated.kind()), (2, Kind::Active));
+    assert_eq!((updated.labels.len(), updated.kind()), (3, Kind::Active));
     let updated = client.update(update(&[])).await.unwrap().into_inner().info.unwrap();
     assert_eq!(updated.labels.len(), 1);
     let clean = client.cleanup(within(CleanupRequest { snapshotter: "overlayfs".into() })).await;

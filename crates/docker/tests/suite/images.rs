@@ -247,8 +247,8 @@ fn what_is_saved_is_a_layout_and_a_docker_archive() {
 fn what_cannot_be_saved_is_refused_before_a_byte_is_sent() {
     with_busybox(|door| {
         for (path, status, message) in [
-            ("/images/get?names=busybox&names=nothing", 404, "No such image: nothing:latest"),
-            ("/images/nothing/get", 404, "No such image: nothing:latest"),
+            ("/images/get?names=busybox&names=nothing", 404, "No such image: nothing"),
+            ("/images/nothing/get", 404, "No such image: nothing"),
             ("/images/get", 400, "no image is named: `names` is missing"),
             (
                 "/images/busybox/get?platform=plan9/z80",

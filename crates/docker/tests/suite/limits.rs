@@ -132,7 +132,7 @@ fn limits_and_policy_change_at_once_and_for_good() {
             (json!({"Memory": 1024}), 400, "Minimum memory limit allowed is 6MB"),
             (json!({"Memory": 512 << 20}), 400, "already set memoryswap limit"),
             (json!({"NanoCpus": 500_000_000}), 400, "Nano CPUs cannot be updated as CPU Period"),
-            (json!({"CpusetCpus": "99"}), 409, "Cannot update container"),
+            (json!({"CpusetCpus": "99"}), 400, "Requested CPUs are not available"),
             (json!({"RestartPolicy": {"Name": "often"}}), 400, "invalid restart policy"),
         ] {
             let refused = update(body.clone());

@@ -50,7 +50,11 @@ fn networks_are_made_listed_and_removed() {
             (&shown["Id"], &shown["Internal"], &shown["Labels"]),
             (&json!(id), &json!(true), &labelled["Labels"])
         );
-        assert_eq!(shown["IPAM"]["Config"], json!([{"Subnet": "10.77.1.0/24", "Gateway": "10.77.1.1"}]));
+        assert_eq!(
+            shown["IPAM"]["Config"],
+            json!([{"Subnet": "10.77.1.0/24"}]),
+            "nobody asked for a gateway"
+        );
         assert_eq!(door.get(&format!("/networks/{id}")).json(), shown);
         assert_eq!(door.get(&format!("/networks/{}", &id[..12])).json(), shown);
         for (filters, want) in [
@@ -168,7 +172,6 @@ fn networks_are_connected_and_disconnected_while_a_container_runs() {
         let twice = (403, "endpoint with name web already exists in network back".to_owned());
         assert_eq!(connect("back", &json!({})), twice);
         assert_eq!(connect("nothing", &json!({})), (404, "network nothing not found".into()));
-        assert_eq!(connect("back", &json!({"Links": ["a:b"]})).0, 501);
         let disconnect = |network: &str, container: &str, force: bool| {
             let body = json!({"Container": container, "Force": force});
             door.post(&format!("/networks/{network}/disconnect"), Some(&body)).status
