@@ -91,7 +91,13 @@ pub(super) fn keep_reserve(layout: &Layout) {
     let directory = layout.reserve();
     let blocks = directory.join("blocks");
     let is_there = fs::metadata(&blocks).is_ok_and(|data| data.len() >= RESERVE_BYTES);
-    if !is_there && has_room(layout, 2 * RESERVE_BYTES) && fill_reserve(&directory, &blocks).is_err() {
+    // Somebody may have removed the whole store while it was open: nothing of it is made again.
+    let is_gone = !layout.root().is_dir();
+    if !is_there
+        && !is_gone
+        && has_room(layout, 2 * RESERVE_BYTES)
+        && fill_reserve(&directory, &blocks).is_err()
+    {
         // Half a reserve, or a file system that cannot reserve.
         drop(fs::remove_dir_all(&directory));
     }

@@ -153,3 +153,13 @@ fn an_intent_that_could_not_be_noted_leaves_nothing() {
     assert_eq!(error.code(), Code::ResourceExhausted, "{error:?}");
     assert_eq!(fs::read_dir(disk.path().join("intents")).unwrap().count(), 0);
 }
+
+#[test]
+fn a_store_that_was_removed_while_it_was_open_is_not_made_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let root = directory.path().join("root");
+    let store = Store::open(&root).unwrap();
+    fs::remove_dir_all(&root).unwrap();
+    drop(store);
+    assert!(!root.exists());
+}
