@@ -24,7 +24,7 @@ RULES = [
 
 
 # Where the daemons of a run keep their things.
-ROOT = re.compile(r"/tmp/corten-compare-\w+/(new|old|corten)/root")
+ROOT = re.compile(r"/[\w./]*?corten-compare-\w+/(new|old|corten)/root")
 
 
 def rootless(text):
