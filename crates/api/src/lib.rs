@@ -7,7 +7,9 @@ pub mod any;
 pub mod code;
 pub mod docker;
 pub mod generated;
+pub mod time;
 pub mod ttrpc;
+pub mod words;
 
 pub use generated::containerd::events;
 pub use generated::containerd::runc::v1 as runc;

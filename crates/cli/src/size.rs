@@ -2,6 +2,8 @@
 //!
 //! What is read is always binary (`1k` = 1024); what is written is decimal for images and disks, binary for memory.
 
+pub(crate) use api::words::{binary, decimal, precise, spaced};
+
 /// Why a text is not a size; the words are Docker's.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum SizeError {
@@ -48,62 +50,9 @@ fn factor(suffix: &str) -> Option<f64> {
     Some(1024f64.powi(power))
 }
 
-/// Three digits in powers of 1000: `13.1MB`.
-pub(crate) fn decimal(bytes: i64) -> String {
-    scaled(bytes, 1000.0, 3, &["B", "kB", "MB", "GB", "TB", "PB", "EB"])
-}
-
-/// Four digits in powers of 1000, as Docker tells of disks: `13.12MB`.
-pub(crate) fn precise(bytes: i64) -> String {
-    scaled(bytes, 1000.0, 4, &["B", "kB", "MB", "GB", "TB", "PB", "EB"])
-}
-
-/// Four digits in powers of 1024: `1.945GiB`.
-pub(crate) fn binary(bytes: i64) -> String {
-    scaled(bytes, 1024.0, 4, &["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"])
-}
-
-/// One decimal place in powers of 1024, as nerdctl tells of images: `705.0 MiB`.
-pub(crate) fn spaced(bytes: i64) -> String {
-    let (value, unit) = reduced(bytes, 1024.0, &[" B", " KiB", " MiB", " GiB", " TiB", " PiB", " EiB"]);
-    format!("{value:.1}{unit}")
-}
-
-fn scaled(bytes: i64, base: f64, digits: usize, units: &[&str]) -> String {
-    let (value, unit) = reduced(bytes, base, units);
-    format!("{}{unit}", significant(value, digits))
-}
-
-/// A number below `base`, and its unit.
-#[expect(clippy::cast_precision_loss, reason = "four digits are shown")]
-fn reduced<'a>(bytes: i64, base: f64, units: &[&'a str]) -> (f64, &'a str) {
-    let mut value = bytes as f64;
-    let mut unit = 0;
-    while value >= base && unit + 1 < units.len() {
-        value /= base;
-        unit += 1;
-    }
-    (value, units[unit])
-}
-
-/// C's `%.*g` for the values that occur here: at least 0, below 1024.
-fn significant(value: f64, digits: usize) -> String {
-    let scientific = format!("{:.*e}", digits - 1, value);
-    let (mantissa, exponent) = scientific.split_once('e').expect("Rust prints an exponent");
-    let exponent: usize = exponent.parse().unwrap_or(0);
-    let trim = |text: &str| match text.contains('.') {
-        true => text.trim_end_matches('0').trim_end_matches('.').to_owned(),
-        false => text.to_owned(),
-    };
-    if exponent >= digits {
-        return format!("{}e+{exponent:02}", trim(mantissa));
-    }
-    trim(&format!("{:.*}", digits - 1 - exponent, value))
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{SizeError, binary, decimal, parse, precise, spaced};
+    use super::{SizeError, parse};
     use proptest::prelude::*;
 
     #[test]
@@ -147,25 +96,6 @@ mod tests {
             assert_eq!(parse(text).map_err(|error| error.to_string()), Err(message.to_owned()), "{text}");
         }
         assert_eq!(parse("8192p"), Err(SizeError::TooLarge("8192p".into())));
-    }
-
-    #[test]
-    fn sizes_are_written_as_docker_writes_them() {
-        let cases = [
-            (0, "0B", "0B"),
-            (999, "999B", "999B"),
-            (1000, "1kB", "1000B"),
-            (1023, "1.02kB", "1023B"),
-            (13_123_456, "13.1MB", "12.52MiB"),
-            (132_400_000, "132MB", "126.3MiB"),
-            (999_900_000, "1e+03MB", "953.6MiB"),
-            (2_088_763_392, "2.09GB", "1.945GiB"),
-        ];
-        for (bytes, tens, twos) in cases {
-            assert_eq!((decimal(bytes).as_str(), binary(bytes).as_str()), (tens, twos), "{bytes}");
-        }
-        assert_eq!((precise(13_123_456), precise(1_982_000)), ("13.12MB".into(), "1.982MB".into()));
-        assert_eq!((spaced(739_246_080), spaced(5)), ("705.0 MiB".into(), "5.0 B".into()));
     }
 
     proptest! {

@@ -1,6 +1,7 @@
 //! Times as people write and read them: Docker's `--since`, `3 minutes ago`.
 
 use api::docker::moment::{self, NANOSECONDS, TimeError};
+pub(crate) use api::words::rough;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
@@ -13,26 +14,6 @@ pub(crate) fn parse_moment(text: &str, now: Timestamp) -> Result<Timestamp, Time
 pub(crate) fn unix(moment: Timestamp) -> String {
     let nanoseconds = moment.as_nanosecond();
     format!("{}.{:09}", nanoseconds.div_euclid(NANOSECONDS), nanoseconds.rem_euclid(NANOSECONDS))
-}
-
-/// `About a minute`, `3 weeks`: what Docker prints before `ago`.
-pub(crate) fn rough(seconds: i64) -> String {
-    let minutes = seconds / 60;
-    // Hours are rounded, as in Docker: 90 minutes are two hours.
-    let hours = (seconds + 1800).div_euclid(3600);
-    match seconds {
-        ..1 => "Less than a second".into(),
-        1 => "1 second".into(),
-        2..60 => format!("{seconds} seconds"),
-        _ if minutes == 1 => "About a minute".into(),
-        _ if minutes < 60 => format!("{minutes} minutes"),
-        _ if hours == 1 => "About an hour".into(),
-        _ if hours < 48 => format!("{hours} hours"),
-        _ if hours < 24 * 7 * 2 => format!("{} days", hours / 24),
-        _ if hours < 24 * 30 * 2 => format!("{} weeks", hours / 24 / 7),
-        _ if hours < 24 * 365 * 2 => format!("{} months", hours / 24 / 30),
-        _ => format!("{} years", hours / 24 / 365),
-    }
 }
 
 /// `3 minutes ago`, seen from now.
@@ -63,33 +44,5 @@ pub(crate) fn local_precise(nanoseconds: i64) -> String {
         }
 
         Err(_) => String::new(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::rough;
-
-    #[test]
-    fn rough_durations_are_dockers() {
-        const DAY: i64 = 24 * 3600;
-        let cases = [
-            (-5, "Less than a second"),
-            (0, "Less than a second"),
-            (1, "1 second"),
-            (59, "59 seconds"),
-            (60, "About a minute"),
-            (120, "2 minutes"),
-            (3599, "59 minutes"),
-            (3600, "About an hour"),
-            (5400, "2 hours"),
-            (2 * DAY, "2 days"),
-            (14 * DAY, "2 weeks"),
-            (60 * DAY, "2 months"),
-            (800 * DAY, "2 years"),
-        ];
-        for (seconds, expected) in cases {
-            assert_eq!(rough(seconds), expected, "{seconds}");
-        }
     }
 }

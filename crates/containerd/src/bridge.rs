@@ -13,12 +13,10 @@ use api::events::{
 };
 use engine::Namespace;
 use engine::events::{Event, Kind};
+use engine::runtimes;
 
 use crate::door::Door;
 use crate::time;
-
-/// As whose containers these are seen.
-const RUNTIME: &str = "io.containerd.runc.v2";
 
 /// Tells, for ever, what happens after this returned.
 pub(crate) fn run(door: Door) -> impl Future<Output = ()> {
@@ -26,7 +24,10 @@ pub(crate) fn run(door: Door) -> impl Future<Output = ()> {
     async move {
         loop {
             while let Some(event) = events.next().await {
-                if let (Kind::Container, Some(namespace)) = (event.kind, event.namespace.clone()) {
+                // Containers of people who never heard of containerd must not cost them anything.
+                if let (Kind::Container, Some(namespace)) = (event.kind, event.namespace.clone())
+                    && door.exchange().is_heard()
+                {
                     tell(&door, &namespace, &event).await;
                 }
             }
@@ -42,7 +43,7 @@ async fn tell(door: &Door, namespace: &Namespace, event: &Event) {
     match event.action.as_str() {
         "create" => {
             let image = event.attributes.get("image").cloned().unwrap_or_default();
-            let runtime = Some(Runtime { name: RUNTIME.into(), options: None });
+            let runtime = Some(Runtime { name: runtimes::OWN.into(), options: None });
             exchange.publish(name, "/containers/create", &ContainerCreate { id: id(), image, runtime });
         }
         "destroy" => exchange.publish(name, "/containers/delete", &ContainerDelete { id: id() }),

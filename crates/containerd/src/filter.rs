@@ -18,6 +18,7 @@
 mod token;
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::fmt;
 
 use api::code::Code;
@@ -39,6 +40,11 @@ pub trait Adaptor {
 /// Looks a field of a map up: all names of `path` are one key, whether they were quoted or not.
 pub fn entry<T>(path: &[String], lookup: impl FnOnce(&str) -> Option<T>) -> Option<T> {
     lookup(&path.join("."))
+}
+
+/// The value of a label, by the path after `labels`.
+pub fn label<'a>(path: &[String], labels: &'a BTreeMap<String, String>) -> Option<Cow<'a, str>> {
+    entry(path, |key| labels.get(key)).map(|value| Cow::Borrowed(value.as_str()))
 }
 
 /// The filters of one request.

@@ -1,13 +1,16 @@
 //! What a call says beside its message: the namespace, the lease.
 
+use api::code::Code;
+use store::space::identifier;
 use tonic::{Request, Status};
+
+use crate::filter::Filter;
+use crate::status;
 
 /// Who works in a namespace says so in this header.
 const NAMESPACE: &str = "containerd-namespace";
 /// The lease that what a call makes is added to.
 const LEASE: &str = "containerd-lease";
-/// containerd's bound of identifiers.
-const IDENTIFIER_MAX_BYTES: usize = 76;
 
 /// The namespace of a call.
 ///
@@ -17,7 +20,7 @@ pub(crate) fn namespace<T>(request: &Request<T>) -> Result<String, Status> {
     let Some(namespace) = header(request, NAMESPACE)?.filter(|name| !name.is_empty()) else {
         return Err(Status::failed_precondition("namespace is required: failed precondition"));
     };
-    check_identifier("namespace", &namespace)
+    check_identifier(&namespace)
         .map_err(|error| Status::invalid_argument(format!("namespace validation: {}", error.message())))?;
     Ok(namespace)
 }
@@ -35,22 +38,17 @@ fn header<T>(request: &Request<T>, name: &str) -> Result<Option<String>, Status>
     }
 }
 
-/// Checks containerd's rule of identifiers: words of letters and digits, joined by single `.`, `_` or `-`.
-pub(crate) fn check_identifier(what: &str, text: &str) -> Result<(), Status> {
-    if text.is_empty() {
-        return Err(Status::invalid_argument("identifier must not be empty: invalid argument"));
-    }
-    if text.len() > IDENTIFIER_MAX_BYTES {
-        return Err(Status::invalid_argument(format!(
-            "identifier {text:?} greater than maximum length ({IDENTIFIER_MAX_BYTES} characters): invalid argument"
-        )));
-    }
-    let is_word = |word: &str| !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_alphanumeric());
-    if text.split(['.', '_', '-']).all(is_word) {
-        return Ok(());
-    }
-    tracing::debug!(what, text, "an identifier was refused");
-    Err(Status::invalid_argument(format!(
-        "identifier {text:?} must match ^[A-Za-z0-9]+(?:[._-](?:[A-Za-z0-9]+))*$: invalid argument"
-    )))
+/// Refuses what is no identifier of containerd.
+pub(crate) fn check_identifier(text: &str) -> Result<(), Status> {
+    identifier::check(text).map_err(|error| status::of_store(&error))
+}
+
+/// The filters of a call.
+pub(crate) fn filter(filters: &[String]) -> Result<Filter, Status> {
+    Filter::parse(filters).map_err(|error| status::with_suffix(Code::InvalidArgument, error.to_string()))
+}
+
+/// That an update cannot change what a path of its mask names.
+pub(crate) fn no_field(path: &str, what: &str) -> Status {
+    status::with_suffix(Code::InvalidArgument, format!("cannot update {path:?} field on {what}"))
 }

@@ -3,8 +3,6 @@
 use api::code::Code;
 use tonic::Status;
 
-use crate::filter;
-
 /// A failure of the engine.
 pub(crate) fn of_engine(error: &engine::Error) -> Status {
     with_suffix(error.code(), error.chain())
@@ -27,11 +25,6 @@ pub(crate) fn of_store(error: &store::Error) -> Status {
         cause = source.source();
     }
     with_suffix(error.code(), text)
-}
-
-/// A filter that cannot be read.
-pub(crate) fn of_filter(error: &filter::Error) -> Status {
-    with_suffix(Code::InvalidArgument, error.to_string())
 }
 
 /// The status of `code`, whose message ends in the words of its kind exactly once.

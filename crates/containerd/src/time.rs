@@ -1,25 +1,7 @@
-//! Moments: nanoseconds since 1970 in the store, seconds and nanoseconds on the wire.
+//! Moments: nanoseconds since 1970 in the store.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
-use prost_types::Timestamp;
-
-const NS_PER_S: i64 = 1_000_000_000;
-
-/// Nanoseconds since 1970.
-pub(crate) fn now_ns() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)
-}
-
-pub(crate) fn timestamp(ns: i64) -> Timestamp {
-    let nanos = i32::try_from(ns.rem_euclid(NS_PER_S)).unwrap_or_default();
-    Timestamp { seconds: ns.div_euclid(NS_PER_S), nanos }
-}
-
-pub(crate) fn of_timestamp(timestamp: &Timestamp) -> i64 {
-    timestamp.seconds.saturating_mul(NS_PER_S).saturating_add(timestamp.nanos.into())
-}
+pub(crate) use api::time::{of_timestamp, timestamp};
+pub(crate) use store::now_ns;
 
 /// For people, as RFC 3339 writes it.
 pub(crate) fn text(ns: i64) -> String {

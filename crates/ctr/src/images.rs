@@ -13,7 +13,7 @@ use oci::platform::Platform;
 use prost_types::FieldMask;
 
 use crate::client::Client;
-use crate::error::{Error, words};
+use crate::error::Error;
 use crate::grammar::Call;
 use crate::{labels, output, snapshots, table, text};
 
@@ -256,10 +256,9 @@ pub(crate) async fn delete(call: &Call) -> Result<u8, Error> {
                 }
             }
             Err(status) => {
-                output::warn("error", &format!("unable to delete {name}: {}", words(&status)));
-                failure.get_or_insert_with(|| {
-                    Error::from(status).while_doing(format!("unable to delete {name}"))
-                });
+                let error = Error::from(status).while_doing(format!("unable to delete {name}"));
+                output::warn("error", &error.to_string());
+                failure.get_or_insert(error);
             }
         }
     }

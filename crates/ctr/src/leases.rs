@@ -32,7 +32,7 @@ pub(crate) async fn create(call: &Call) -> Result<u8, Error> {
         let end = jiff::Timestamp::now()
             .checked_add(expires)
             .map_err(|_| Error::Usage(format!("expires: {} is too long", call.text("expires"))))?;
-        labels.entry(EXPIRE.to_owned()).or_insert_with(|| end.strftime("%Y-%m-%dT%H:%M:%SZ").to_string());
+        labels.entry(EXPIRE.to_owned()).or_insert_with(|| text::seconds(end));
     }
     let id = match call.text("id") {
         "" => generated(),

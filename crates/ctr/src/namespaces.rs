@@ -6,7 +6,7 @@ use grpc::namespaces::{
 use prost_types::FieldMask;
 
 use crate::client::Client;
-use crate::error::{Error, words};
+use crate::error::Error;
 use crate::grammar::Call;
 use crate::{labels, output, table};
 
@@ -64,10 +64,9 @@ pub(crate) async fn remove(call: &Call) -> Result<u8, Error> {
             // What is not there needs no removal, and is named as if it had been there.
             Err(status) if status.code() == tonic::Code::NotFound => output::line(name)?,
             Err(status) => {
-                output::warn("error", &format!("unable to delete {name}: {}", words(&status)));
-                failure.get_or_insert_with(|| {
-                    Error::from(status).while_doing(format!("unable to delete {name}"))
-                });
+                let error = Error::from(status).while_doing(format!("unable to delete {name}"));
+                output::warn("error", &error.to_string());
+                failure.get_or_insert(error);
             }
         }
     }

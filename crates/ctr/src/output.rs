@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 
 use crate::error::Error;
+use crate::text;
 
 /// Writes `text` to stdout.
 pub(crate) fn text(text: &str) -> Result<(), Error> {
@@ -22,13 +23,13 @@ pub(crate) fn bytes(data: &[u8]) -> Result<(), Error> {
 
 /// Tells on stderr what did not stop the command, in the form of containerd's log.
 pub(crate) fn warn(level: &str, message: &str) {
-    let now = jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ");
+    let now = text::now();
     tell(&format!("time=\"{now}\" level={level} msg={message:?}\n"));
 }
 
 /// Tells on stderr what failed and why, when the command goes on.
 pub(crate) fn warn_of(message: &str, error: &Error) {
-    let now = jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ");
+    let now = text::now();
     tell(&format!("time=\"{now}\" level=error msg={message:?} error={:?}\n", error.to_string()));
 }
 

@@ -15,7 +15,7 @@ use crate::grammar::Call;
 use crate::images::tree::Stock;
 use crate::process::Process;
 use crate::stdio::Stdio;
-use crate::{containers, images, labels, snapshots, spec, tasks};
+use crate::{containers, images, labels, snapshots, spec, tasks, text};
 
 const DEFAULT_RUNTIME: &str = "io.containerd.runc.v2";
 
@@ -184,9 +184,8 @@ async fn store(
         container.snapshotter = client.snapshotter(call).await;
         container.snapshot_key = container.id.clone();
         // Until the record refers to the snapshot, this label keeps it.
-        let now = jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
         let mut labels: HashMap<String, String> = labels::parse(call.list("snapshotter-label"), "");
-        labels.insert("containerd.io/gc.root".into(), now);
+        labels.insert(snapshots::ROOT_LABEL.into(), text::now());
         let (snapshotter, key) = (container.snapshotter.clone(), container.id.clone());
         client.snapshots().prepare(PrepareSnapshotRequest { snapshotter, key, parent, labels }).await?;
     }

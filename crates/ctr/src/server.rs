@@ -98,35 +98,28 @@ fn row(plugin: &Plugin) -> String {
 
 fn detailed(plugin: &Plugin) -> String {
     let mut lines = format!("Type:\t{}\nID:\t{}\n", plugin.r#type, plugin.id);
-    let mut list = |name: &str, entries: Vec<String>| {
-        if !entries.is_empty() {
-            let _ = writeln!(lines, "{name}:\t");
-            entries.iter().for_each(|entry| {
-                let _ = writeln!(lines, "\t{entry}");
-            });
-        }
-    };
-    list("Requires", plugin.requires.clone());
+    lines.push_str(&paragraph("Requires", &plugin.requires));
     let platforms = platforms(plugin);
     if !platforms.is_empty() {
         let _ = writeln!(lines, "Platforms:\t{platforms}");
     }
     let mut exports: Vec<_> = plugin.exports.iter().collect();
     exports.sort_unstable();
-    let mut list = |name: &str, entries: Vec<String>| {
-        if !entries.is_empty() {
-            let _ = writeln!(lines, "{name}:\t");
-            entries.iter().for_each(|entry| {
-                let _ = writeln!(lines, "\t{entry}");
-            });
-        }
-    };
-    list("Exports", exports.iter().map(|(key, value)| format!("{key}\t{value}")).collect());
-    list("Capabilities", plugin.capabilities.clone());
+    let exports: Vec<String> = exports.iter().map(|(key, value)| format!("{key}\t{value}")).collect();
+    lines.push_str(&paragraph("Exports", &exports));
+    lines.push_str(&paragraph("Capabilities", &plugin.capabilities));
     if let Some(error) = &plugin.init_err {
         let code = tonic::Code::from_i32(error.code);
         let _ = writeln!(lines, "Error:\t\n\tCode:\t{code:?}\n\tMessage:\t{}", error.message);
     }
     lines.push_str("\t\t\n");
     lines
+}
+
+/// A name and a line for each entry; nothing without entries.
+fn paragraph(name: &str, entries: &[String]) -> String {
+    match entries {
+        [] => String::new(),
+        entries => format!("{name}:\t\n\t{}\n", entries.join("\n\t")),
+    }
 }

@@ -18,7 +18,7 @@ use crate::grammar::Call;
 use crate::{labels, output, table, text};
 
 /// The snapshot that a caller made is kept until somebody removes it.
-const ROOT_LABEL: &str = "containerd.io/gc.root";
+pub(crate) const ROOT_LABEL: &str = "containerd.io/gc.root";
 
 fn usage(call: &Call, least: usize, most: usize, message: &str) -> Result<(), Error> {
     match (least..=most).contains(&call.operands.len()) {
@@ -124,8 +124,7 @@ pub(crate) async fn view(call: &Call) -> Result<u8, Error> {
 }
 
 fn root_label() -> std::collections::HashMap<String, String> {
-    let now = jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
-    [(ROOT_LABEL.to_owned(), now)].into()
+    [(ROOT_LABEL.to_owned(), text::now())].into()
 }
 
 fn show_mounts(call: &Call, mounts: &[Mount]) -> Result<u8, Error> {

@@ -189,20 +189,17 @@ impl Config {
 
     /// Where the Docker Engine API listens.
     pub(crate) fn docker_socket(&self) -> PathBuf {
-        if self.docker_socket.as_os_str().is_empty() {
-            self.state.join("docker.sock")
-        } else {
-            self.docker_socket.clone()
-        }
+        self.socket(&self.docker_socket, "docker.sock")
     }
 
     /// Where containerd's API is.
     pub(crate) fn containerd_socket(&self) -> PathBuf {
-        if self.containerd_socket.as_os_str().is_empty() {
-            self.state.join("corten.sock")
-        } else {
-            self.containerd_socket.clone()
-        }
+        self.socket(&self.containerd_socket, "corten.sock")
+    }
+
+    /// The path that was asked for; of none, `name` below the state.
+    fn socket(&self, asked: &Path, name: &str) -> PathBuf {
+        if asked.as_os_str().is_empty() { self.state.join(name) } else { asked.to_path_buf() }
     }
 
     /// What is known of registries; the proxies are those of the daemon's own environment.

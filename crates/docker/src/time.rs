@@ -1,4 +1,4 @@
-//! Moments as Docker writes and reads them, and how long ago they are in words.
+//! Moments as Docker writes and reads them.
 
 use jiff::Timestamp;
 
@@ -40,33 +40,13 @@ pub(crate) fn parse(name: &str, text: Option<&str>) -> Result<Option<i64>> {
     whole.checked_mul(SECOND_NS).and_then(|time| time.checked_add(nanoseconds)).map(Some).ok_or_else(wrong)
 }
 
-/// How long a duration is, in the words of Docker's listings.
-pub(crate) fn in_words(duration_ns: i64) -> String {
-    let seconds = duration_ns / SECOND_NS;
-    let minutes = seconds / 60;
-    let hours = (seconds + 1800) / 3600;
-    match (seconds, minutes, hours) {
-        (..1, ..) => "Less than a second".into(),
-        (1, ..) => "1 second".into(),
-        (..60, ..) => format!("{seconds} seconds"),
-        (_, 1, _) => "About a minute".into(),
-        (_, ..60, _) => format!("{minutes} minutes"),
-        (.., 1) => "About an hour".into(),
-        (.., ..48) => format!("{hours} hours"),
-        (.., ..336) => format!("{} days", hours / 24),
-        (.., ..1440) => format!("{} weeks", hours / 24 / 7),
-        (.., ..17520) => format!("{} months", hours / 24 / 30),
-        _ => format!("{} years", hours / 24 / 365),
-    }
-}
-
 fn timestamp(time_ns: i64) -> Timestamp {
     Timestamp::from_nanosecond(i128::from(time_ns)).expect("64 bits of nanoseconds end in the year 2262")
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{in_words, parse, rfc3339, rfc3339_fixed};
+    use super::{parse, rfc3339, rfc3339_fixed};
 
     #[test]
     fn moments_are_written_as_go_writes_them() {
@@ -90,28 +70,6 @@ mod tests {
             ("99999999999999", None),
         ] {
             assert_eq!(parse("since", Some(text)).ok(), want, "{text}");
-        }
-    }
-
-    #[test]
-    fn durations_are_words() {
-        for (seconds, want) in [
-            (0, "Less than a second"),
-            (1, "1 second"),
-            (59, "59 seconds"),
-            (60, "About a minute"),
-            (119, "About a minute"),
-            (120, "2 minutes"),
-            (3599, "59 minutes"),
-            (3600, "About an hour"),
-            (5400, "2 hours"),
-            (47 * 3600, "47 hours"),
-            (48 * 3600, "2 days"),
-            (14 * 86400, "2 weeks"),
-            (61 * 86400, "2 months"),
-            (800 * 86400, "2 years"),
-        ] {
-            assert_eq!(in_words(seconds * 1_000_000_000), want, "{seconds}");
         }
     }
 }

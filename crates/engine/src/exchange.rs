@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use prost::{Message, Name};
 use prost_types::Any;
+use store::space::identifier;
 use tokio::sync::mpsc;
 
 use crate::clock::now_ns;
@@ -17,8 +18,6 @@ use crate::error::{Error, Result};
 const WAITING_MAX_BYTES: usize = 64 << 20;
 /// What an event costs beside its text and its payload.
 const OVERHEAD_BYTES: usize = 128;
-/// Parts of a topic are identifiers of containerd.
-const PART_MAX_BYTES: usize = 76;
 
 /// An event, as it travels.
 #[derive(Debug, Clone, PartialEq)]
@@ -71,6 +70,11 @@ impl Exchange {
         Ok(())
     }
 
+    /// Whether anybody would hear of an event.
+    pub fn is_heard(&self) -> bool {
+        !self.lock().is_empty()
+    }
+
     /// Everything that is published from now on.
     pub fn subscribe(&self) -> Subscription {
         let (sender, receiver) = mpsc::unbounded_channel();
@@ -121,18 +125,12 @@ fn check_topic(topic: &str) -> Result<()> {
     if rest.is_empty() {
         return invalid("topic must have at least one component".into());
     }
-    match rest.split('/').find(|part| !is_identifier(part)) {
+    match rest.split('/').find(|part| identifier::check(part).is_err()) {
         Some(part) => {
             invalid(format!("component {part:?} is not an identifier: failed validation on component"))
         }
         None => Ok(()),
     }
-}
-
-/// Words of letters and digits, joined by single `.`, `_` or `-`.
-fn is_identifier(text: &str) -> bool {
-    let is_word = |word: &str| !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_alphanumeric());
-    text.len() <= PART_MAX_BYTES && text.split(['.', '_', '-']).all(is_word)
 }
 
 #[cfg(test)]

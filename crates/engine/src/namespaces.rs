@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
+use store::space::identifier;
 use store::{Commit, namespaces as rows};
 
 use crate::blocking::blocking;
@@ -24,8 +25,6 @@ use crate::volumes::Volumes;
 const DEFAULT: &str = "default";
 /// Kubernetes' own. Nobody else takes images out of it unasked.
 pub(crate) const KUBERNETES: &str = "k8s.io";
-/// containerd's bound of identifiers.
-const NAME_MAX: usize = 76;
 /// Labels of one namespace, each bounded as containerd's.
 const LABELS_MAX: usize = 1000;
 const LABEL_MAX: usize = 4096;
@@ -53,11 +52,10 @@ impl Namespace {
         if text.is_empty() {
             return wrong("it must not be empty");
         }
-        if text.len() > NAME_MAX {
-            return wrong(&format!("it has more than {NAME_MAX} characters"));
+        if text.len() > identifier::MAX_BYTES {
+            return wrong(&format!("it has more than {} characters", identifier::MAX_BYTES));
         }
-        let is_word = |word: &str| !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_alphanumeric());
-        if !text.split(['.', '_', '-']).all(is_word) {
+        if !identifier::are_words(text) {
             return wrong("only letters and digits, joined by single `.`, `_` or `-`, are allowed");
         }
         Ok(Namespace(text.into()))

@@ -26,10 +26,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use api::code::Code;
 use api::events::{TaskDelete, TaskExit};
-use api::task::{
-    CreateTaskRequest, CreateTaskResponse, DeleteRequest, DeleteResponse, ShutdownRequest, StateRequest,
-    StateResponse,
-};
+use api::task::{CreateTaskRequest, CreateTaskResponse, DeleteRequest, DeleteResponse, ShutdownRequest};
+use api::time::timestamp;
 use api::types::Mount;
 use prost_types::Any;
 
@@ -37,6 +35,7 @@ use crate::error::{Error, Result};
 use crate::exchange::Exchange;
 pub use bootstrap::ttrpc_address;
 use bundle::Bundle;
+pub use resolve::OWN;
 use shim::Shim;
 pub use shim::Task;
 
@@ -78,8 +77,6 @@ pub struct NewTask {
     pub stdin: String,
     pub stdout: String,
     pub stderr: String,
-    /// A directory with a checkpoint, or empty.
-    pub checkpoint: String,
 }
 
 /// All tasks.
@@ -111,11 +108,10 @@ impl Runtimes {
         let key = Key { namespace: namespace.to_owned(), id: id.to_owned() };
         self.take(&key)?;
         let runtimes = self.clone();
-        // A client that hangs up must not leave half a task.
-        let created = tokio::spawn(async move {
-            let created = runtimes.launch(&key, new).await;
-            match created {
-                Ok((task, pid)) => {
+        to_the_end(async move {
+            match runtimes.launch(&key, new).await {
+                Ok(task) => {
+                    let pid = task.pid();
                     runtimes.put(&key, Some(Slot::Task(task.clone())));
                     runtimes.watch(key, task);
                     Ok(pid)
@@ -125,13 +121,11 @@ impl Runtimes {
                     Err(error)
                 }
             }
-        });
-        created.await.unwrap_or_else(|error| {
-            Err(Error::Task { message: format!("the creation ended badly: {error}"), code: Code::Internal })
         })
+        .await
     }
 
-    async fn launch(&self, key: &Key, new: NewTask) -> Result<(Arc<Task>, u32)> {
+    async fn launch(&self, key: &Key, new: NewTask) -> Result<Arc<Task>> {
         let binary = resolve::binary(&new.runtime, new.options.as_ref(), &self.config.shim)?;
         let bundle = Bundle::create(&self.config, key, &new.spec).await?;
         let started = bootstrap::start(&self.config, key, &bundle, &binary, new.options.as_ref()).await;
@@ -150,14 +144,12 @@ impl Runtimes {
             stdin: new.stdin,
             stdout: new.stdout,
             stderr: new.stderr,
-            checkpoint: new.checkpoint,
             options: new.options,
             ..CreateTaskRequest::default()
         };
         match shim.call::<_, CreateTaskResponse>("Create", &request).await {
             Ok(created) => {
-                let task = Task::new(key.namespace.clone(), key.id.clone(), shim, bundle, created.pid);
-                Ok((Arc::new(task), created.pid))
+                Ok(Arc::new(Task::new(key.namespace.clone(), key.id.clone(), shim, bundle, created.pid)))
             }
             Err(error) => {
                 self.discard(key, shim, bundle, &binary).await;
@@ -206,11 +198,7 @@ impl Runtimes {
     /// Deletes a task that has ended, its shim and its bundle.
     pub async fn delete(self: &Arc<Self>, task: &Arc<Task>) -> Result<DeleteResponse> {
         let (runtimes, task) = (self.clone(), task.clone());
-        // The same as for a creation: what was begun is finished.
-        let deleted = tokio::spawn(async move { runtimes.take_down(&task).await });
-        deleted.await.unwrap_or_else(|error| {
-            Err(Error::Task { message: format!("the deletion ended badly: {error}"), code: Code::Internal })
-        })
+        to_the_end(async move { runtimes.take_down(&task).await }).await
     }
 
     async fn take_down(&self, task: &Arc<Task>) -> Result<DeleteResponse> {
@@ -218,7 +206,7 @@ impl Runtimes {
         let request = DeleteRequest { id: id.clone(), exec_id: String::new() };
         let deleted: DeleteResponse = task.call("Delete", &request).await?;
         // From here on its end is no loss.
-        task.is_deleted();
+        task.mark_deleted();
         drop(task.call::<_, ()>("Shutdown", &ShutdownRequest { id, now: false }).await);
         task.bundle().remove().await;
         self.put(&Key { namespace: task.namespace().to_owned(), id: task.id().to_owned() }, None);
@@ -246,7 +234,7 @@ impl Runtimes {
         };
         let ended = answer.unwrap_or(DeleteResponse { pid, exit_status: UNKNOWN_EXIT, exited_at: None });
         let pid = if ended.pid == 0 { pid } else { ended.pid };
-        let exited_at = ended.exited_at.or_else(|| Some(forward::timestamp(crate::clock::now_ns())));
+        let exited_at = ended.exited_at.or_else(|| Some(timestamp(crate::clock::now_ns())));
         let exit = TaskExit {
             container_id: key.id.clone(),
             id: key.id.clone(),
@@ -265,12 +253,6 @@ impl Runtimes {
         bundle.remove().await;
         self.put(key, None);
         self.exchange.publish(&key.namespace, "/tasks/delete", &deletion);
-    }
-
-    /// What a shim knows of a process of its task.
-    pub async fn state(&self, task: &Task, exec: &str) -> Result<StateResponse> {
-        let request = StateRequest { id: task.id().to_owned(), exec_id: exec.to_owned() };
-        task.call("State", &request).await
     }
 
     fn take(&self, key: &Key) -> Result<()> {
@@ -294,4 +276,11 @@ impl Runtimes {
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Key, Slot>> {
         self.tasks.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Does what was begun, also when the client that asked for it hangs up: it must not leave half a task.
+async fn to_the_end<T: Send + 'static>(work: impl Future<Output = Result<T>> + Send + 'static) -> Result<T> {
+    tokio::spawn(work).await.unwrap_or_else(|error| {
+        Err(Error::Task { message: format!("the work ended badly: {error}"), code: Code::Internal })
+    })
 }

@@ -25,6 +25,7 @@ use api::task::{
     PauseRequest, PidsRequest, PidsResponse, ResizePtyRequest, ResumeRequest, SERVICE_V3, ShutdownRequest,
     StartRequest, StartResponse, StateRequest, StateResponse, WaitRequest, WaitResponse,
 };
+use api::time::of_timestamp;
 use oci::mount::Mount;
 use prost::Message;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -85,7 +86,7 @@ impl From<&WaitResponse> for Ended {
     fn from(exit: &WaitResponse) -> Ended {
         Ended {
             code: i32::try_from(exit.exit_status).unwrap_or(i32::MAX),
-            finished_ns: exit.exited_at.map_or_else(crate::clock::now_ns, timestamp_ns),
+            finished_ns: exit.exited_at.as_ref().map_or_else(crate::clock::now_ns, of_timestamp),
         }
     }
 }
@@ -419,8 +420,4 @@ fn wire_mount(mount: Mount) -> api::types::Mount {
         target: mount.target,
         options: mount.options,
     }
-}
-
-pub(crate) fn timestamp_ns(time: prost_types::Timestamp) -> i64 {
-    time.seconds.saturating_mul(1_000_000_000).saturating_add(time.nanos.into())
 }

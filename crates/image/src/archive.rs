@@ -18,12 +18,12 @@ use oci::digest::Digest;
 use oci::manifest::{Index, Manifest, media_type};
 use oci::reference::Reference;
 use store::edges::Held;
-use store::{Blob, Commit, Pin};
+use store::{Blob, Commit, Pin, now_ns};
 
 use crate::apply::Whiteouts;
 use crate::error::{Error, Result};
 use crate::image::{Image, check_image};
-use crate::images::{Images, now_ns};
+use crate::images::Images;
 use crate::unpack::Unpacked;
 use crate::worker::{Job, Limits, Packing, Task};
 use source::{Member, Source};

@@ -17,14 +17,14 @@ use oci::digest::{Digest, Hasher};
 use oci::image_config::{History, ImageConfig, RuntimeConfig};
 use oci::manifest::{Manifest, media_type};
 use store::edges::Held;
-use store::{Commit, Ingest, Pin};
+use store::{Commit, Ingest, Pin, now_ns};
 
 use crate::apply::Whiteouts;
 use crate::archive::{MAX_LAYER_SIZE, layer_type};
 use crate::compression::{Compression, ExpansionLimits};
 use crate::error::{Error, Result};
 use crate::image::{Documents, Image, check_image};
-use crate::images::{Images, now_ns, parse_tag};
+use crate::images::{Images, parse_tag};
 use crate::import::changed;
 use crate::worker::{Job, Limits, Packing, Task};
 

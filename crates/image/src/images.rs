@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex};
 use oci::descriptor::Descriptor;
 use oci::digest::Digest;
 use oci::reference::Reference;
-use store::{Commit, Labels, Store, Tx};
+use store::{Commit, Labels, Store, Tx, now_ns};
 
 use crate::error::{Error, Result};
 use crate::image::{Documents, Image};
@@ -372,9 +372,4 @@ fn damaged(record: &store::images::Image) -> Image {
         size_bytes: 0,
         stored_ns: record.updated_ns,
     }
-}
-
-pub(crate) fn now_ns() -> i64 {
-    let elapsed = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(elapsed.as_nanos()).unwrap_or(i64::MAX)
 }

@@ -23,13 +23,13 @@ use oci::manifest::{Document, Index, Manifest, media_type};
 use oci::platform::Platform;
 use oci::reference::Reference;
 use store::edges::Held;
-use store::{Commit, Pin};
+use store::{Commit, Pin, now_ns};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 
 use crate::error::{Error, Result};
 use crate::image::{Image, MAX_NESTING, check_image, parse_document};
-use crate::images::{Images, now_ns};
+use crate::images::Images;
 use crate::registry::{Access, Failure, RegistryError, Source};
 use crate::unpack::Unpacked;
 

@@ -14,10 +14,10 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use api::forward::ForwardRequest;
+use api::time::timestamp;
 use api::ttrpc::{FrameDecoder, Request, encode_request};
 use api::types::Envelope;
 use prost::{Message, Name};
-use prost_types::Timestamp;
 use rustix::event::PollFlags;
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SendFlags, SocketAddrUnix, SocketFlags, SocketType};
@@ -67,13 +67,11 @@ impl Publisher {
 
     /// Queues an event.
     pub(crate) fn add<M: Message + Name>(&mut self, topic: &str, event: &M) {
-        let now = now_ns();
-        let nanos = i32::try_from(now.rem_euclid(1_000_000_000)).expect("less than a second");
         if self.queue.len() >= QUEUE_MAX {
             self.drop_first();
         }
         self.queue.push_back(Envelope {
-            timestamp: Some(Timestamp { seconds: now.div_euclid(1_000_000_000), nanos }),
+            timestamp: Some(timestamp(now_ns())),
             namespace: self.namespace.clone(),
             topic: topic.to_owned(),
             event: Some(api::any::pack(event)),

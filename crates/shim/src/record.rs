@@ -37,8 +37,6 @@ impl ExitRecord {
 
     /// When, for a message.
     pub(crate) fn timestamp(&self) -> Timestamp {
-        const SECOND: i64 = 1_000_000_000;
-        let nanos = i32::try_from(self.exited_at_ns.rem_euclid(SECOND)).expect("less than a second");
-        Timestamp { seconds: self.exited_at_ns.div_euclid(SECOND), nanos }
+        api::time::timestamp(self.exited_at_ns)
     }
 }

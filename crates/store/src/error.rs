@@ -74,7 +74,7 @@ impl Error {
     }
 
     /// The same, said of the part of a whole.
-    pub(crate) fn within(self, whole: &str) -> Error {
+    pub fn within(self, whole: &str) -> Error {
         match self {
             Error::Invalid { why } => Error::Invalid { why: format!("{whole}: {why}") },
             Error::Label { why } => Error::Label { why: format!("{whole}: {why}") },

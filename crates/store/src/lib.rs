@@ -28,6 +28,7 @@ use std::sync::{Arc, Mutex};
 use rustix::fs::{FlockOperation, flock, syncfs};
 use rustix::io::Errno;
 
+pub use clock::now_ns;
 pub use content::{Blob, Content, Ingest, Pin};
 pub use db::{Commit, Origin, Tx};
 pub use error::{Error, Result};

@@ -27,6 +27,7 @@ mod mask;
 pub mod opaque;
 pub mod sandboxes;
 pub mod snapshots;
+mod table;
 
 use crate::db::{Commit, Tx};
 use crate::error::Result;

@@ -20,7 +20,7 @@ use tonic::{Request, Response, Result};
 use super::foreign;
 use super::opaque::{any, extensions, opaque};
 use crate::Door;
-use crate::filter::{Adaptor, Filter, entry};
+use crate::filter::{Adaptor, label};
 use crate::time::timestamp;
 use crate::{request, status};
 
@@ -47,7 +47,7 @@ impl Containers {
     /// All that match, by id.
     async fn matching(&self, request: Request<ListContainersRequest>) -> Result<Vec<Container>> {
         let namespace = request::namespace(&request)?;
-        let filter = Filter::parse(&request.get_ref().filters).map_err(|error| status::of_filter(&error))?;
+        let filter = request::filter(&request.get_ref().filters)?;
         let mut found = self.call(&namespace, quoted, |containers| containers.list()).await?;
         found.extend(foreign::list(&self.0, &namespace).await?);
         found.retain(|container| filter.matches(&Fields(container)));
@@ -160,10 +160,7 @@ impl Adaptor for Fields<'_> {
             ("id", _) => &self.0.id,
             ("runtime", Some("name")) => &self.0.runtime,
             ("image", _) => &self.0.image,
-            ("labels", _) => {
-                let value = entry(rest, |key| self.0.labels.get(key));
-                return value.map(|value| Cow::Borrowed(value.as_str()));
-            }
+            ("labels", _) => return label(rest, &self.0.labels),
             _ => return None,
         };
         (!text.is_empty()).then_some(Cow::Borrowed(text))

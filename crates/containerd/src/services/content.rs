@@ -11,7 +11,6 @@ use std::os::unix::fs::FileExt as _;
 use std::pin::Pin;
 use std::time::Duration;
 
-use api::code::Code;
 use api::events::ContentDelete;
 use futures_util::{Stream, stream};
 use grpc::content::{
@@ -20,14 +19,15 @@ use grpc::content::{
     Status as IngestStatus, StatusRequest, StatusResponse, UpdateRequest, UpdateResponse,
     WriteContentRequest, WriteContentResponse, content_server,
 };
-use oci::digest::{Digest, DigestError};
+use oci::digest::Digest;
 use store::space::content;
+use store::space::identifier;
 use store::space::ingests;
 use store::space::labels::Mask;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::door::Door;
-use crate::filter::{Adaptor, Filter, entry};
+use crate::filter::{Adaptor, Filter, label};
 use crate::{request, status, time};
 
 /// What one message carries of a blob that is read.
@@ -60,18 +60,17 @@ impl content_server::Content for Content {
         let paths = update_mask.map(|mask| mask.paths).unwrap_or_default();
         let updated = self.blocking(move |store| {
             let content = store.space(&namespace).content();
-            match mask(&paths) {
+            match Mask::parse(&paths) {
                 Ok(mask) => content.update(&digest, labels, mask).map(Ok),
                 // That it is not there is said first.
-                Err(path) => content.info(&digest).map(|_| Err((path, digest))),
+                Err(path) => content.info(&digest).map(|info| Err((path.to_owned(), info.digest))),
             }
         });
         match updated.await? {
             Ok(info) => Ok(Response::new(UpdateResponse { info: Some(message(info)) })),
-            Err((path, digest)) => Err(status::with_suffix(
-                Code::InvalidArgument,
-                format!("cannot update {path:?} field on content info {:?}", digest.as_str()),
-            )),
+            Err((path, digest)) => {
+                Err(request::no_field(&path, &format!("content info {:?}", digest.as_str())))
+            }
         }
     }
 
@@ -79,7 +78,7 @@ impl content_server::Content for Content {
 
     async fn list(&self, request: Request<ListContentRequest>) -> Result<Response<Self::ListStream>, Status> {
         let namespace = request::namespace(&request)?;
-        let filter = Filter::parse(&request.get_ref().filters).map_err(|error| status::of_filter(&error))?;
+        let filter = request::filter(&request.get_ref().filters)?;
         let lister = Lister { door: self.0.clone(), namespace, filter, after: None, found: Vec::new() };
         let messages = stream::try_unfold(Some(lister), |lister| async {
             let Some(mut lister) = lister else { return Ok(None) };
@@ -92,8 +91,7 @@ impl content_server::Content for Content {
     }
 
     async fn delete(&self, request: Request<DeleteContentRequest>) -> Result<Response<()>, Status> {
-        let digest = Digest::parse(&request.get_ref().digest);
-        let digest = digest.map_err(|error| Status::invalid_argument(go_words(&error)))?;
+        let digest = identifier::digest(&request.get_ref().digest).map_err(Status::invalid_argument)?;
         let (namespace, lease) = (request::namespace(&request)?, request::lease(&request)?);
         let event = ContentDelete { digest: digest.to_string() };
         let space = namespace.clone();
@@ -107,9 +105,8 @@ impl content_server::Content for Content {
 
     async fn read(&self, request: Request<ReadContentRequest>) -> Result<Response<Self::ReadStream>, Status> {
         let ReadContentRequest { digest, offset, size } = request.get_ref().clone();
-        let parsed = Digest::parse(&digest);
-        let digest =
-            parsed.map_err(|error| Status::invalid_argument(format!("{digest}: {}", go_words(&error))))?;
+        let digest = identifier::digest(&digest)
+            .map_err(|why| Status::invalid_argument(format!("{digest}: {why}")))?;
         let namespace = request::namespace(&request)?;
         let (info, file) =
             self.blocking(move |store| store.space(&namespace).content().open(&digest)).await?;
@@ -144,7 +141,7 @@ impl content_server::Content for Content {
         request: Request<ListStatusesRequest>,
     ) -> Result<Response<ListStatusesResponse>, Status> {
         let namespace = request::namespace(&request)?;
-        let filter = Filter::parse(&request.get_ref().filters).map_err(|error| status::of_filter(&error))?;
+        let filter = request::filter(&request.get_ref().filters)?;
         let all = self.blocking(move |store| store.space(&namespace).ingests().list()).await?;
         let statuses = all.into_iter().filter(|found| filter.matches(&Ref(found))).map(status_message);
         Ok(Response::new(ListStatusesResponse { statuses: statuses.collect() }))
@@ -245,9 +242,7 @@ impl Adaptor for Blob<'_> {
     fn field(&self, path: &[String]) -> Option<Cow<'_, str>> {
         match path.split_first()? {
             (first, _) if first == "digest" => Some(Cow::Borrowed(self.0.digest.as_str())),
-            (first, rest) if first == "labels" => {
-                entry(rest, |key| self.0.labels.get(key)).map(|value| Cow::Borrowed(value.as_str()))
-            }
+            (first, rest) if first == "labels" => label(rest, &self.0.labels),
             _ => None,
         }
     }
@@ -286,33 +281,6 @@ fn status_message(status: ingests::Status) -> IngestStatus {
 
 fn valid(digest: &str) -> Result<Digest, Status> {
     Digest::parse(digest).map_err(|_| Status::invalid_argument(format!("{digest:?} failed validation")))
-}
-
-/// Which labels an update changes, or the path that is none.
-fn mask(paths: &[String]) -> Result<Mask, String> {
-    let mut keys = Vec::new();
-    let mut is_all = paths.is_empty();
-    for path in paths {
-        match path.strip_prefix("labels.") {
-            Some(key) => keys.push(key.to_owned()),
-            None if path == "labels" => is_all = true,
-            None => return Err(path.clone()),
-        }
-    }
-    Ok(if is_all { Mask::All } else { Mask::Keys(keys) })
-}
-
-/// What Go's library says of such a digest.
-fn go_words(error: &DigestError) -> &'static str {
-    match error {
-        DigestError::UnknownAlgorithm(_) => "unsupported digest algorithm",
-        DigestError::NotHexadecimal(text, digits)
-            if text.split_once(':').is_some_and(|(_, hex)| hex.len() != *digits && !hex.is_empty()) =>
-        {
-            "invalid checksum digest length"
-        }
-        _ => "invalid checksum digest format",
-    }
 }
 
 /// A failure of the store in the words of containerd's content service.

@@ -39,7 +39,7 @@ impl events_server::Events for Events {
         &self,
         request: Request<SubscribeRequest>,
     ) -> Result<Response<Self::SubscribeStream>, Status> {
-        let filter = Filter::parse(&request.get_ref().filters).map_err(|error| status::of_filter(&error))?;
+        let filter = request::filter(&request.get_ref().filters)?;
         let subscription = self.0.exchange().subscribe();
         let events = stream::unfold((subscription, filter), |(mut subscription, filter)| async {
             let event = next(&mut subscription, &filter).await?;
@@ -52,7 +52,7 @@ impl events_server::Events for Events {
 /// Passes on what somebody else says, with his own time and namespace.
 pub(crate) fn forward(door: &Door, envelope: Option<types::Envelope>) -> Result<(), Status> {
     let types::Envelope { timestamp, namespace, topic, event } = envelope.unwrap_or_default();
-    request::check_identifier("namespace", &namespace)?;
+    request::check_identifier(&namespace)?;
     let timestamp_ns = timestamp.as_ref().map_or_else(time::now_ns, time::of_timestamp);
     let envelope = Envelope { timestamp_ns, namespace, topic, event: event.unwrap_or_default() };
     door.exchange().forward(envelope).map_err(|error| status::of_engine(&error))

@@ -1,11 +1,11 @@
 //! Containers that were made at another door (`docker run`), as clients of containerd see them: with the labels by which nerdctl
-//! knows its own. They are the engine's: a client can look at them and delete them, and nothing else.
+//! knows its own. They are the engine's: a client can look at them, signal, pause and delete them, and nothing else.
 
 use api::code::Code;
 use api::task::Process;
 use engine::containers::spec::NetworkMode;
 use engine::containers::{Container, ListFilter, RemoveOptions, Status};
-use engine::{Namespace, Scope};
+use engine::{Namespace, Scope, runtimes};
 use oci::platform::Platform;
 use store::Labels;
 use store::space::containers as space;
@@ -13,11 +13,6 @@ use store::space::opaque::Opaque;
 use tonic::Result;
 
 use crate::{Door, status};
-
-/// Who runs them; to a client it is one like every other.
-const RUNTIME: &str = "io.containerd.runc.v2";
-/// The type of a specification as JSON.
-const SPEC: &str = "types.containerd.io/opencontainers/runtime-spec/1/Spec";
 
 /// All of a namespace.
 pub(super) async fn list(door: &Door, namespace: &str) -> Result<Vec<space::Container>> {
@@ -31,7 +26,7 @@ pub(super) async fn list(door: &Door, namespace: &str) -> Result<Vec<space::Cont
     Ok(all)
 }
 
-/// The one of that id, not of a part of it or of a name.
+/// The one of that id.
 pub(super) async fn get(door: &Door, namespace: &str, id: &str) -> Result<Option<space::Container>> {
     match find(door, namespace, id).await? {
         Some(container) => seen(door, namespace, &container).await,
@@ -76,14 +71,13 @@ pub(super) fn refuse(id: &str) -> tonic::Status {
     status::with_suffix(Code::FailedPrecondition, text)
 }
 
+/// The engine's container of that id, not of a part of it or of a name.
 pub(super) async fn find(door: &Door, namespace: &str, id: &str) -> Result<Option<Container>> {
-    if id.is_empty() {
-        return Ok(None);
+    match scope(door, namespace)?.containers().inspect(id).await {
+        Ok(container) => Ok(Some(container).filter(|container| container.id == id)),
+        Err(error) if matches!(error.code(), Code::NotFound | Code::InvalidArgument) => Ok(None),
+        Err(error) => Err(status::of_engine(&error)),
     }
-    let filter = ListFilter { all: true, ids: vec![id.to_owned()], ..ListFilter::default() };
-    let found = scope(door, namespace)?.containers().list(&filter).await;
-    let found = found.map_err(|error| status::of_engine(&error))?;
-    Ok(found.into_iter().find(|container| container.id == id))
 }
 
 pub(super) fn scope(door: &Door, namespace: &str) -> Result<Scope> {
@@ -100,9 +94,9 @@ async fn seen(door: &Door, namespace: &str, container: &Container) -> Result<Opt
         id: container.id.clone(),
         labels: labels(namespace, container),
         image: container.spec.image.clone(),
-        runtime: RUNTIME.into(),
-        spec: spec.map(|value| Opaque { type_url: SPEC.into(), value }),
-        snapshotter: "overlayfs".into(),
+        runtime: runtimes::OWN.into(),
+        spec: spec.map(|value| Opaque { type_url: api::any::SPEC.into(), value }),
+        snapshotter: store::space::snapshots::OVERLAYFS.into(),
         snapshot_key: container.id.clone(),
         created_ns: container.created_ns,
         updated_ns: container.created_ns,

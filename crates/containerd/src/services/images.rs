@@ -18,7 +18,7 @@ use store::space::images::{Given, Images as Stored};
 use tonic::{Request, Response, Result, Status};
 
 use crate::Door;
-use crate::filter::{Adaptor, Filter, entry};
+use crate::filter::{Adaptor, label};
 use crate::time::{of_timestamp, timestamp};
 use crate::{request, status};
 
@@ -49,7 +49,7 @@ impl images_server::Images for Images {
 
     async fn list(&self, request: Request<ListImagesRequest>) -> Result<Response<ListImagesResponse>> {
         let namespace = request::namespace(&request)?;
-        let filter = Filter::parse(&request.get_ref().filters).map_err(|error| status::of_filter(&error))?;
+        let filter = request::filter(&request.get_ref().filters)?;
         let mut images = self.call(&namespace, |images| images.list()).await?;
         images.retain(|image| filter.matches(&Fields(image)));
         Ok(Response::new(ListImagesResponse { images: images.into_iter().map(image).collect() }))
@@ -107,13 +107,12 @@ struct Fields<'a>(&'a rows::Image);
 impl Adaptor for Fields<'_> {
     fn field(&self, path: &[String]) -> Option<Cow<'_, str>> {
         let (first, rest) = path.split_first()?;
-        let of = |labels: &'_ store::Labels| entry(rest, |key| labels.get(key).cloned()).map(Cow::Owned);
         match (first.as_str(), rest.first().map(String::as_str)) {
             ("name", _) => Some(Cow::Borrowed(&self.0.name)),
             ("target", Some("digest")) => Some(Cow::Borrowed(self.0.target.digest.as_str())),
             ("target", Some("mediatype")) => Some(Cow::Borrowed(&self.0.target.media_type)),
-            ("labels", _) => of(&self.0.labels),
-            ("annotations", _) => of(&self.0.target.annotations),
+            ("labels", _) => label(rest, &self.0.labels),
+            ("annotations", _) => label(rest, &self.0.target.annotations),
             _ => None,
         }
     }

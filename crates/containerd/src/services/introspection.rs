@@ -12,11 +12,12 @@ use grpc::introspection::{
     Plugin, PluginInfoRequest, PluginInfoResponse, PluginsRequest, PluginsResponse, ServerResponse,
     introspection_server,
 };
+use store::space::snapshots::{NATIVE, OVERLAYFS};
 use tonic::{Request, Response, Status};
 
 use crate::door::Door;
-use crate::filter::{Adaptor, Filter};
-use crate::status;
+use crate::filter::Adaptor;
+use crate::{request, status};
 
 /// Tells what there is.
 #[derive(Debug)]
@@ -39,8 +40,8 @@ const fn plain(kind: &'static str, id: &'static str) -> Entry {
 
 const ENTRIES: &[Entry] = &[
     plain("io.containerd.event.v1", "exchange"),
-    Entry { has_platform: true, ..plain("io.containerd.snapshotter.v1", "overlayfs") },
-    Entry { has_platform: true, ..plain("io.containerd.snapshotter.v1", "native") },
+    Entry { has_platform: true, ..plain("io.containerd.snapshotter.v1", OVERLAYFS) },
+    Entry { has_platform: true, ..plain("io.containerd.snapshotter.v1", NATIVE) },
     plain("io.containerd.content.v1", "content"),
     plain("io.containerd.grpc.v1", "containers"),
     plain("io.containerd.grpc.v1", "content"),
@@ -67,7 +68,7 @@ const ENTRIES: &[Entry] = &[
 #[tonic::async_trait]
 impl introspection_server::Introspection for Introspection {
     async fn plugins(&self, request: Request<PluginsRequest>) -> Result<Response<PluginsResponse>, Status> {
-        let filter = Filter::parse(&request.get_ref().filters).map_err(|error| status::of_filter(&error))?;
+        let filter = request::filter(&request.get_ref().filters)?;
         let plugins = ENTRIES.iter().filter(|entry| filter.matches(*entry)).map(plugin).collect();
         Ok(Response::new(PluginsResponse { plugins }))
     }

@@ -11,9 +11,9 @@ use store::space::leases::{self as space, Leases as Stored};
 use tonic::{Request, Response, Result};
 
 use crate::Door;
-use crate::filter::{Adaptor, Filter, entry};
+use crate::filter::{Adaptor, label};
+use crate::request;
 use crate::time::timestamp;
-use crate::{request, status};
 
 /// The service.
 #[derive(Debug, Clone)]
@@ -54,7 +54,7 @@ impl leases_server::Leases for Leases {
 
     async fn list(&self, request: Request<ListRequest>) -> Result<Response<ListResponse>> {
         let namespace = request::namespace(&request)?;
-        let filter = Filter::parse(&request.get_ref().filters).map_err(|error| status::of_filter(&error))?;
+        let filter = request::filter(&request.get_ref().filters)?;
         let mut leases = self.call(namespace, |leases| leases.list()).await?;
         leases.retain(|lease| filter.matches(&Fields(lease)));
         Ok(Response::new(ListResponse { leases: leases.into_iter().map(lease).collect() }))
@@ -97,7 +97,7 @@ impl Adaptor for Fields<'_> {
         let (first, rest) = path.split_first()?;
         match first.as_str() {
             "id" => Some(Cow::Borrowed(&self.0.id)),
-            "labels" => entry(rest, |key| self.0.labels.get(key)).map(|value| Cow::Borrowed(value.as_str())),
+            "labels" => label(rest, &self.0.labels),
             _ => None,
         }
     }

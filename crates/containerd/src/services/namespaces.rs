@@ -48,7 +48,8 @@ impl namespaces_server::Namespaces for Namespaces {
         self.0
             .blocking(move |store| {
                 identifier::check(&name)?;
-                let labels = labels::stored(labels.into_iter().collect()).map_err(in_labels)?;
+                let labels = labels::stored(labels.into_iter().collect())
+                    .map_err(|error| error.within("namespace.Labels"))?;
                 store.write(Commit::Durable, move |tx| rows::create(tx, &name, &labels))
             })
             .await?;
@@ -71,7 +72,9 @@ impl namespaces_server::Namespaces for Namespaces {
                 identifier::check(&name)?;
                 store.write(Commit::Durable, move |tx| {
                     let old = rows::labels(tx, &name)?.unwrap_or_default();
-                    let labels = mask.apply(&old, &labels.into_iter().collect()).map_err(in_labels)?;
+                    let labels = mask
+                        .apply(&old, &labels.into_iter().collect())
+                        .map_err(|error| error.within("namespace.Labels"))?;
                     rows::put(tx, &name, &labels)
                 })
             })
@@ -99,13 +102,6 @@ fn mask(paths: &[String]) -> Result<Mask> {
     });
     let keys = keys.collect::<Result<Vec<_>, Status>>()?;
     Ok(if keys.is_empty() { Mask::All } else { Mask::Keys(keys) })
-}
-
-fn in_labels(error: store::Error) -> store::Error {
-    match error {
-        store::Error::Label { why } => store::Error::Label { why: format!("namespace.Labels: {why}") },
-        error => error,
-    }
 }
 
 fn wire(labels: Labels) -> HashMap<String, String> {

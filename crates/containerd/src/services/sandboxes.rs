@@ -15,7 +15,7 @@ use tonic::{Request, Response, Result};
 
 use super::opaque::{any, extensions, opaque};
 use crate::Door;
-use crate::filter::{Adaptor, Filter, entry};
+use crate::filter::{Adaptor, label};
 use crate::time::timestamp;
 use crate::{request, status};
 
@@ -72,7 +72,7 @@ impl store_server::Store for Sandboxes {
 
     async fn list(&self, request: Request<StoreListRequest>) -> Result<Response<StoreListResponse>> {
         let namespace = request::namespace(&request)?;
-        let filter = Filter::parse(&request.get_ref().filters).map_err(|error| status::of_filter(&error))?;
+        let filter = request::filter(&request.get_ref().filters)?;
         let mut found = self.call(namespace, not_found, |sandboxes| sandboxes.list()).await?;
         found.retain(|sandbox| filter.matches(&Fields(sandbox)));
         Ok(Response::new(StoreListResponse { list: found.into_iter().map(wire).collect() }))
@@ -98,7 +98,7 @@ impl Adaptor for Fields<'_> {
         let (first, rest) = path.split_first()?;
         match first.as_str() {
             "id" => Some(Cow::Borrowed(&self.0.id)),
-            "labels" => entry(rest, |key| self.0.labels.get(key)).map(|value| Cow::Borrowed(value.as_str())),
+            "labels" => label(rest, &self.0.labels),
             _ => None,
         }
     }

@@ -16,11 +16,12 @@ use grpc::snapshots::{
 };
 use oci::mount::Mount;
 use store::snapshots::Kind as StoredKind;
-use store::space::snapshots::{self as space, Creation, Mask};
-use tonic::{Request, Response, Result, Status};
+use store::space::labels::Mask;
+use store::space::snapshots::{self as space, Creation};
+use tonic::{Request, Response, Result};
 
 use crate::Door;
-use crate::filter::{Adaptor, Filter, entry};
+use crate::filter::{Adaptor, label};
 use crate::time::timestamp;
 use crate::{request, status};
 
@@ -128,7 +129,12 @@ impl snapshots_server::Snapshots for Snapshots {
         let namespace = request::namespace(&request)?;
         let UpdateSnapshotRequest { snapshotter, info: update, update_mask } = request.into_inner();
         let update = update.unwrap_or_default();
-        let mask = mask(&update.name, &update_mask.unwrap_or_default().paths)?;
+        if update.name.is_empty() {
+            return Err(grpc::status::status(Code::InvalidArgument, "invalid argument"));
+        }
+        let paths = update_mask.unwrap_or_default().paths;
+        let mask = Mask::parse(&paths)
+            .map_err(|path| request::no_field(path, &format!("snapshot {:?}", update.name)))?;
         let updated = self.call(&namespace, &snapshotter, move |snapshots| {
             snapshots.update(&update.name, update.labels.into_iter().collect(), mask)
         });
@@ -138,7 +144,7 @@ impl snapshots_server::Snapshots for Snapshots {
     async fn list(&self, request: Request<ListSnapshotsRequest>) -> Result<Response<Self::ListStream>> {
         let namespace = request::namespace(&request)?;
         let ListSnapshotsRequest { snapshotter, filters } = request.into_inner();
-        let filter = Filter::parse(&filters).map_err(|error| status::of_filter(&error))?;
+        let filter = request::filter(&filters)?;
         let mut infos = self.call(&namespace, &snapshotter, |snapshots| snapshots.list()).await?;
         infos.retain(|info| filter.matches(&Fields(info)));
         let mut answers = Vec::new();
@@ -169,25 +175,6 @@ fn named(text: &str) -> Option<&str> {
     Some(text).filter(|text| !text.is_empty())
 }
 
-/// Which labels an update is about.
-fn mask(key: &str, paths: &[String]) -> Result<Mask, Status> {
-    if key.is_empty() {
-        return Err(grpc::status::status(Code::InvalidArgument, "invalid argument"));
-    }
-    let mut keys = Vec::new();
-    for path in paths {
-        match (path.as_str(), path.strip_prefix("labels.")) {
-            ("labels", _) => return Ok(Mask::All),
-            (_, Some(label)) => keys.push(label.to_owned()),
-            _ => {
-                let text = format!("cannot update {path:?} field on snapshot {key:?}");
-                return Err(status::with_suffix(Code::InvalidArgument, text));
-            }
-        }
-    }
-    Ok(if keys.is_empty() { Mask::All } else { Mask::Keys(keys) })
-}
-
 /// What filters see of a snapshot.
 struct Fields<'a>(&'a space::Info);
 
@@ -202,7 +189,7 @@ impl Adaptor for Fields<'_> {
             })),
             "name" => Some(Cow::Borrowed(&self.0.key)),
             "parent" => Some(Cow::Borrowed(self.0.parent.as_deref().unwrap_or_default())),
-            "labels" => entry(rest, |key| self.0.labels.get(key)).map(|value| Cow::Borrowed(value.as_str())),
+            "labels" => label(rest, &self.0.labels),
             _ => None,
         }
     }

@@ -1,6 +1,9 @@
 //! `containerd.services.tasks.v1`: what clients ask of a task goes to its shim, and the shim's answer back to them.
 
-use api::any;
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::time::Duration;
+
 use api::code::Code;
 use api::task as shim;
 use api::types::{Descriptor, Metric};
@@ -14,70 +17,67 @@ use grpc::tasks::{
     UpdateTaskRequest, WaitRequest, WaitResponse, tasks_server,
 };
 use prost_types::Any;
-use std::borrow::Cow;
-use std::sync::Arc;
-use std::time::Duration;
 use store::space::containers::Container;
 use tonic::{Request, Response, Status};
 
 use crate::door::Door;
-use crate::filter::{Adaptor, Filter};
+use crate::filter::Adaptor;
 use crate::services::foreign;
+use crate::services::opaque::any;
 use crate::{request, status, time};
 
 /// What a shim has for one answer in a list: containerd's `io.containerd.timeout.task.state`.
 const STATE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// A container of another door that runs: who looks after it, and its task as clients of containerd see it.
-struct Elsewhere {
-    containers: engine::containers::Containers,
-    process: shim::Process,
-}
-
 /// Runs containers' tasks.
 #[derive(Debug)]
 pub(crate) struct Tasks(pub(crate) Door);
 
+/// What a call is about.
+enum Target {
+    Task(Arc<Task>),
+    Elsewhere(Box<Elsewhere>),
+}
+
+/// A container of another door, and who looks after it.
+struct Elsewhere {
+    containers: engine::containers::Containers,
+    container: engine::containers::Container,
+}
+
+impl Elsewhere {
+    /// Its process as clients of containerd see it; what was executed in it is seen only at its own door.
+    fn process(&self, exec: &str) -> Result<shim::Process, Status> {
+        let process = foreign::task(&self.container).filter(|_| exec.is_empty());
+        process.ok_or_else(|| Status::not_found(format!("task {} not found", self.container.id)))
+    }
+}
+
 impl Tasks {
-    /// The task that a call is about, whose container must be there.
-    async fn task<T>(&self, request: &Request<T>, id: &str) -> Result<Arc<Task>, Status> {
+    /// The task of a container, which must be there.
+    async fn target<T>(&self, request: &Request<T>, id: &str) -> Result<Target, Status> {
         let namespace = request::namespace(request)?;
-        if self.foreign(&namespace, id).await?.is_some() {
-            let text = format!("container {id:?} was made at another door: this is possible only there");
-            return Err(status::with_suffix(Code::FailedPrecondition, text));
-        }
-        self.container(&namespace, id).await?;
-        self.0.engine().runtimes().get(&namespace, id).map_err(|error| status::of_engine(&error))
-    }
-
-    /// The container of that id, if it was made at another door.
-    async fn foreign(
-        &self,
-        namespace: &str,
-        id: &str,
-    ) -> Result<Option<engine::containers::Container>, Status> {
-        // Most are not, and have a task in here.
-        match self.0.engine().runtimes().get(namespace, id) {
-            Ok(_) => Ok(None),
-            Err(_) => foreign::find(&self.0, namespace, id).await,
-        }
-    }
-
-    /// The same in the engine, if the container was made at another door and runs.
-    async fn elsewhere<T>(
-        &self,
-        request: &Request<T>,
-        id: &str,
-        exec: &str,
-    ) -> Result<Option<Elsewhere>, Status> {
-        let namespace = request::namespace(request)?;
-        let Some(container) = self.foreign(&namespace, id).await? else { return Ok(None) };
-        match foreign::task(&container).filter(|_| exec.is_empty()) {
-            Some(process) => {
+        let missing = match self.0.engine().runtimes().get(&namespace, id) {
+            Ok(task) => return self.container(&namespace, id).await.map(|_| Target::Task(task)),
+            Err(error) => status::of_engine(&error),
+        };
+        match foreign::find(&self.0, &namespace, id).await? {
+            Some(container) => {
                 let containers = foreign::scope(&self.0, &namespace)?.containers();
-                Ok(Some(Elsewhere { containers, process }))
+                Ok(Target::Elsewhere(Box::new(Elsewhere { containers, container })))
             }
-            None => Err(Status::not_found(format!("task {id} not found"))),
+            None => self.container(&namespace, id).await.and(Err(missing)),
+        }
+    }
+
+    /// The same for what is done only to tasks of this door's containers.
+    async fn task<T>(&self, request: &Request<T>, id: &str) -> Result<Arc<Task>, Status> {
+        match self.target(request, id).await? {
+            Target::Task(task) => Ok(task),
+            Target::Elsewhere(_) => {
+                let text = format!("container {id:?} was made at another door: this is possible only there");
+                Err(status::with_suffix(Code::FailedPrecondition, text))
+            }
         }
     }
 
@@ -85,23 +85,29 @@ impl Tasks {
         let (namespace, id) = (namespace.to_owned(), id.to_owned());
         self.0.blocking(move |store| store.space(&namespace).containers().get(&id)).await
     }
+}
 
-    async fn process(&self, task: &Task, exec: &str) -> Result<shim::Process, Status> {
-        let state = self.0.engine().runtimes().state(task, exec).await;
-        let state = state.map_err(|error| status::of_engine(&error))?;
-        Ok(shim::Process {
-            id: if exec.is_empty() { state.id } else { state.exec_id },
-            pid: state.pid,
-            status: state.status,
-            stdin: state.stdin,
-            stdout: state.stdout,
-            stderr: state.stderr,
-            terminal: state.terminal,
-            exit_status: state.exit_status,
-            exited_at: state.exited_at,
-            ..shim::Process::default()
-        })
-    }
+/// What the shim knows of a process.
+async fn process(task: &Task, exec: &str) -> Result<shim::Process, Status> {
+    let asked = shim::StateRequest { id: task.id().to_owned(), exec_id: exec.to_owned() };
+    let state: shim::StateResponse = pass(task, "State", &asked).await?;
+    Ok(shim::Process {
+        id: if exec.is_empty() { state.id } else { state.exec_id },
+        pid: state.pid,
+        status: state.status,
+        stdin: state.stdin,
+        stdout: state.stdout,
+        stderr: state.stderr,
+        terminal: state.terminal,
+        exit_status: state.exit_status,
+        exited_at: state.exited_at,
+        ..shim::Process::default()
+    })
+}
+
+/// What the engine did, or its error in containerd's form.
+fn done<T>(result: engine::Result<T>) -> Result<T, Status> {
+    result.map_err(|error| status::of_engine(&error))
 }
 
 /// Passes a request on to the shim.
@@ -110,7 +116,7 @@ async fn pass<Q: prost::Message, M: prost::Message + Default>(
     method: &str,
     message: &Q,
 ) -> Result<M, Status> {
-    task.call(method, message).await.map_err(|error| status::of_engine(&error))
+    done(task.call(method, message).await)
 }
 
 #[tonic::async_trait]
@@ -123,21 +129,18 @@ impl tasks_server::Tasks for Tasks {
         let asked = request.into_inner();
         refuse(&asked)?;
         let container = self.container(&namespace, &asked.container_id).await?;
-        let own = container.runtime_options.map(|own| Any { type_url: own.type_url, value: own.value });
-        let spec = container.spec.unwrap_or_default();
+        let own = container.runtime_options.map(any);
         let new = NewTask {
             runtime: if asked.runtime_path.is_empty() { container.runtime } else { asked.runtime_path },
             options: asked.options.filter(|options| !options.type_url.is_empty()).or(own),
-            spec: Any { type_url: spec.type_url, value: spec.value },
+            spec: container.spec.map(any).unwrap_or_default(),
             rootfs: asked.rootfs,
             terminal: asked.terminal,
             stdin: asked.stdin,
             stdout: asked.stdout,
             stderr: asked.stderr,
-            checkpoint: String::new(),
         };
-        let created = self.0.engine().runtimes().create(&namespace, &asked.container_id, new).await;
-        let pid = created.map_err(|error| status::of_engine(&error))?;
+        let pid = done(self.0.engine().runtimes().create(&namespace, &asked.container_id, new).await)?;
         Ok(Response::new(CreateTaskResponse { container_id: asked.container_id, pid }))
     }
 
@@ -150,8 +153,7 @@ impl tasks_server::Tasks for Tasks {
 
     async fn delete(&self, request: Request<DeleteTaskRequest>) -> Result<Response<DeleteResponse>, Status> {
         let task = self.task(&request, &request.get_ref().container_id).await?;
-        let deleted = self.0.engine().runtimes().delete(&task).await;
-        let deleted = deleted.map_err(|error| status::of_engine(&error))?;
+        let deleted = done(self.0.engine().runtimes().delete(&task).await)?;
         Ok(Response::new(DeleteResponse {
             id: request.into_inner().container_id,
             pid: deleted.pid,
@@ -177,13 +179,11 @@ impl tasks_server::Tasks for Tasks {
     }
 
     async fn get(&self, request: Request<GetRequest>) -> Result<Response<GetResponse>, Status> {
-        if let Some(other) =
-            self.elsewhere(&request, &request.get_ref().container_id, &request.get_ref().exec_id).await?
-        {
-            return Ok(Response::new(GetResponse { process: Some(other.process) }));
-        }
-        let task = self.task(&request, &request.get_ref().container_id).await?;
-        let process = self.process(&task, &request.get_ref().exec_id).await?;
+        let GetRequest { container_id, exec_id } = request.get_ref();
+        let process = match self.target(&request, container_id).await? {
+            Target::Task(task) => process(&task, exec_id).await?,
+            Target::Elsewhere(other) => other.process(exec_id)?,
+        };
         Ok(Response::new(GetResponse { process: Some(process) }))
     }
 
@@ -192,7 +192,7 @@ impl tasks_server::Tasks for Tasks {
         let tasks = self.0.engine().runtimes().list(Some(&namespace));
         let asked = tasks.iter().map(|task| async {
             // A shim that does not answer must not hide all others.
-            tokio::time::timeout(STATE_TIMEOUT, self.process(task, "")).await.ok()?.ok()
+            tokio::time::timeout(STATE_TIMEOUT, process(task, "")).await.ok()?.ok()
         });
         let mut tasks: Vec<_> = futures_util::future::join_all(asked).await.into_iter().flatten().collect();
         tasks.extend(foreign::tasks(&self.0, &namespace).await?);
@@ -200,20 +200,20 @@ impl tasks_server::Tasks for Tasks {
     }
 
     async fn kill(&self, request: Request<KillRequest>) -> Result<Response<()>, Status> {
-        if let Some(other) =
-            self.elsewhere(&request, &request.get_ref().container_id, &request.get_ref().exec_id).await?
-        {
-            let signal = request.get_ref().signal.to_string();
-            let killed = other.containers.kill(&other.process.id, &signal).await;
-            return killed.map(Response::new).map_err(|error| status::of_engine(&error));
-        }
-        let task = self.task(&request, &request.get_ref().container_id).await?;
+        let target = self.target(&request, &request.get_ref().container_id).await?;
         let KillRequest { container_id: id, exec_id, signal, all } = request.into_inner();
-        pass(&task, "Kill", &shim::KillRequest { id, exec_id, signal, all }).await.map(Response::new)
+        let killed = match target {
+            Target::Task(task) => pass(&task, "Kill", &shim::KillRequest { id, exec_id, signal, all }).await,
+            Target::Elsewhere(other) => {
+                other.process(&exec_id)?;
+                done(other.containers.kill(&id, &signal.to_string()).await)
+            }
+        };
+        killed.map(Response::new)
     }
 
     async fn exec(&self, request: Request<ExecProcessRequest>) -> Result<Response<()>, Status> {
-        request::check_identifier("exec", &request.get_ref().exec_id)?;
+        request::check_identifier(&request.get_ref().exec_id)?;
         let task = self.task(&request, &request.get_ref().container_id).await?;
         let asked = request.into_inner();
         let asked = shim::ExecProcessRequest {
@@ -243,39 +243,49 @@ impl tasks_server::Tasks for Tasks {
     }
 
     async fn pause(&self, request: Request<PauseTaskRequest>) -> Result<Response<()>, Status> {
-        if let Some(other) = self.elsewhere(&request, &request.get_ref().container_id, "").await? {
-            let paused = other.containers.pause(&other.process.id).await;
-            return paused.map(Response::new).map_err(|error| status::of_engine(&error));
-        }
-        let task = self.task(&request, &request.get_ref().container_id).await?;
+        let target = self.target(&request, &request.get_ref().container_id).await?;
         let id = request.into_inner().container_id;
-        pass(&task, "Pause", &shim::PauseRequest { id }).await.map(Response::new)
+        let paused = match target {
+            Target::Task(task) => pass(&task, "Pause", &shim::PauseRequest { id }).await,
+            Target::Elsewhere(other) => {
+                other.process("")?;
+                done(other.containers.pause(&id).await)
+            }
+        };
+        paused.map(Response::new)
     }
 
     async fn resume(&self, request: Request<ResumeTaskRequest>) -> Result<Response<()>, Status> {
-        if let Some(other) = self.elsewhere(&request, &request.get_ref().container_id, "").await? {
-            let resumed = other.containers.unpause(&other.process.id).await;
-            return resumed.map(Response::new).map_err(|error| status::of_engine(&error));
-        }
-        let task = self.task(&request, &request.get_ref().container_id).await?;
+        let target = self.target(&request, &request.get_ref().container_id).await?;
         let id = request.into_inner().container_id;
-        pass(&task, "Resume", &shim::ResumeRequest { id }).await.map(Response::new)
+        let resumed = match target {
+            Target::Task(task) => pass(&task, "Resume", &shim::ResumeRequest { id }).await,
+            Target::Elsewhere(other) => {
+                other.process("")?;
+                done(other.containers.unpause(&id).await)
+            }
+        };
+        resumed.map(Response::new)
     }
 
     async fn list_pids(
         &self,
         request: Request<ListPidsRequest>,
     ) -> Result<Response<ListPidsResponse>, Status> {
-        if let Some(other) = self.elsewhere(&request, &request.get_ref().container_id, "").await? {
-            let pids = other.containers.processes(&other.process.id).await;
-            let pids = pids.map_err(|error| status::of_engine(&error))?;
-            let processes = pids.into_iter().map(|pid| shim::ProcessInfo { pid, info: None }).collect();
-            return Ok(Response::new(ListPidsResponse { processes }));
-        }
-        let task = self.task(&request, &request.get_ref().container_id).await?;
+        let target = self.target(&request, &request.get_ref().container_id).await?;
         let id = request.into_inner().container_id;
-        let listed: shim::PidsResponse = pass(&task, "Pids", &shim::PidsRequest { id }).await?;
-        Ok(Response::new(ListPidsResponse { processes: listed.processes }))
+        let processes = match target {
+            Target::Task(task) => {
+                let listed: shim::PidsResponse = pass(&task, "Pids", &shim::PidsRequest { id }).await?;
+                listed.processes
+            }
+            Target::Elsewhere(other) => {
+                other.process("")?;
+                let pids = done(other.containers.processes(&id).await)?;
+                pids.into_iter().map(|pid| shim::ProcessInfo { pid, info: None }).collect()
+            }
+        };
+        Ok(Response::new(ListPidsResponse { processes }))
     }
 
     async fn checkpoint(
@@ -305,7 +315,7 @@ impl tasks_server::Tasks for Tasks {
 
     async fn metrics(&self, request: Request<MetricsRequest>) -> Result<Response<MetricsResponse>, Status> {
         let namespace = request::namespace(&request)?;
-        let filter = Filter::parse(&request.get_ref().filters).map_err(|error| status::of_filter(&error))?;
+        let filter = request::filter(&request.get_ref().filters)?;
         let tasks = self.0.engine().runtimes().list(Some(&namespace));
         let wanted = tasks.iter().filter(|task| filter.matches(&Fields(task)));
         let asked = wanted.map(|task| async {
@@ -320,18 +330,21 @@ impl tasks_server::Tasks for Tasks {
     }
 
     async fn wait(&self, request: Request<WaitRequest>) -> Result<Response<WaitResponse>, Status> {
-        if let Some(other) =
-            self.elsewhere(&request, &request.get_ref().container_id, &request.get_ref().exec_id).await?
-        {
-            let exit = other.containers.wait(&other.process.id, WaitCondition::NotRunning).await;
-            let exit = exit.map_err(|error| status::of_engine(&error))?.await;
-            let exit_status = u32::try_from(exit.code).unwrap_or_default();
-            return Ok(Response::new(WaitResponse { exit_status, exited_at: None }));
-        }
-        let task = self.task(&request, &request.get_ref().container_id).await?;
+        let target = self.target(&request, &request.get_ref().container_id).await?;
         let WaitRequest { container_id: id, exec_id } = request.into_inner();
-        let ended: shim::WaitResponse = pass(&task, "Wait", &shim::WaitRequest { id, exec_id }).await?;
-        Ok(Response::new(WaitResponse { exit_status: ended.exit_status, exited_at: ended.exited_at }))
+        let (exit_status, exited_at) = match target {
+            Target::Task(task) => {
+                let asked = shim::WaitRequest { id, exec_id };
+                let ended: shim::WaitResponse = pass(&task, "Wait", &asked).await?;
+                (ended.exit_status, ended.exited_at)
+            }
+            Target::Elsewhere(other) => {
+                other.process(&exec_id)?;
+                let exit = done(other.containers.wait(&id, WaitCondition::NotRunning).await)?.await;
+                (u32::try_from(exit.code).unwrap_or_default(), None)
+            }
+        };
+        Ok(Response::new(WaitResponse { exit_status, exited_at }))
     }
 }
 
@@ -347,7 +360,7 @@ fn refuse(asked: &CreateTaskRequest) -> Result<(), Status> {
 
 /// The directory that the options of a checkpoint name.
 fn checkpoint_path(options: Option<&Any>) -> String {
-    let options = options.and_then(any::unpack::<api::runc::CheckpointOptions>);
+    let options = options.and_then(api::any::unpack::<api::runc::CheckpointOptions>);
     options.and_then(Result::ok).map(|options| options.image_path).unwrap_or_default()
 }
 

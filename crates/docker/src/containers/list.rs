@@ -1,6 +1,7 @@
 //! `GET /containers/json`: a line for each container.
 
 use api::docker::container::{ContainerSummary, SummaryHostConfig, SummaryNetworkSettings};
+use api::words::rough;
 use engine::containers::spec::NetworkMode;
 use engine::containers::{Container, ListFilter, StateView, Status};
 use engine::networks::NetworkFilter;
@@ -192,7 +193,7 @@ fn command(args: &[String]) -> String {
 }
 
 fn status_line(state: &StateView, now_ns: i64) -> String {
-    let since = |moment: Option<i64>| time::in_words(now_ns.saturating_sub(moment.unwrap_or(now_ns)));
+    let since = |moment: Option<i64>| rough(time::seconds(now_ns.saturating_sub(moment.unwrap_or(now_ns))));
     match state.status {
         Status::Created => "Created".into(),
         Status::Running => match health::word(state) {

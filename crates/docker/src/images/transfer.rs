@@ -345,25 +345,8 @@ pub(super) fn bar(current: u64, total: u64) -> String {
     format!("[{}{arrow}{blank}]  {}/{}", "=".repeat(filled), size(current), size(total))
 }
 
-/// Four significant digits, as Docker's clients print it.
 fn size(bytes: u64) -> String {
-    const UNITS: [&str; 5] = ["B", "kB", "MB", "GB", "TB"];
-    #[allow(clippy::cast_precision_loss, reason = "it is shown to people")]
-    let mut value = bytes as f64;
-    let mut unit = 0;
-    while value >= 1000.0 && unit + 1 < UNITS.len() {
-        value /= 1000.0;
-        unit += 1;
-    }
-    let decimals = match value {
-        value if unit == 0 || value >= 1000.0 => 0,
-        value if value >= 100.0 => 1,
-        value if value >= 10.0 => 2,
-        _ => 3,
-    };
-    let text = format!("{value:.decimals$}");
-    let text = if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.') } else { &text };
-    format!("{text}{}", UNITS[unit])
+    api::words::precise(i64::try_from(bytes).unwrap_or(i64::MAX))
 }
 
 /// Who asks, by the request's headers.

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 pub use image::{AppliedLayer, LayerCompression, LayerPlace, Whiteouts};
 use store::Labels;
-use store::space::content::Info;
+use store::space::content::{Info, UNCOMPRESSED};
 use store::space::ingests::{Announced, Finished, Writer};
 use store::space::labels::Mask;
 
@@ -51,19 +51,17 @@ impl Engine {
             };
             let mut labels = diff.labels;
             if diff.compression != LayerCompression::None {
-                labels.insert(UNCOMPRESSED_LABEL.to_owned(), diff_id.to_string());
+                labels.insert(UNCOMPRESSED.to_owned(), diff_id.to_string());
             }
             let digest = writer.digest();
             let finished = Finished { labels: labels.clone(), lease, ..Finished::default() };
             match space.ingests().commit(writer, finished) {
                 Err(store::Error::AlreadyExists { .. }) => {
                     let info = space.content().info(&digest)?;
-                    if info.labels.contains_key(UNCOMPRESSED_LABEL)
-                        || !labels.contains_key(UNCOMPRESSED_LABEL)
-                    {
+                    if info.labels.contains_key(UNCOMPRESSED) || !labels.contains_key(UNCOMPRESSED) {
                         return Ok(info);
                     }
-                    let mask = Mask::Keys(vec![UNCOMPRESSED_LABEL.to_owned()]);
+                    let mask = Mask::Keys(vec![UNCOMPRESSED.to_owned()]);
                     Ok(space.content().update(&digest, labels, mask)?)
                 }
                 done => Ok(done?),
@@ -72,9 +70,6 @@ impl Engine {
         .await
     }
 }
-
-/// Tells what a compressed layer is without compression.
-const UNCOMPRESSED_LABEL: &str = "containerd.io/uncompressed";
 
 /// A layer to be made of a directory.
 #[derive(Debug, Clone)]

@@ -88,8 +88,10 @@ impl Engine {
     /// A container has an address, perhaps another one than before: those that link to it learn it.
     pub(crate) fn tell_linked(&self, record: &Record) {
         for other in self.index.all() {
-            let is_linked = links(&other).iter().any(|link| link.container == record.id);
-            let Some(connected) = self.fabric.connected(&other.id).filter(|_| is_linked) else { continue };
+            if links(&other).iter().all(|link| link.container != record.id) {
+                continue;
+            }
+            let Some(connected) = self.fabric.connected(&other.id) else { continue };
             if let Err(error) = self.write_names(&other, &connected) {
                 let error = error.chain();
                 tracing::warn!(container = other.id, error, "a link has an old address");

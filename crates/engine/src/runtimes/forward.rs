@@ -5,19 +5,17 @@ use std::sync::Arc;
 use api::EVENTS_SERVICE;
 use api::code::Code;
 use api::forward::ForwardRequest;
+use api::time::of_timestamp;
 use api::ttrpc::{FrameDecoder, Request, Response, encode_response};
 use prost::Message as _;
-use prost_types::Timestamp;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{UnixListener, UnixStream};
 
 use crate::clock::now_ns;
 use crate::exchange::{Envelope, Exchange};
-use crate::tasks::timestamp_ns;
 
 /// Events are short; a longer one takes more reads.
 const READ_BUFFER_BYTES: usize = 4096;
-const NS_PER_S: i64 = 1_000_000_000;
 
 /// Serves for ever. Only processes of the daemon's own user are listened to.
 pub async fn serve(listener: UnixListener, exchange: Arc<Exchange>) {
@@ -64,7 +62,7 @@ fn answer(request: &Request, exchange: &Exchange) -> Response {
         Err(error) => return Response::failure(Code::InvalidArgument, error.to_string()),
     };
     let envelope = Envelope {
-        timestamp_ns: envelope.timestamp.map_or_else(now_ns, timestamp_ns),
+        timestamp_ns: envelope.timestamp.as_ref().map_or_else(now_ns, of_timestamp),
         namespace: envelope.namespace,
         topic: envelope.topic,
         event: envelope.event.unwrap_or_default(),
@@ -73,9 +71,4 @@ fn answer(request: &Request, exchange: &Exchange) -> Response {
         Ok(()) => Response::success(&()),
         Err(error) => Response::failure(error.code(), error.chain()),
     }
-}
-
-pub(super) fn timestamp(ns: i64) -> Timestamp {
-    let nanos = i32::try_from(ns.rem_euclid(NS_PER_S)).unwrap_or_default();
-    Timestamp { seconds: ns.div_euclid(NS_PER_S), nanos }
 }

@@ -8,7 +8,7 @@ use prost_types::Any;
 use crate::error::{Error, Result};
 
 /// The runtime that is Corten itself.
-const OWN: &str = "io.containerd.runc.v2";
+pub const OWN: &str = "io.containerd.runc.v2";
 
 /// The shim of `runtime`. `own`: Corten's.
 ///

@@ -110,7 +110,7 @@ impl Task {
     }
 
     /// Its shim's end is no loss any more.
-    pub(super) fn is_deleted(&self) {
+    pub(super) fn mark_deleted(&self) {
         self.is_deleted.store(true, Ordering::Relaxed);
     }
 

@@ -15,6 +15,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::space::snapshots::OVERLAYFS;
+
 /// Something that is held, or not.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Thing {
@@ -152,7 +154,7 @@ impl Graph {
                 let named = edges.filter_map(|edge| match edge {
                     Thing::Blob(digest) => Some(Thing::Content(Name::new(&name.namespace, digest))),
                     Thing::Layer { name: layer, .. } => Some(Thing::Snapshot {
-                        snapshotter: "overlayfs".into(),
+                        snapshotter: OVERLAYFS.into(),
                         name: Name::new(&name.namespace, layer),
                     }),
                     _ => None,

@@ -133,19 +133,8 @@ fn time(text: &str) -> Option<i64> {
 
 /// A length of time as Go writes it: `36h`, `1h30m`, `1.5s`.
 fn duration_ns(text: &str) -> Option<i64> {
-    const UNITS: [(&str, f64); 7] =
-        [("ns", 1.0), ("us", 1e3), ("µs", 1e3), ("ms", 1e6), ("h", 3.6e12), ("m", 6e10), ("s", 1e9)];
-    let (mut rest, mut sum) = (text, 0.0);
-    while !rest.is_empty() {
-        let digits = rest.find(|letter: char| !letter.is_ascii_digit() && letter != '.')?;
-        let number: f64 = rest[..digits].parse().ok()?;
-        let (unit, length) = UNITS.iter().find(|(unit, _)| rest[digits..].starts_with(unit))?;
-        sum += number * length;
-        rest = &rest[digits + unit.len()..];
-    }
-    // More than the numbers can say is for ever.
-    #[allow(clippy::cast_possible_truncation)]
-    (!text.is_empty()).then_some(sum as i64)
+    let length = api::docker::moment::parse_duration(text)?;
+    i64::try_from(length).ok().filter(|length| *length >= 0)
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ use crate::error::Result;
 use crate::records::{Labels, from_json, images};
 use crate::snapshots::Info;
 use crate::space::leases::{self, Resource};
+use crate::space::snapshots::{OVERLAYFS, to_machine};
 
 /// What was found at some time.
 #[derive(Debug)]
@@ -151,7 +152,7 @@ impl Scan {
             let image = Name::new(&name.namespace, &row.get::<_, String>(2)?);
             self.graph.part(container.clone(), Thing::Content(image));
             self.graph.part(container.clone(), Thing::layer(&row.get::<_, String>(3)?));
-            self.graph.part(container, Thing::Snapshot { snapshotter: "overlayfs".into(), name });
+            self.graph.part(container, Thing::Snapshot { snapshotter: OVERLAYFS.into(), name });
             Ok(())
         })?;
         let sql = "SELECT name, parent FROM snapshots WHERE snapshotter = 'overlay' AND parent IS NOT NULL";
@@ -224,9 +225,7 @@ impl Scan {
         let sql = format!("SELECT namespace, digest, labels FROM space_content WHERE {HAS_RULES}");
         each(tx, &sql, |row| {
             let (name, labels) = (name(row)?, labels(row)?);
-            let content = Thing::Content(name.clone());
-            self.root_if_labelled(&name.namespace, &content, &labels);
-            self.follow(&name.namespace, content, &labels);
+            self.follow_or_root(&name.namespace, Thing::Content(name.clone()), &labels);
             Ok(())
         })
     }
@@ -250,14 +249,14 @@ impl Scan {
         each(tx, "SELECT namespace, key, labels, snapshotter, parent, backend FROM space_snapshots", |row| {
             let (name, labels, snapshotter) = (name(row)?, labels(row)?, row.get::<_, String>(3)?);
             let snapshot = Thing::Snapshot { snapshotter: snapshotter.clone(), name: name.clone() };
-            let layer = Thing::Layer { snapshotter: Some(machines_name(&snapshotter)), name: row.get(5)? };
+            let layer =
+                Thing::Layer { snapshotter: Some(to_machine(&snapshotter).to_owned()), name: row.get(5)? };
             self.graph.part(snapshot.clone(), layer);
             if let Some(parent) = row.get::<_, Option<String>>(4)? {
                 let name = Name::new(&name.namespace, &parent);
                 self.graph.part(snapshot.clone(), Thing::Snapshot { snapshotter, name });
             }
-            self.root_if_labelled(&name.namespace, &snapshot, &labels);
-            self.follow(&name.namespace, snapshot, &labels);
+            self.follow_or_root(&name.namespace, snapshot, &labels);
             Ok(())
         })
     }
@@ -275,15 +274,22 @@ impl Scan {
         })
     }
 
-    fn root_if_labelled(&mut self, namespace: &str, thing: &Thing, labels: &Labels) {
-        if rules::rules(namespace, labels).contains(&Rule::Root) {
+    /// Adds what the labels of `thing` say of others, and that it is a root, if they say so.
+    fn follow_or_root(&mut self, namespace: &str, thing: Thing, labels: &Labels) {
+        let rules = rules::rules(namespace, labels);
+        if rules.contains(&Rule::Root) {
             self.graph.root(thing.clone(), Hold::Whole);
         }
+        self.add(&thing, rules);
     }
 
     /// Adds what the labels of `thing` say of others.
     fn follow(&mut self, namespace: &str, thing: Thing, labels: &Labels) {
-        for rule in rules::rules(namespace, labels) {
+        self.add(&thing, rules::rules(namespace, labels));
+    }
+
+    fn add(&mut self, thing: &Thing, rules: Vec<Rule>) {
+        for rule in rules {
             match rule {
                 Rule::Root => {}
                 Rule::Holds(other) => self.graph.reference(thing.clone(), other),
@@ -318,14 +324,6 @@ fn machines(kind: &str, name: String) -> Thing {
     match kind {
         "snapshot" => Thing::Layer { snapshotter: None, name },
         _ => Thing::Blob(name),
-    }
-}
-
-/// The snapshotter as the machine's snapshots have it.
-fn machines_name(snapshotter: &str) -> String {
-    match snapshotter {
-        "overlayfs" => "overlay".to_owned(),
-        other => other.to_owned(),
     }
 }
 

@@ -2,16 +2,17 @@
 //!
 //! An id is unique in its namespace, also among the containers that the engine made there.
 
-use rusqlite::{OptionalExtension, Row, params};
+use rusqlite::{Row, params};
 use serde::{Deserialize, Serialize};
 
 use super::mask::{self, Path};
 use super::opaque::{Extensions, Opaque};
+use super::table::Table;
 use super::{Space, identifier, labels};
 use crate::clock::now_ns;
 use crate::db::{Commit, Tx};
 use crate::error::{Error, Result};
-use crate::records::{Labels, found, from_json, to_json, unique};
+use crate::records::{Labels, from_json, to_json, unique};
 
 /// A container.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -44,6 +45,8 @@ struct Document {
 
 pub(crate) const COLUMNS: &str =
     "id, image, runtime, snapshotter, snapshot_key, sandbox, created_ns, updated_ns, labels, document";
+
+const TABLE: Table<Container> = Table { name: "space_containers", columns: COLUMNS, kind: "container", read };
 
 /// What an update changes that does not say.
 const FIELDS: [&str; 5] = ["labels", "spec", "extensions", "image", "snapshotkey"];
@@ -84,18 +87,12 @@ impl Containers<'_> {
     /// # Errors
     /// `NotFound`.
     pub fn get(&self, id: &str) -> Result<Container> {
-        self.0.store.db.read(|tx| get(tx, self.0.namespace, id))
+        self.0.store.db.read(|tx| TABLE.get(tx, self.0.namespace, id))
     }
 
     /// All, by id.
     pub fn list(&self) -> Result<Vec<Container>> {
-        self.0.store.db.read(|tx| {
-            let mut statement = tx.connection.prepare_cached(&format!(
-                "SELECT {COLUMNS} FROM space_containers WHERE namespace = ?1 ORDER BY id"
-            ))?;
-            let rows = statement.query_map([self.0.namespace], |row| Ok(read(row)))?;
-            rows.map(|row| row?).collect()
-        })
+        self.0.store.db.read(|tx| TABLE.list(tx, self.0.namespace))
     }
 
     /// Changes what `paths` name to what it is in `update`, or all that can be changed.
@@ -107,7 +104,7 @@ impl Containers<'_> {
             return Err(Error::Invalid { why: "must specify a container id".into() });
         }
         self.0.write(Commit::Durable, move |tx, namespace| {
-            let old = get(tx, namespace, &update.id)?;
+            let old = TABLE.get(tx, namespace, &update.id)?;
             let container = checked(masked(old, &update, &paths)?)
                 .map_err(|error| error.within("update failed validation"))?;
             let container = Container { updated_ns: now_ns(), ..container };
@@ -122,17 +119,13 @@ impl Containers<'_> {
     /// `NotFound`.
     pub fn delete(&self, id: &str) -> Result<()> {
         let id = id.to_owned();
-        self.0.write(Commit::Durable, move |tx, namespace| {
-            let sql = "DELETE FROM space_containers WHERE namespace = ?1 AND id = ?2";
-            found(tx.connection.prepare_cached(sql)?.execute([namespace, &id])?, "container", &id)
-        })
+        self.0.write(Commit::Durable, move |tx, namespace| TABLE.delete(tx, namespace, &id))
     }
 }
 
 /// Whether a client of the namespace has a container of that id.
 pub(crate) fn exists(tx: &Tx<'_>, namespace: &str, id: &str) -> Result<bool> {
-    let sql = "SELECT 1 FROM space_containers WHERE namespace = ?1 AND id = ?2";
-    Ok(tx.connection.prepare_cached(sql)?.exists([namespace, id])?)
+    TABLE.has(tx, namespace, id)
 }
 
 pub(crate) fn read(row: &Row<'_>) -> Result<Container> {
@@ -152,14 +145,6 @@ pub(crate) fn read(row: &Row<'_>) -> Result<Container> {
         spec: document.spec,
         extensions: document.extensions,
     })
-}
-
-fn get(tx: &Tx<'_>, namespace: &str, id: &str) -> Result<Container> {
-    let mut statement = tx.connection.prepare_cached(&format!(
-        "SELECT {COLUMNS} FROM space_containers WHERE namespace = ?1 AND id = ?2"
-    ))?;
-    let row = statement.query_row([namespace, id], |row| Ok(read(row))).optional()?.transpose()?;
-    row.ok_or_else(|| Error::NotFound { kind: "container", name: id.to_owned() })
 }
 
 fn write(tx: &Tx<'_>, verb: &str, namespace: &str, container: &Container) -> rusqlite::Result<usize> {

@@ -19,6 +19,8 @@ use crate::db::{Commit, Tx};
 use crate::error::{Error, Result};
 use crate::records::{Labels, from_json, to_json};
 
+pub use adoption::UNCOMPRESSED;
+
 /// What is listed at once.
 const PAGE: usize = 100;
 

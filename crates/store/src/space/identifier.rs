@@ -4,8 +4,9 @@ use oci::digest::{Digest, DigestError};
 
 use crate::error::{Error, Result};
 
-const MAX_BYTES: usize = 76;
-const KEY_MAX_BYTES: usize = 32_768;
+/// The longest identifier.
+pub const MAX_BYTES: usize = 76;
+pub(crate) const KEY_MAX_BYTES: usize = 32_768;
 
 /// What an identifier is, as messages tell it.
 const PATTERN: &str = "^[A-Za-z0-9]+(?:[._-](?:[A-Za-z0-9]+))*$";
@@ -22,11 +23,16 @@ pub fn check(text: &str) -> Result<()> {
     if text.len() > MAX_BYTES {
         return wrong(format!("identifier {text:?} greater than maximum length ({MAX_BYTES} characters)"));
     }
-    let is_word = |word: &str| !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_alphanumeric());
-    match text.split(['.', '_', '-']).all(is_word) {
+    match are_words(text) {
         true => Ok(()),
         false => wrong(format!("identifier {text:?} must match {PATTERN}")),
     }
+}
+
+/// Whether it is words of letters and digits, joined by single `.`, `_` or `-`; however long.
+pub fn are_words(text: &str) -> bool {
+    let is_word = |word: &str| !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    text.split(['.', '_', '-']).all(is_word)
 }
 
 /// Any text as a name, as long as a key of containerd's database may be.
@@ -40,12 +46,12 @@ pub(crate) fn check_key(what: &str, text: &str) -> Result<()> {
     }
 }
 
-/// A digest; why it is none is said in containerd's words.
+/// A digest; why it is none is said as Go's library says it.
 pub fn digest(text: &str) -> std::result::Result<Digest, &'static str> {
     Digest::parse(text).map_err(|error| match error {
         DigestError::UnknownAlgorithm(_) => "unsupported digest algorithm",
-        DigestError::NotHexadecimal(_, length)
-            if text.split(':').next_back().map(str::len) != Some(length) =>
+        DigestError::NotHexadecimal(_, digits)
+            if text.split_once(':').is_some_and(|(_, hex)| !hex.is_empty() && hex.len() != digits) =>
         {
             "invalid checksum digest length"
         }
@@ -55,7 +61,7 @@ pub fn digest(text: &str) -> std::result::Result<Digest, &'static str> {
 
 #[cfg(test)]
 mod tests {
-    use super::check;
+    use super::{check, digest};
 
     #[test]
     fn identifiers_are_words_joined_by_single_marks() {
@@ -64,6 +70,17 @@ mod tests {
         }
         for text in ["", ".", "a..b", "-a", "a-", "a/b", "a b", "ä", "a\n", &"x".repeat(77)] {
             assert!(check(text).is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_digest_is_told_as_by_go() {
+        let (hex, why) = ("a".repeat(64), |text: &str| digest(text).unwrap_err());
+        digest(&format!("sha256:{hex}")).unwrap();
+        assert_eq!(why(&format!("md5:{hex}")), "unsupported digest algorithm");
+        assert_eq!(why("sha256:abc"), "invalid checksum digest length");
+        for text in ["", "abc", "sha256:", &format!("sha256:{}", "g".repeat(64))] {
+            assert_eq!(why(text), "invalid checksum digest format", "{text}");
         }
     }
 }

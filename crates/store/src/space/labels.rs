@@ -2,6 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::records::Labels;
+use crate::space::mask;
 
 /// Bytes of a key and its value together (containerd's `labels.Validate`).
 const LABEL_MAX_BYTES: usize = 4096;
@@ -41,21 +42,33 @@ pub enum Mask {
 }
 
 impl Mask {
-    /// The labels after the update.
-    pub fn apply(&self, old: &Labels, update: &Labels) -> Result<Labels> {
-        let mut labels = match self {
-            Mask::All => update.clone(),
-            Mask::Keys(_) => old.clone(),
-        };
-        if let Mask::Keys(keys) = self {
-            for key in keys {
-                match update.get(key) {
-                    Some(value) => labels.insert(key.clone(), value.clone()),
-                    None => labels.remove(key),
-                };
+    /// Reads the paths of an update's mask, `labels` or `labels.<key>`; without any it is about all labels.
+    ///
+    /// # Errors
+    /// The path that is neither.
+    pub fn parse(paths: &[String]) -> std::result::Result<Mask, &str> {
+        let mut keys = Vec::new();
+        let mut is_all = paths.is_empty();
+        for path in paths {
+            match path.strip_prefix("labels.") {
+                Some(key) => keys.push(key.to_owned()),
+                None if path == "labels" => is_all = true,
+                None => return Err(path),
             }
         }
-        stored(labels)
+        Ok(if is_all { Mask::All } else { Mask::Keys(keys) })
+    }
+
+    /// The labels after the update.
+    pub fn apply(&self, old: &Labels, update: &Labels) -> Result<Labels> {
+        match self {
+            Mask::All => stored(update.clone()),
+            Mask::Keys(keys) => {
+                let mut labels = old.clone();
+                keys.iter().for_each(|key| mask::set(&mut labels, key, update));
+                stored(labels)
+            }
+        }
     }
 }
 

@@ -9,6 +9,7 @@ use base64::engine::general_purpose::URL_SAFE;
 use oci::digest::Digest;
 use rusqlite::{Row, params};
 
+use super::table::Table;
 use super::{Space, identifier, labels};
 use crate::clock::now_ns;
 use crate::db::{Commit, Tx};
@@ -38,6 +39,8 @@ pub enum Resource {
 }
 
 pub(crate) const COLUMNS: &str = "id, created_ns, labels";
+
+const TABLE: Table<Lease> = Table { name: "space_leases", columns: COLUMNS, kind: "lease", read };
 
 /// Random bytes in the id of a lease that its client does not name.
 const ID_BYTES: usize = 3;
@@ -133,13 +136,7 @@ impl Leases<'_> {
 
     /// All, by id.
     pub fn list(&self) -> Result<Vec<Lease>> {
-        self.0.store.db.read(|tx| {
-            let mut statement = tx.connection.prepare_cached(&format!(
-                "SELECT {COLUMNS} FROM space_leases WHERE namespace = ?1 ORDER BY id"
-            ))?;
-            let rows = statement.query_map([self.0.namespace], |row| Ok(read(row)))?;
-            rows.map(|row| row?).collect()
-        })
+        self.0.store.db.read(|tx| TABLE.list(tx, self.0.namespace))
     }
 
     /// Lets a lease hold `resource`, which need not exist.
@@ -196,7 +193,7 @@ impl Leases<'_> {
 /// [`Error::NoLease`]: it must exist.
 pub fn hold(tx: &Tx<'_>, namespace: &str, lease: Option<&str>, resource: &Resource) -> Result<()> {
     let Some(lease) = lease else { return Ok(()) };
-    if !exists(tx, namespace, lease)? {
+    if !TABLE.has(tx, namespace, lease)? {
         return Err(Error::NoLease { id: lease.to_owned() });
     }
     insert(tx, namespace, lease, resource)
@@ -218,9 +215,7 @@ pub(crate) fn delete(tx: &Tx<'_>, namespace: &str, id: &str) -> Result<usize> {
     let mut held =
         tx.connection.prepare_cached("DELETE FROM space_leased WHERE namespace = ?1 AND lease = ?2")?;
     held.execute([namespace, id])?;
-    let mut lease =
-        tx.connection.prepare_cached("DELETE FROM space_leases WHERE namespace = ?1 AND id = ?2")?;
-    Ok(lease.execute([namespace, id])?)
+    TABLE.remove(tx, namespace, id)
 }
 
 pub(crate) fn read(row: &Row<'_>) -> Result<Lease> {
@@ -228,13 +223,8 @@ pub(crate) fn read(row: &Row<'_>) -> Result<Lease> {
     Ok(Lease { id: row.get(0)?, created_ns: row.get(1)?, labels: from_json("labels of a lease", labels)? })
 }
 
-fn exists(tx: &Tx<'_>, namespace: &str, id: &str) -> Result<bool> {
-    let sql = "SELECT 1 FROM space_leases WHERE namespace = ?1 AND id = ?2";
-    Ok(tx.connection.prepare_cached(sql)?.exists([namespace, id])?)
-}
-
 fn require(tx: &Tx<'_>, namespace: &str, id: &str) -> Result<()> {
-    found(usize::from(exists(tx, namespace, id)?), "lease", id)
+    found(usize::from(TABLE.has(tx, namespace, id)?), "lease", id)
 }
 
 fn insert(tx: &Tx<'_>, namespace: &str, lease: &str, resource: &Resource) -> Result<()> {

@@ -1,15 +1,16 @@
 //! Sandboxes of containerd's clients: records. Nothing of them is held but what their labels name.
 
-use rusqlite::{OptionalExtension, Row, params};
+use rusqlite::{Row, params};
 use serde::{Deserialize, Serialize};
 
 use super::mask::{self, Path};
 use super::opaque::{Extensions, Opaque};
+use super::table::Table;
 use super::{Space, identifier, labels};
 use crate::clock::now_ns;
 use crate::db::{Commit, Tx};
 use crate::error::{Error, Result};
-use crate::records::{Labels, found, from_json, to_json, unique};
+use crate::records::{Labels, from_json, to_json, unique};
 
 /// A sandbox.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -38,6 +39,8 @@ struct Document {
 }
 
 pub(crate) const COLUMNS: &str = "id, created_ns, updated_ns, labels, document";
+
+const TABLE: Table<Sandbox> = Table { name: "space_sandboxes", columns: COLUMNS, kind: "sandbox", read };
 
 /// What an update changes that does not say.
 const FIELDS: [&str; 4] = ["labels", "extensions", "spec", "runtime"];
@@ -73,18 +76,12 @@ impl Sandboxes<'_> {
     /// # Errors
     /// `NotFound`.
     pub fn get(&self, id: &str) -> Result<Sandbox> {
-        self.0.store.db.read(|tx| get(tx, self.0.namespace, id))
+        self.0.store.db.read(|tx| TABLE.get(tx, self.0.namespace, id))
     }
 
     /// All, by id.
     pub fn list(&self) -> Result<Vec<Sandbox>> {
-        self.0.store.db.read(|tx| {
-            let mut statement = tx.connection.prepare_cached(&format!(
-                "SELECT {COLUMNS} FROM space_sandboxes WHERE namespace = ?1 ORDER BY id"
-            ))?;
-            let rows = statement.query_map([self.0.namespace], |row| Ok(read(row)))?;
-            rows.map(|row| row?).collect()
-        })
+        self.0.store.db.read(|tx| TABLE.list(tx, self.0.namespace))
     }
 
     /// Changes what `paths` name to what it is in `update`, or all that can be changed.
@@ -93,7 +90,7 @@ impl Sandboxes<'_> {
     /// `NotFound`; [`Error::Invalid`] for what cannot be changed.
     pub fn update(&self, update: Sandbox, paths: Vec<String>) -> Result<Sandbox> {
         self.0.write(Commit::Durable, move |tx, namespace| {
-            let old = get(tx, namespace, &update.id)?;
+            let old = TABLE.get(tx, namespace, &update.id)?;
             let sandbox = Sandbox { updated_ns: now_ns(), ..checked(masked(old, &update, &paths)?)? };
             write(tx, "REPLACE", namespace, &sandbox)?;
             Ok(sandbox)
@@ -106,10 +103,7 @@ impl Sandboxes<'_> {
     /// `NotFound`.
     pub fn delete(&self, id: &str) -> Result<()> {
         let id = id.to_owned();
-        self.0.write(Commit::Durable, move |tx, namespace| {
-            let sql = "DELETE FROM space_sandboxes WHERE namespace = ?1 AND id = ?2";
-            found(tx.connection.prepare_cached(sql)?.execute([namespace, &id])?, "sandbox", &id)
-        })
+        self.0.write(Commit::Durable, move |tx, namespace| TABLE.delete(tx, namespace, &id))
     }
 }
 
@@ -127,14 +121,6 @@ pub(crate) fn read(row: &Row<'_>) -> Result<Sandbox> {
         extensions: document.extensions,
         sandboxer: document.sandboxer,
     })
-}
-
-fn get(tx: &Tx<'_>, namespace: &str, id: &str) -> Result<Sandbox> {
-    let mut statement = tx
-        .connection
-        .prepare_cached(&format!("SELECT {COLUMNS} FROM space_sandboxes WHERE namespace = ?1 AND id = ?2"))?;
-    let row = statement.query_row([namespace, id], |row| Ok(read(row))).optional()?.transpose()?;
-    row.ok_or_else(|| Error::NotFound { kind: "sandbox", name: id.to_owned() })
 }
 
 fn write(tx: &Tx<'_>, verb: &str, namespace: &str, sandbox: &Sandbox) -> rusqlite::Result<usize> {

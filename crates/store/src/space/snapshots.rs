@@ -14,6 +14,7 @@
 //! Clients mount for themselves: what they are told has containerd's form. Its overlay is called `overlayfs`.
 
 mod adopt;
+mod names;
 mod place;
 mod refusal;
 mod rows;
@@ -22,15 +23,17 @@ use std::path::{Path, PathBuf};
 
 use oci::mount::Mount;
 
+use super::labels::{self, Mask};
 use super::leases::{self, Resource};
-use super::{Space, labels};
+use super::{Space, identifier};
 use crate::clock::now_ns;
 use crate::db::{Commit, Tx};
 use crate::error::{Error, Result};
 use crate::records::Labels;
 use crate::snapshots::{self, Backend, Kind, NewRow, Usage};
 
-pub use labels::Mask;
+pub(crate) use names::to_machine;
+pub use names::{NATIVE, OVERLAYFS};
 pub use refusal::Refusal;
 pub(crate) use rows::{COLUMNS, forget, mend, read};
 use rows::{Row, Rows};
@@ -39,8 +42,6 @@ use rows::{Row, Rows};
 const TARGET_LABEL: &str = "containerd.io/snapshot.ref";
 /// Which users of the host the users in a snapshot are.
 const MAPPING_LABELS: [&str; 2] = ["containerd.io/snapshot/uidmapping", "containerd.io/snapshot/gidmapping"];
-/// As long as a key of containerd's database may be.
-const KEY_MAX_BYTES: usize = 32_768;
 /// There if the kernel's overlay keeps an index at all.
 const OVERLAY_INDEX: &str = "/sys/module/overlay/parameters/index";
 
@@ -81,8 +82,8 @@ impl<'a> Space<'a> {
     /// [`Refusal::NotLoaded`] for any other name.
     pub fn snapshots(self, snapshotter: &str) -> Result<Snapshots<'a>> {
         let (name, backend) = match snapshotter {
-            "overlayfs" => ("overlayfs", Backend::Overlay(&self.store.overlay)),
-            "native" => ("native", Backend::Native(&self.store.native)),
+            OVERLAYFS => (OVERLAYFS, Backend::Overlay(&self.store.overlay)),
+            NATIVE => (NATIVE, Backend::Native(&self.store.native)),
             "" => return Err(Refusal::NotNamed.into()),
             other => return Err(Refusal::NotLoaded(other.to_owned()).into()),
         };
@@ -208,7 +209,8 @@ impl Snapshots<'_> {
         let key = key.to_owned();
         self.write(None, move |rows, _| {
             let mut row = rows.get(&key)?.ok_or(Refusal::Missing(key))?;
-            row.info.labels = mask.apply(&row.info.labels, &update).map_err(in_labels)?;
+            row.info.labels =
+                mask.apply(&row.info.labels, &update).map_err(|error| error.within("info.Labels"))?;
             refuse_mapping(&row.info.labels)?;
             row.info.updated_ns = now_ns();
             rows.insert(&row.info, &row.backend)?;
@@ -286,7 +288,7 @@ impl Snapshots<'_> {
             // A client may mount twice what a container of its own still has mounted.
             "overlay" if Path::new(OVERLAY_INDEX).exists() => mount.options.push("index=off".into()),
             // Here the access comes last.
-            "bind" if self.name == "native" => mount.options.reverse(),
+            "bind" if self.name == NATIVE => mount.options.reverse(),
             _ => {}
         }
         mount
@@ -360,7 +362,7 @@ fn rebased(rows: &Rows<'_>, row: &Row, parent: Option<String>) -> Result<Option<
     match &row.info.parent {
         Some(old) if *old == parent => return Ok(None),
         Some(_) => return Err(Refusal::OtherParent(key).into()),
-        None if rows.client != "overlayfs" => return Err(Refusal::CannotRebase(rows.client).into()),
+        None if rows.client != OVERLAYFS => return Err(Refusal::CannotRebase(rows.client).into()),
         None => {}
     }
     let base = rows.get(&parent)?.ok_or_else(|| Refusal::MissingParent(parent.clone()))?;
@@ -381,23 +383,16 @@ fn refuse_containers(rows: &Rows<'_>, row: &Row) -> Result<()> {
 fn check_key(key: &str) -> Result<()> {
     match key.len() {
         0 => Err(Refusal::Key("must not be empty").into()),
-        1..=KEY_MAX_BYTES => Ok(()),
+        1..=identifier::KEY_MAX_BYTES => Ok(()),
         _ => Err(Refusal::Key("is too long").into()),
     }
 }
 
 /// The labels as they are stored.
 fn checked(labels: Labels) -> Result<Labels> {
-    let labels = labels::stored(labels).map_err(in_labels)?;
+    let labels = labels::stored(labels).map_err(|error| error.within("info.Labels"))?;
     refuse_mapping(&labels)?;
     Ok(labels)
-}
-
-fn in_labels(error: Error) -> Error {
-    match error {
-        Error::Label { why } => Error::Label { why: format!("info.Labels: {why}") },
-        error => error,
-    }
 }
 
 fn refuse_mapping(labels: &Labels) -> Result<()> {

@@ -10,7 +10,8 @@ use oci::digest::Digest;
 use oci::mount::Mount;
 use store::edges::Held;
 use store::snapshots::{Kind, PrepareOptions};
-use store::space::snapshots::{Creation, Info, Mask, Snapshots};
+use store::space::labels::Mask;
+use store::space::snapshots::{Creation, Info, Snapshots};
 use store::{Commit, Gone, Labels, Store, containers, edges, images};
 
 use crate::snapshots::{reboot, show};

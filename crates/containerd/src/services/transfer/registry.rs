@@ -6,6 +6,7 @@ use api::types::transfer::{HttpDebug, ImageStore, OciRegistry};
 use engine::images::{Access, Fetched, PullOptions};
 use oci::platform::Platform;
 use oci::reference::Reference;
+use store::space::snapshots::OVERLAYFS;
 use tokio::sync::mpsc;
 use tonic::Status;
 
@@ -150,7 +151,7 @@ pub(super) fn unpacks(store: &ImageStore) -> Result<bool, Status> {
     let is_ours =
         |wanted: &Option<types::Platform>| wanted.as_ref().is_none_or(|one| platform(one).matches(&host));
     let ours: Vec<_> = store.unpacks.iter().filter(|unpack| is_ours(&unpack.platform)).collect();
-    match ours.iter().find(|unpack| !matches!(unpack.snapshotter.as_str(), "" | "overlayfs")) {
+    match ours.iter().find(|unpack| !matches!(unpack.snapshotter.as_str(), "" | OVERLAYFS)) {
         Some(other) => Err(refused(&format!("unpacking into the snapshotter {:?}", other.snapshotter))),
         None => Ok(!ours.is_empty()),
     }

@@ -27,8 +27,8 @@ const HELD: &str = "WITH RECURSIVE held (digest) AS (
 /// Labels of the garbage collection: what the blob holds.
 const REFERENCE: &str = "containerd.io/gc.ref.content";
 const SNAPSHOT_REFERENCE: &str = "containerd.io/gc.ref.snapshot.overlayfs";
-/// Label of a layer: the digest of the archive in it.
-const UNCOMPRESSED: &str = "containerd.io/uncompressed";
+/// Label of a compressed layer: the digest of the archive in it.
+pub const UNCOMPRESSED: &str = "containerd.io/uncompressed";
 
 /// Makes the rows that are missing; whether there were any.
 pub(super) fn adopt(space: Space<'_>) -> Result<bool> {

@@ -8,14 +8,11 @@
 use rusqlite::Row;
 
 use super::rows;
-use super::{Info, Snapshots, TARGET_LABEL};
+use super::{Info, OVERLAYFS, Snapshots, TARGET_LABEL};
 use crate::db::{Commit, Tx};
 use crate::error::Result;
 use crate::records::Labels;
 use crate::snapshots::{Kind, read_kind};
-
-/// The engine makes its snapshots with this one only.
-const CLIENT: &str = "overlayfs";
 
 /// What images and containers of a namespace hold, as the garbage collection follows it, that has no row there: parents first.
 const UNADOPTED: &str = "
@@ -38,7 +35,8 @@ WHERE NOT EXISTS (
 impl Snapshots<'_> {
     /// Adopts what the engine made, if it made one of `keys` (of none: anything) and that has no row yet.
     pub(super) fn adopt(&self, keys: &[&str]) -> Result<()> {
-        if self.name != CLIENT {
+        // The engine makes its snapshots with this one only.
+        if self.name != OVERLAYFS {
             return Ok(());
         }
         let is_needed = self.read(|rows| {
@@ -58,7 +56,7 @@ impl Snapshots<'_> {
         let namespace = self.space.namespace.to_owned();
         self.space.store.db.write(Commit::Ordered, move |tx| {
             for (info, backend) in unadopted(tx, &namespace)? {
-                rows::insert(tx, (&namespace, CLIENT), &info, &backend, "IGNORE")?;
+                rows::insert(tx, (&namespace, OVERLAYFS), &info, &backend, "IGNORE")?;
             }
             Ok(())
         })

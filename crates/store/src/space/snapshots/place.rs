@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use oci::mount::Mount;
 
-use super::{Refusal, Row, Snapshots};
+use super::{OVERLAYFS, Refusal, Row, Snapshots, names};
 use crate::error::Result;
 use crate::snapshots::{self, Directories, Kind};
 use crate::space::Space;
@@ -29,7 +29,7 @@ impl Space<'_> {
             _ => None,
         };
         let upper = upper.ok_or_else(elsewhere)?;
-        for snapshotter in ["overlayfs", "native"] {
+        for snapshotter in names::CLIENTS {
             let snapshots = self.snapshots(snapshotter)?;
             let Some(row) = snapshots.at(Path::new(upper))? else { continue };
             if super::rows::owner(&row.backend).is_none() {
@@ -62,7 +62,7 @@ impl Space<'_> {
             "bind" => Some(mount.source.as_str()),
             _ => None,
         };
-        let snapshots = self.snapshots("overlayfs")?;
+        let snapshots = self.snapshots(OVERLAYFS)?;
         let row = snapshots.at(Path::new(top.ok_or_else(elsewhere)?))?.ok_or_else(elsewhere)?;
         let Directories { upper, lower } = snapshots.backend.snapshotter().directories(&row.backend)?;
         Ok(match (mount.kind.as_str(), row.info.kind) {

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use rusqlite::{OptionalExtension, params};
 
-use super::{Info, Refusal};
+use super::{Info, Refusal, names};
 use crate::db::Tx;
 use crate::error::{Error, Result};
 use crate::records::{Labels, from_json, to_json};
@@ -141,7 +141,7 @@ pub(super) fn owner(backend: &str) -> Option<(&str, &str)> {
 pub(crate) fn forget(tx: &Tx<'_>, machine: &str, number: i64) -> Result<()> {
     let sql = "DELETE FROM space_snapshots WHERE snapshotter = ?1 AND backend =
         (SELECT name FROM snapshots WHERE snapshotter = ?2 AND number = ?3)";
-    tx.connection.prepare_cached(sql)?.execute(params![client_name(machine), machine, number])?;
+    tx.connection.prepare_cached(sql)?.execute(params![names::to_client(machine), machine, number])?;
     Ok(())
 }
 
@@ -149,8 +149,8 @@ pub(crate) fn forget(tx: &Tx<'_>, machine: &str, number: i64) -> Result<()> {
 /// without a row gets one, without the labels that it had. What went.
 pub(crate) fn mend(tx: &Tx<'_>) -> Result<Vec<String>> {
     let mut lost = Vec::new();
-    for machine in ["overlay", "native"] {
-        let client = client_name(machine);
+    for machine in names::MACHINES {
+        let client = names::to_client(machine);
         let sql = "DELETE FROM space_snapshots WHERE snapshotter = ?1 AND backend NOT IN
             (SELECT name FROM snapshots WHERE snapshotter = ?2) RETURNING namespace || '/' || key";
         let mut statement = tx.connection.prepare_cached(sql)?;
@@ -175,13 +175,6 @@ pub(crate) fn mend(tx: &Tx<'_>) -> Result<Vec<String>> {
         }
     }
     Ok(lost)
-}
-
-fn client_name(machine: &str) -> &str {
-    match machine {
-        "overlay" => "overlayfs",
-        other => other,
-    }
 }
 
 impl From<Refusal> for Error {
