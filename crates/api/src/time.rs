@@ -12,7 +12,10 @@ pub fn timestamp(ns: i64) -> Timestamp {
 
 /// The moment of a message, in nanoseconds since 1970; one that is further away than 64 bits reach is the last or the first.
 pub fn of_timestamp(timestamp: &Timestamp) -> i64 {
-    timestamp.seconds.saturating_mul(NS_PER_S).saturating_add(timestamp.nanos.into())
+    // Wider than the answer: the seconds alone of the first moment are below it.
+    let ns = i128::from(timestamp.seconds) * i128::from(NS_PER_S) + i128::from(timestamp.nanos);
+    let furthest = if ns < 0 { i64::MIN } else { i64::MAX };
+    i64::try_from(ns).unwrap_or(furthest)
 }
 
 #[cfg(test)]
