@@ -11,6 +11,8 @@ use std::process::{Command, ExitCode, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use bench::quantile;
+
 /// One command under test.
 struct Subject {
     name: String,
@@ -89,9 +91,4 @@ fn print(subjects: &mut [Subject]) {
             median / first
         );
     }
-}
-
-/// The `quarter`th quartile of sorted values.
-fn quantile(sorted: &[f64], quarter: usize) -> f64 {
-    sorted.get(sorted.len() * quarter / 4).or(sorted.last()).copied().unwrap_or_default()
 }
