@@ -4,6 +4,7 @@ pub(crate) mod commit;
 pub(crate) mod create;
 pub(crate) mod endpoints;
 pub(crate) mod files;
+pub(crate) mod guest;
 pub(crate) mod health;
 pub(crate) mod host;
 pub(crate) mod inspect;
@@ -19,10 +20,11 @@ pub(crate) mod streams;
 use api::docker::container::{ContainersPruneReport, TopResponse, UpdateResponse, WaitError, WaitResponse};
 use api::docker::host_config::HostConfig;
 use engine::containers::{RemoveOptions, WaitCondition};
-use futures_util::stream;
+use futures_util::{FutureExt, stream};
 use hyper::StatusCode;
 
 use crate::call::Call;
+use crate::containers::guest::or_guest;
 use crate::error::{Error, Result};
 use crate::filters::Filters;
 use crate::reply::{self, Reply};
@@ -43,7 +45,9 @@ pub(crate) async fn start(mut call: Call) -> Result<Reply> {
 
 pub(crate) async fn stop(call: Call) -> Result<Reply> {
     let (timeout_s, signal) = (call.query.number("t")?, call.query.text("signal"));
-    let stopped = call.engine.containers().stop(&call.name, timeout_s, signal).await?;
+    let own = call.engine.containers().stop(&call.name, timeout_s, signal).await;
+    let stopped =
+        or_guest(&call.engine, &call.name, own, async |guest| guest.stop(timeout_s, signal).await).await?;
     Ok(reply::empty(if stopped { StatusCode::NO_CONTENT } else { StatusCode::NOT_MODIFIED }))
 }
 
@@ -55,7 +59,9 @@ pub(crate) async fn restart(call: Call) -> Result<Reply> {
 
 pub(crate) async fn kill(call: Call) -> Result<Reply> {
     let signal = call.query.text("signal").unwrap_or_default();
-    call.engine.containers().kill(&call.name, signal).await.map_err(|error| match error {
+    let own = call.engine.containers().kill(&call.name, signal).await;
+    let killed = or_guest(&call.engine, &call.name, own, async |guest| guest.kill(signal).await).await;
+    killed.map_err(|error| match error {
         engine::Error::NoSuchContainer(_) => {
             Error::NotFound(format!("cannot kill container: {}: {error}", call.name))
         }
@@ -65,12 +71,14 @@ pub(crate) async fn kill(call: Call) -> Result<Reply> {
 }
 
 pub(crate) async fn pause(call: Call) -> Result<Reply> {
-    call.engine.containers().pause(&call.name).await?;
+    let own = call.engine.containers().pause(&call.name).await;
+    or_guest(&call.engine, &call.name, own, async |guest| guest.pause().await).await?;
     Ok(reply::empty(StatusCode::NO_CONTENT))
 }
 
 pub(crate) async fn unpause(call: Call) -> Result<Reply> {
-    call.engine.containers().unpause(&call.name).await?;
+    let own = call.engine.containers().unpause(&call.name).await;
+    or_guest(&call.engine, &call.name, own, async |guest| guest.unpause().await).await?;
     Ok(reply::empty(StatusCode::NO_CONTENT))
 }
 
@@ -108,14 +116,16 @@ pub(crate) async fn remove(call: Call) -> Result<Reply> {
         return Err(Error::not_there_yet("removing links (`--link`)"));
     }
     let options = RemoveOptions { force: call.query.flag("force"), volumes: call.query.flag("v") };
-    call.engine.containers().remove(&call.name, options).await?;
+    let own = call.engine.containers().remove(&call.name, options).await;
+    or_guest(&call.engine, &call.name, own, async |guest| guest.remove(options).await).await?;
     Ok(reply::empty(StatusCode::NO_CONTENT))
 }
 
 /// The container's processes as ps(1) shows them.
 pub(crate) async fn top(call: Call) -> Result<Reply> {
     let arguments = call.query.text("ps_args").unwrap_or_default();
-    let table = call.engine.containers().top(&call.name, arguments).await?;
+    let own = call.engine.containers().top(&call.name, arguments).await;
+    let table = or_guest(&call.engine, &call.name, own, async |guest| guest.top(arguments).await).await?;
     Ok(reply::ok(&TopResponse { titles: table.titles, processes: table.rows }))
 }
 
@@ -144,7 +154,10 @@ pub(crate) async fn wait(call: Call) -> Result<Reply> {
         Some("removed") => WaitCondition::Removed,
         Some(other) => return Err(Error::invalid(format!("invalid condition: {other:?}"))),
     };
-    let exit = call.engine.containers().wait(&call.name, condition).await?;
+    let own = call.engine.containers().wait(&call.name, condition).await.map(FutureExt::boxed);
+    let exit =
+        or_guest(&call.engine, &call.name, own, async |guest| guest.wait(condition).map(FutureExt::boxed))
+            .await?;
     let peer = call.peer;
     Ok(reply::json_stream(stream::once(async move {
         tokio::select! {

@@ -127,8 +127,11 @@ pub(crate) async fn dispatch(
     };
     let query = Query::parse(request.uri().query().unwrap_or_default());
     let engine = engine.within(namespace(request.headers())?);
-    let handler = route.handler;
-    handler(Call { engine, peer, version, name, query, request }).await
+    let (handler, guests) = (route.handler, engine.guests());
+    match handler(Call { engine, peer, version, name, query, request }).await {
+        Err(Error::Engine(engine::Error::NoSuchContainer(name))) => Err(guests.explain(name).await.into()),
+        answer => answer,
+    }
 }
 
 /// The namespace that a request is about: ours, because Docker's API has no word for it.

@@ -29,7 +29,7 @@ pub(crate) mod start;
 pub(crate) mod state;
 pub mod stats;
 mod stop;
-mod top;
+pub(crate) mod top;
 mod update;
 mod view;
 

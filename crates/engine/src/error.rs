@@ -17,6 +17,11 @@ pub(crate) const EXIT_NOT_STARTED: i32 = 128;
 pub enum Error {
     #[error("No such container: {0}")]
     NoSuchContainer(String),
+    /// See [`crate::guests`].
+    #[error(
+        "container {0} was made by a client of containerd's API, and only such a client can do this with it, hint: use `ctr` or `nerdctl`"
+    )]
+    MadeByClient(String),
     #[error("multiple containers found with provided prefix: {0}")]
     AmbiguousContainer(String),
     #[error("Could not find the file {path} in container {container}")]
@@ -111,7 +116,7 @@ impl Error {
             Error::Image(error) => error.code(),
             Error::Store(error) => error.code(),
             Error::Unsupported(_) => Code::Unimplemented,
-            Error::Conflict(_) => Code::FailedPrecondition,
+            Error::Conflict(_) | Error::MadeByClient(_) => Code::FailedPrecondition,
             Error::InvalidArgument(_) | Error::AmbiguousContainer(_) => Code::InvalidArgument,
             Error::ShimLost => Code::Unavailable,
             Error::NotStarted { code, .. } | Error::Shim { code, .. } | Error::Task { code, .. } => *code,

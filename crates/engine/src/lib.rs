@@ -14,6 +14,7 @@ pub mod events;
 pub mod exchange;
 pub mod execs;
 mod gc;
+pub mod guests;
 pub mod images;
 pub mod info;
 pub mod logs;

@@ -16,6 +16,7 @@ use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::events::{EventFilter, EventStream};
 use crate::execs::Execs;
+use crate::guests::Guests;
 use crate::images::Images;
 use crate::info::{Info, Version};
 use crate::networks::Networks;
@@ -83,6 +84,11 @@ impl Scope {
     /// The containers of the namespace.
     pub fn containers(&self) -> Containers {
         Containers { engine: self.engine.clone(), namespace: self.namespace.clone() }
+    }
+
+    /// Containers of the namespace that clients of containerd's API made.
+    pub fn guests(&self) -> Guests {
+        Guests { engine: self.engine.clone(), namespace: self.namespace.clone() }
     }
 
     /// The images of the namespace.

@@ -166,6 +166,62 @@ fn containers_of_the_docker_door_are_seen_and_deleted_here() {
 }
 
 #[test]
+fn containers_of_this_door_are_seen_and_deleted_at_the_docker_door() {
+    let host = Host::start();
+    let shown = || host.ok(&["ps", "-a", "--format", "{{.ID}} {{.Names}} {{.Image}} {{.State}}"]);
+    let state = || host.ok(&["inspect", "-f", "{{.State.Status}} {{.State.ExitCode}}", "box"]);
+    for ctr in ctrs(&host) {
+        let own = host.ok(&["run", "-d", "--net", "none", "--name", "own", "busybox", "sleep", "1000"]);
+        ctr.ok(&ctr.container("default", &["-d", "--label", "tier=web", BUSYBOX], "box", &["sleep", "1000"]));
+        assert_eq!(shown(), format!("box box {BUSYBOX} running\n{} own busybox running", &own[..12]));
+        assert_eq!(host.ok(&["ps", "-q", "--filter", "label=tier=web"]), "box");
+        assert_eq!(host.ok(&["-n", "other", "ps", "-aq"]), "", "namespaces are apart");
+        let status = host.ok(&["ps", "--filter", "name=box", "--format", "{{.Status}} {{.Command}}"]);
+        assert!(status.starts_with("Up ") && status.ends_with("\"sleep 1000\""), "{status}");
+        assert_eq!(
+            host.ok(&["inspect", "-f", "{{.Path}} {{.Args}} {{.Config.Labels.tier}}", "box"]),
+            "sleep [1000] web"
+        );
+        let pid = host.ok(&["inspect", "-f", "{{.State.Pid}}", "box"]);
+        assert_eq!(ctr.table(&["tasks", "ls"])[0][1], pid);
+        assert!(host.ok(&["top", "box"]).contains("sleep 1000"));
+        // What only its client can do says so, and does nothing.
+        for words in
+            [&["exec", "box", "true"][..], &["start", "box"], &["logs", "box"], &["rename", "box", "b"]]
+        {
+            host.fails(words, 1, "was made by a client of containerd's API");
+        }
+        host.fails(
+            &["rm", "box"],
+            1,
+            "container is running: stop the container before removing or force remove",
+        );
+        host.ok(&["pause", "box"]);
+        assert_eq!(state(), "paused 0");
+        host.ok(&["unpause", "box"]);
+        let mut waiter = host.command(&["wait", "box"]);
+        let waiter = waiter.stdout(Stdio::piped()).spawn().expect("corten runs");
+        host.ok(&["stop", "-t", "1", "box"]);
+        assert_eq!(state(), "exited 137", "a first process without a handler does not hear of SIGTERM");
+        assert_eq!(waiter.wait_with_output().unwrap().stdout, b"137\n");
+        assert_eq!(ctr.table(&["tasks", "ls"])[0][2], "STOPPED");
+        host.ok(&["stop", "box"]);
+        host.ok(&["rm", "box"]);
+        host.fails(&["inspect", "box"], 1, "no such object: box");
+        assert!(ctr.table(&["tasks", "ls"]).iter().all(|task| task[0] != "box"));
+        ctr.ok(&ctr.container("default", &["-d", BUSYBOX], "box", &["sleep", "1000"]));
+        host.ok(&["kill", "box"]);
+        host.until("it has ended", || state() == "exited 137");
+        host.ok(&["rm", "box"]);
+        ctr.ok(&ctr.container("default", &["-d", BUSYBOX], "box", &["sleep", "1000"]));
+        host.ok(&["pause", "box"]);
+        host.ok(&["rm", "-f", "box", "own"]);
+        assert_eq!(shown(), "");
+        assert_eq!(ctr.table(&["containers", "ls"]).len(), 0);
+    }
+}
+
+#[test]
 fn tasks_outlive_the_daemon() {
     let mut host = Host::start();
     let [_, ctr] = ctrs(&host);

@@ -8,15 +8,18 @@ use engine::containers::{Container, ContainerSpec, Status};
 
 use super::{endpoints, health, host, mounts, ports};
 use crate::call::{ApiVersion, Call};
+use crate::containers::guest::or_guest;
 use crate::error::Result;
 use crate::reply::{self, Reply};
 use crate::{time, volumes};
 
 pub(crate) async fn inspect(call: Call) -> Result<Reply> {
     let containers = call.engine.containers();
-    let container = containers.inspect(&call.name).await?;
+    let own = containers.inspect(&call.name).await;
+    let is_own = own.is_ok();
+    let container = or_guest(&call.engine, &call.name, own, async |guest| Ok(guest.view().await)).await?;
     let mut shown = describe(&container, call.version);
-    if call.query.flag("size") {
+    if call.query.flag("size") && is_own {
         let usage = containers.usage(&container.id).await?;
         shown.size_rw = Some(i64::try_from(usage.writable_bytes).unwrap_or(i64::MAX));
         shown.size_root_fs = Some(i64::try_from(usage.total_bytes).unwrap_or(i64::MAX));

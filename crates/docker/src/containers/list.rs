@@ -60,6 +60,8 @@ pub(crate) async fn list(call: Call) -> Result<Reply> {
     let only = DoorFilter::read(&filters, networks)?;
     let containers = call.engine.containers();
     let mut found = containers.list(&filter).await?;
+    found.extend(call.engine.guests().list(&filter).await?);
+    found.sort_by(|one, other| (other.created_ns, &other.id).cmp(&(one.created_ns, &one.id)));
     found.retain(|container| only.matches(container));
     found.truncate(limit.unwrap_or(usize::MAX));
     let now_ns = time::now_ns();

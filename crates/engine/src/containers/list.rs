@@ -33,23 +33,31 @@ pub struct ListFilter {
 impl Engine {
     /// Those that match, newest first.
     pub(crate) fn list(&self, namespace: &Namespace, filter: &ListFilter) -> Result<Vec<Container>> {
+        let all = self.index.all_in(namespace).iter().map(|record| self.view(record)).collect();
+        let mut found = self.matching(namespace, filter, all)?;
+        found.sort_by(|one, other| (other.created_ns, &other.id).cmp(&(one.created_ns, &one.id)));
+        found.truncate(filter.limit.unwrap_or(usize::MAX));
+        Ok(found)
+    }
+
+    /// Those that match, in their order.
+    pub(crate) fn matching(
+        &self,
+        namespace: &Namespace,
+        filter: &ListFilter,
+        mut containers: Vec<Container>,
+    ) -> Result<Vec<Container>> {
         let created = |container: &Option<String>| match container {
             Some(text) => self.index.find(namespace, text).map(|record| Some(record.created_ns)),
             None => Ok(None),
         };
         let (before_ns, since_ns) = (created(&filter.before)?, created(&filter.since)?);
-        let mut found: Vec<Container> = self
-            .index
-            .all_in(namespace)
-            .iter()
-            .map(|record| self.view(record))
-            .filter(|container| before_ns.is_none_or(|before_ns| container.created_ns < before_ns))
-            .filter(|container| since_ns.is_none_or(|since_ns| container.created_ns > since_ns))
-            .filter(|container| filter.matches(container))
-            .collect();
-        found.sort_by(|one, other| (other.created_ns, &other.id).cmp(&(one.created_ns, &one.id)));
-        found.truncate(filter.limit.unwrap_or(usize::MAX));
-        Ok(found)
+        containers.retain(|container| {
+            before_ns.is_none_or(|before_ns| container.created_ns < before_ns)
+                && since_ns.is_none_or(|since_ns| container.created_ns > since_ns)
+                && filter.matches(container)
+        });
+        Ok(containers)
     }
 }
 

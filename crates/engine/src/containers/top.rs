@@ -29,16 +29,21 @@ impl super::Containers {
     /// What ps(1) with these arguments says of the container's processes. Empty: `-ef`.
     pub async fn top(&self, container: &str, arguments: &str) -> Result<Processes> {
         let record = self.find(container)?;
-        let arguments = if arguments.trim().is_empty() { DEFAULT_ARGUMENTS } else { arguments };
-        let arguments = check(arguments)?;
-        let mut pids = record.task()?.processes().await?;
-        pids.truncate(PROCESSES_MAX);
-        blocking(move || list(&arguments, &pids)).await
+        check(arguments)?;
+        of(arguments, record.task()?.processes().await?).await
     }
+}
+
+/// What ps(1) with these arguments says of these processes. Empty: `-ef`.
+pub(crate) async fn of(arguments: &str, mut pids: Vec<u32>) -> Result<Processes> {
+    let arguments = check(arguments)?;
+    pids.truncate(PROCESSES_MAX);
+    blocking(move || list(&arguments, &pids)).await
 }
 
 /// The words of the arguments. ps takes titles of columns from whoever asks; the column that is looked for must keep its own.
 fn check(arguments: &str) -> Result<Vec<String>> {
+    let arguments = if arguments.trim().is_empty() { DEFAULT_ARGUMENTS } else { arguments };
     let words: Vec<String> = arguments.split_whitespace().map(str::to_owned).collect();
     let renames_pid = words.iter().flat_map(|word| word.split(',')).any(|part| {
         let part = part.trim_start_matches('-').trim_start_matches('o');

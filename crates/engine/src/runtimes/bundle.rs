@@ -73,6 +73,13 @@ impl Bundle {
         fs::write(self.path.join("config.json"), spec)
     }
 
+    /// When its document was written; 0 when that cannot be told.
+    pub(super) fn created_ns(&self) -> i64 {
+        let written = std::fs::metadata(self.path.join("config.json")).and_then(|file| file.modified());
+        let since = written.ok().and_then(|moment| moment.duration_since(std::time::UNIX_EPOCH).ok());
+        since.and_then(|since| i64::try_from(since.as_nanos()).ok()).unwrap_or_default()
+    }
+
     pub(super) fn path(&self) -> &Path {
         &self.path
     }

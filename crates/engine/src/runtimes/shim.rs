@@ -100,6 +100,11 @@ impl Task {
         self.pid
     }
 
+    /// When it was made, as far as its bundle tells.
+    pub fn created_ns(&self) -> i64 {
+        self.bundle.created_ns()
+    }
+
     /// Asks its shim, and passes the answer on.
     pub async fn call<Q: Message, M: Message + Default>(&self, method: &str, message: &Q) -> Result<M> {
         self.shim.call(method, message).await
