@@ -12,6 +12,8 @@ mod confinement;
 mod containerd;
 #[path = "e2e/containers.rs"]
 mod containers;
+#[path = "e2e/conversation.rs"]
+mod conversation;
 #[path = "e2e/crowd.rs"]
 mod crowd;
 #[path = "e2e/ctr.rs"]

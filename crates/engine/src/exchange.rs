@@ -115,22 +115,22 @@ impl Envelope {
 
 /// `/` and identifiers between slashes.
 fn check_topic(topic: &str) -> Result<()> {
-    let invalid = |why: String| Err(Error::InvalidArgument(why));
+    let invalid = |why: &str| Err(Error::InvalidArgument(format!("envelope topic {topic:?}: {why}")));
     if topic.is_empty() {
-        return invalid("topic must not be empty".into());
+        return invalid("must not be empty");
     }
     let Some(rest) = topic.strip_prefix('/') else {
-        return invalid("topic must start with '/'".into());
+        return invalid("must start with '/'");
     };
     if rest.is_empty() {
-        return invalid("topic must have at least one component".into());
+        return invalid("must have at least one component");
     }
-    match rest.split('/').find(|part| identifier::check(part).is_err()) {
-        Some(part) => {
-            invalid(format!("component {part:?} is not an identifier: failed validation on component"))
+    for part in rest.split('/') {
+        if let Err(error) = identifier::check(part) {
+            return invalid(&format!("failed validation on component {part:?}: {error}"));
         }
-        None => Ok(()),
     }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -32,6 +32,8 @@ pub(crate) enum Error {
     AlreadyStarted,
     #[error("the process has not ended")]
     NotEnded,
+    #[error("the container is not paused")]
+    NotPaused,
     #[error("the process has ended already")]
     Ended,
     #[error("the process was deleted")]
@@ -75,6 +77,7 @@ impl Error {
             | Error::NotStarted
             | Error::AlreadyStarted
             | Error::NotEnded
+            | Error::NotPaused
             | Error::OtherContainer { .. } => Code::FailedPrecondition,
             Error::TaskExists { .. } | Error::ExecExists { .. } => Code::AlreadyExists,
             Error::NoTask | Error::NoExec { .. } | Error::Ended | Error::Deleted => Code::NotFound,

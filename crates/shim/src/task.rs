@@ -242,8 +242,11 @@ impl Shim {
         }
         let exit_status = exit.map_or(KILLED_STATUS, |exit| exit.exit_status);
         let exited_at = exit.map(|exit| exit.timestamp());
-        let (container_id, id) = (self.id(), exec.to_owned());
-        self.publish("/tasks/delete", &TaskDelete { container_id, pid, exit_status, exited_at, id });
+        // As containerd's shim: it tells the task's deletion, and nobody of an exec's.
+        if exec == FIRST {
+            let (container_id, id) = (self.id(), String::new());
+            self.publish("/tasks/delete", &TaskDelete { container_id, pid, exit_status, exited_at, id });
+        }
         Ok(DeleteResponse { pid, exit_status, exited_at })
     }
 
@@ -296,13 +299,23 @@ impl Shim {
     }
 
     pub(crate) fn pause(&mut self) -> Result<()> {
+        // One that waits for its start could never be started: who starts it waits for its answer.
+        match self.process("")?.state {
+            State::Created(_) => return Err(Error::NotStarted),
+            State::Running(_) | State::Ending { .. } => {}
+            State::Stopped(_) => return Err(Error::Ended),
+        }
         self.container()?.pause()?;
         self.publish("/tasks/paused", &TaskPaused { container_id: self.id() });
         Ok(())
     }
 
     pub(crate) fn resume(&mut self) -> Result<()> {
-        self.container()?.resume()?;
+        let container = self.container()?;
+        if !container.is_paused()? {
+            return Err(Error::NotPaused);
+        }
+        container.resume()?;
         self.publish("/tasks/resumed", &TaskResumed { container_id: self.id() });
         Ok(())
     }

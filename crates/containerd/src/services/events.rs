@@ -20,7 +20,9 @@ pub(crate) struct Events(pub(crate) Door);
 #[tonic::async_trait]
 impl events_server::Events for Events {
     async fn publish(&self, request: Request<PublishRequest>) -> Result<Response<()>, Status> {
-        let namespace = request::namespace(&request)?;
+        let namespace = request::namespace(&request).map_err(|error| {
+            Status::new(error.code(), format!("failed publishing event: {}", error.message()))
+        })?;
         let PublishRequest { topic, event } = request.into_inner();
         let envelope =
             Envelope { timestamp_ns: time::now_ns(), namespace, topic, event: event.unwrap_or_default() };

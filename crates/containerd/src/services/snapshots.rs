@@ -164,7 +164,9 @@ impl snapshots_server::Snapshots for Snapshots {
         Ok(Response::new(UsageResponse { size, inodes }))
     }
 
-    async fn cleanup(&self, _: Request<CleanupRequest>) -> Result<Response<()>> {
+    async fn cleanup(&self, request: Request<CleanupRequest>) -> Result<Response<()>> {
+        let namespace = request::namespace(&request)?;
+        self.call(&namespace, &request.into_inner().snapshotter, |_| Ok(())).await?;
         // containerd's answer for its own snapshotters, too: they clean up after themselves.
         Err(status::with_suffix(Code::Unimplemented, "snapshotter does not implement Cleanup method"))
     }

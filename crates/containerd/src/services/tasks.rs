@@ -82,8 +82,12 @@ impl Tasks {
     }
 
     async fn container(&self, namespace: &str, id: &str) -> Result<Container, Status> {
+        let missing = format!("container {id:?} in namespace {namespace:?}");
         let (namespace, id) = (namespace.to_owned(), id.to_owned());
-        self.0.blocking(move |store| store.space(&namespace).containers().get(&id)).await
+        match self.0.attempt(move |store| store.space(&namespace).containers().get(&id)).await? {
+            Err(store::Error::NotFound { .. }) => Err(status::with_suffix(Code::NotFound, missing)),
+            found => found.map_err(|error| status::of_store(&error)),
+        }
     }
 }
 
@@ -213,8 +217,14 @@ impl tasks_server::Tasks for Tasks {
     }
 
     async fn exec(&self, request: Request<ExecProcessRequest>) -> Result<Response<()>, Status> {
-        request::check_identifier(&request.get_ref().exec_id)?;
-        let task = self.task(&request, &request.get_ref().container_id).await?;
+        let asked = request.get_ref();
+        if asked.exec_id.is_empty() {
+            return Err(Status::invalid_argument("exec id cannot be empty"));
+        }
+        let task = self.task(&request, &asked.container_id).await?;
+        request::check_identifier(&asked.exec_id).map_err(|error| {
+            Status::new(error.code(), format!("invalid exec id {}: {}", asked.exec_id, error.message()))
+        })?;
         let asked = request.into_inner();
         let asked = shim::ExecProcessRequest {
             id: asked.container_id,
