@@ -2,6 +2,8 @@
 //! daemon, the shim, the kernel.
 #![forbid(unsafe_code)]
 
+#[path = "e2e/as_containerd.rs"]
+mod as_containerd;
 #[path = "e2e/bad_input.rs"]
 mod bad_input;
 #[path = "e2e/command_line.rs"]

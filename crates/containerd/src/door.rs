@@ -1,5 +1,6 @@
 //! The server: one router of all services on a Unix socket.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use engine::Engine;
@@ -12,13 +13,14 @@ use tonic::Status;
 use tonic::transport::Server;
 
 use crate::bridge;
+use crate::calls::{Calls, Counters};
 use crate::services::containers::Containers;
 use crate::services::content::Content;
 use crate::services::diff::Diff;
 use crate::services::events::Events;
 use crate::services::health::Health;
 use crate::services::images::Images;
-use crate::services::introspection::Introspection;
+use crate::services::introspection::{Introspection, can_be_disabled};
 use crate::services::leases::Leases;
 use crate::services::namespaces::Namespaces;
 use crate::services::sandboxes::Sandboxes;
@@ -36,12 +38,36 @@ pub(crate) const MESSAGE_MAX_BYTES: usize = 16 << 20;
 #[derive(Debug, Clone)]
 pub struct Door {
     engine: Arc<Engine>,
+    /// Plugins that are not there.
+    disabled: Arc<BTreeSet<String>>,
+    counters: Option<Arc<Counters>>,
 }
 
 impl Door {
     /// A door to `engine`.
     pub fn new(engine: Arc<Engine>) -> Door {
-        Door { engine }
+        Door { engine, disabled: Arc::default(), counters: None }
+    }
+
+    /// The same without some plugins, as far as the daemon can do without them ([`can_be_disabled`]).
+    pub fn without(mut self, plugins: impl IntoIterator<Item = String>) -> Door {
+        self.disabled = Arc::new(plugins.into_iter().filter(|plugin| can_be_disabled(plugin)).collect());
+        self
+    }
+
+    /// The same with its calls counted, for [`metrics`](crate::metrics()).
+    pub fn counted(mut self) -> Door {
+        self.counters = Some(Arc::default());
+        self
+    }
+
+    pub(crate) fn counters(&self) -> Option<&Arc<Counters>> {
+        self.counters.as_ref()
+    }
+
+    /// Whether there is that plugin.
+    pub(crate) fn has(&self, kind: &str, id: &str) -> bool {
+        !self.disabled.contains(&format!("{kind}.{id}"))
     }
 
     pub(crate) fn engine(&self) -> &Arc<Engine> {
@@ -99,7 +125,9 @@ pub async fn serve(listener: UnixListener, door: Door, mut stopping: watch::Rece
         Some((accepted, listener))
     });
     let streams = Arc::new(Streams::default());
+    let calls = Calls::new(door.counters.clone(), door.disabled.clone());
     let router = Server::builder()
+        .layer(calls)
         .add_service(bounded!(
             grpc::containers::containers_server::ContainersServer,
             Containers(door.clone())

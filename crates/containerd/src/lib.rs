@@ -8,14 +8,18 @@
 #![forbid(unsafe_code)]
 
 mod bridge;
+mod calls;
 mod door;
 pub mod filter;
+mod metrics;
 mod request;
 mod services;
 mod status;
 mod time;
 
 pub use door::{Door, serve};
+pub use metrics::metrics;
+pub use services::introspection::{can_be_disabled, plugins};
 
 /// What clients are told: containerd's version whose API this is, and ours.
 pub const VERSION: &str = concat!("v2.1.9+corten.", env!("CARGO_PKG_VERSION"));

@@ -3,8 +3,9 @@
 //! The order is: defaults, the file, the command line. An unknown key is an error with its place, because a key that is
 //! silently ignored is a promise that is silently broken.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use engine::containers::spec::LogSpec;
@@ -16,7 +17,7 @@ use crate::error::Error;
 const DEFAULT_PATH: &str = "/etc/corten/config.toml";
 
 /// More than any configuration needs.
-const MAX_CONFIG_BYTES: u64 = 1 << 20;
+pub(crate) const MAX_CONFIG_BYTES: u64 = 1 << 20;
 
 pub(crate) const USAGE: &str = "\
 Usage: corten daemon [OPTIONS]
@@ -110,6 +111,33 @@ pub(crate) struct Config {
     pub(crate) log_opts: BTreeMap<String, String>,
     pub(crate) log_level: LogLevel,
     pub(crate) log_format: LogFormat,
+    /// What only containerd's own configuration says.
+    #[serde(skip)]
+    pub(crate) door: Door,
+}
+
+/// How containerd's API is served, and what else its configuration says of the daemon.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Door {
+    /// Who has the socket beside root.
+    pub(crate) owner: Option<Owner>,
+    /// Where else the ttrpc services are.
+    pub(crate) ttrpc: Option<(PathBuf, Option<Owner>)>,
+    /// Where metrics are told.
+    pub(crate) metrics: Option<SocketAddr>,
+    /// Plugins that are not there.
+    pub(crate) disabled: BTreeSet<String>,
+    /// How soon the kernel kills the daemon when memory is short; 0 is what it was started with.
+    pub(crate) oom_score: i32,
+    /// So many changes are looked at at once for garbage; none is the engine's choice.
+    pub(crate) gc_changes: Option<u32>,
+}
+
+/// Who has a socket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Owner {
+    pub(crate) uid: u32,
+    pub(crate) gid: u32,
 }
 
 /// How much the daemon tells.
@@ -167,6 +195,7 @@ impl Default for Config {
                 .into(),
             log_level: LogLevel::Info,
             log_format: LogFormat::Text,
+            door: Door::default(),
         }
     }
 }
@@ -270,7 +299,7 @@ impl Config {
         })
     }
 
-    fn check(&self) -> Result<(), Error> {
+    pub(crate) fn check(&self) -> Result<(), Error> {
         let wrong = |what: &str| Err(Error::Usage(what.to_owned()));
         if !self.root.is_absolute() || !self.state.is_absolute() {
             return wrong("`root` and `state` must be absolute paths");
@@ -299,7 +328,7 @@ impl Config {
 }
 
 /// Line and column, from 1, of a byte of `text`.
-fn place(text: &str, offset: usize) -> (usize, usize) {
+pub(crate) fn place(text: &str, offset: usize) -> (usize, usize) {
     let before = &text.as_bytes()[..offset.min(text.len())];
     let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
     let column = before.iter().rev().take_while(|byte| **byte != b'\n').count() + 1;

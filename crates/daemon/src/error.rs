@@ -17,8 +17,16 @@ pub(crate) enum Error {
     SocketInUse { path: PathBuf },
     #[error("the group `{0}` that shall own the socket does not exist")]
     NoSuchGroup(String),
+    #[error("{path}: {message}")]
+    ContainerdConfig { path: PathBuf, message: String },
+    #[error("{0}")]
+    NotBuilt(String),
+    #[error("the plugin `{0}` is required, and is not there")]
+    RequiredPlugin(String),
     #[error("{what} `{path}`")]
     File { what: &'static str, path: PathBuf, source: std::io::Error },
+    #[error("listen at {address}")]
+    Address { address: std::net::SocketAddr, source: std::io::Error },
     #[error("{what}")]
     System { what: &'static str, source: std::io::Error },
     #[error("open the engine")]
@@ -42,6 +50,9 @@ impl Error {
     pub(crate) fn hint(&self) -> Option<&'static str> {
         match self {
             Error::Config { .. } => Some("`corten config default` prints every key with its meaning"),
+            Error::ContainerdConfig { .. } => Some("`corten containerd config default` prints every key"),
+            Error::NotBuilt(_) => Some("leave it out, or set it to its default"),
+            Error::RequiredPlugin(_) => Some("`ctr plugins ls` lists those that there are"),
             Error::Locked { .. } => Some("stop that daemon, or give this one its own `--root` and `--state`"),
             Error::SocketInUse { .. } => {
                 Some("choose another `docker_socket` or `containerd_socket` in the configuration")

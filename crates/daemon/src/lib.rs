@@ -1,14 +1,17 @@
 //! The daemon: configuration, wiring, listeners.
 //!
 //! `corten daemon` reads its configuration, takes the lock of its state directory, builds everything once in `wire`,
-//! and serves until it is asked to stop. Containers do not notice when it stops.
+//! and serves until it is asked to stop. Containers do not notice when it stops. Started as `containerd` it is the same daemon with
+//! containerd's paths and configuration ([`as_containerd`]).
 #![forbid(unsafe_code)]
 
+pub mod as_containerd;
 mod config;
 mod error;
 mod listen;
 mod lock;
 mod logging;
+mod metrics;
 mod wire;
 
 use std::process::ExitCode;

@@ -1,27 +1,33 @@
 //! Listeners: Unix sockets that belong to their owner and are taken over only from the dead.
 
 use std::fs;
-use std::os::unix::fs::{PermissionsExt, chown};
+use std::fs::DirBuilder;
+use std::net::SocketAddr;
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt, chown};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 
 use rustix::process::umask;
-use tokio::net::UnixListener;
+use tokio::net::{TcpListener, UnixListener};
 
+use crate::config::Owner;
 use crate::error::Error;
 
 /// A group file is small; a larger one is not one.
 const MAX_GROUP_FILE_BYTES: u64 = 10 << 20;
 
-/// Listens at `path`, for root and for `group` unless that is empty.
+/// Listens at `path`, for root and for its owner, if it has another one.
 ///
 /// # Errors
 /// [`Error::SocketInUse`] when somebody answers there.
-pub(crate) fn unix(path: &Path, group: &str) -> Result<UnixListener, Error> {
+pub(crate) fn unix(path: &Path, owner: Option<Owner>) -> Result<UnixListener, Error> {
     let failed = |what| move |source| Error::File { what, path: path.to_owned(), source };
-    let gid = if group.is_empty() { None } else { Some(group_id(group)?) };
     if UnixStream::connect(path).is_ok() {
         return Err(Error::SocketInUse { path: path.to_owned() });
+    }
+    if let Some(folder) = path.parent() {
+        let folder_made = DirBuilder::new().recursive(true).mode(0o711).create(folder);
+        folder_made.map_err(failed("make the folder of"))?;
     }
     match fs::remove_file(path) {
         Err(source) if source.kind() != std::io::ErrorKind::NotFound => return Err(failed("remove")(source)),
@@ -32,11 +38,21 @@ pub(crate) fn unix(path: &Path, group: &str) -> Result<UnixListener, Error> {
     let listener = UnixListener::bind(path).map_err(failed("listen at"));
     umask(previous);
     let listener = listener?;
-    if let Some(gid) = gid {
-        chown(path, None, Some(gid)).map_err(failed("change the group of"))?;
+    if let Some(Owner { uid, gid }) = owner {
+        chown(path, Some(uid), Some(gid)).map_err(failed("change the owner of"))?;
         fs::set_permissions(path, fs::Permissions::from_mode(0o660)).map_err(failed("open to its group"))?;
     }
     Ok(listener)
+}
+
+/// Listens at an address of the network.
+pub(crate) async fn tcp(address: SocketAddr) -> Result<TcpListener, Error> {
+    TcpListener::bind(address).await.map_err(|source| Error::Address { address, source })
+}
+
+/// The group of that name as an owner beside root; none for no name.
+pub(crate) fn group(name: &str) -> Result<Option<Owner>, Error> {
+    if name.is_empty() { Ok(None) } else { Ok(Some(Owner { uid: 0, gid: group_id(name)? })) }
 }
 
 fn group_id(name: &str) -> Result<u32, Error> {
@@ -59,6 +75,8 @@ fn parse_group(text: &str, name: &str) -> Option<u32> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::MetadataExt as _;
+
     use super::*;
 
     #[test]
@@ -73,14 +91,13 @@ mod tests {
     async fn a_socket_is_private_and_taken_over_only_from_the_dead() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("s");
-        let listener = unix(&path, "").unwrap();
+        let listener = unix(&path, None).unwrap();
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
-        assert!(matches!(unix(&path, ""), Err(Error::SocketInUse { .. })));
+        assert!(matches!(unix(&path, None), Err(Error::SocketInUse { .. })));
         drop(listener);
-        unix(&path, "").unwrap();
-        assert!(matches!(
-            unix(&path, "no-such-group"),
-            Err(Error::SocketInUse { .. } | Error::NoSuchGroup(_))
-        ));
+        unix(&path, Some(Owner { uid: 0, gid: 5 })).unwrap();
+        let found = fs::metadata(&path).unwrap();
+        assert_eq!((found.permissions().mode() & 0o777, found.uid(), found.gid()), (0o660, 0, 5));
+        assert!(matches!(group("no-such-group"), Err(Error::NoSuchGroup(_))));
     }
 }

@@ -19,15 +19,15 @@ pub(crate) struct StateLock {
 }
 
 impl StateLock {
-    /// Makes the state directory, private to its owner, and takes its lock.
+    /// Makes the state directory with this mode, and takes its lock.
     ///
     /// # Errors
     /// [`Error::Locked`] names the process that holds it.
-    pub(crate) fn take(state: &Path) -> Result<StateLock, Error> {
+    pub(crate) fn take(state: &Path, mode: u32) -> Result<StateLock, Error> {
         let failed = |what| move |path: PathBuf| move |source| Error::File { what, path, source };
         DirBuilder::new()
             .recursive(true)
-            .mode(0o700)
+            .mode(mode)
             .create(state)
             .map_err(failed("create")(state.to_owned()))?;
         let path = state.join("daemon.lock");

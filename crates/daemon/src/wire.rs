@@ -12,6 +12,7 @@ use crate::config::Config;
 use crate::error::Error;
 use crate::listen;
 use crate::lock::StateLock;
+use crate::metrics;
 
 /// Requests mostly wait for the kernel or for a shim; two threads carry them on any machine.
 const WORKER_THREADS: usize = 2;
@@ -22,13 +23,14 @@ const GIVE_BACK_BYTES: i32 = 64 << 10;
 /// Builds everything, serves until SIGTERM or SIGINT, and lets go. A second signal ends the daemon at once.
 pub(crate) fn run(config: Config) -> Result<(), Error> {
     raise_open_files();
+    set_oom_score(config.door.oom_score);
     linux::memory::give_back_from(GIVE_BACK_BYTES);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(WORKER_THREADS)
         .enable_all()
         .build()
         .map_err(|source| Error::System { what: "start the runtime", source })?;
-    let lock = StateLock::take(&config.state)?;
+    let lock = StateLock::take(&config.state, state_mode(&config))?;
     let served = runtime.block_on(serve(config));
     // Blocking work that hangs must not keep a stopped daemon alive.
     runtime.shutdown_background();
@@ -54,23 +56,33 @@ async fn serve(config: Config) -> Result<(), Error> {
     })
     .await
     .map_err(Error::Engine)?;
+    if let Some(changes) = config.door.gc_changes {
+        engine.look_after_changes(changes);
+    }
     let (stop, stopping) = watch::channel(false);
     let socket = config.docker_socket();
-    let listener = listen::unix(&socket, &config.docker_group)?;
+    let listener = listen::unix(&socket, listen::group(&config.docker_group)?)?;
     let docker = tokio::spawn(docker::serve(listener, engine.clone(), stopping.clone()));
     let containerd_socket = config.containerd_socket();
-    let listener = listen::unix(&containerd_socket, "")?;
-    let ttrpc_socket = engine::runtimes::ttrpc_address(&containerd_socket);
-    let events =
-        engine::runtimes::forward::serve(listen::unix(&ttrpc_socket, "")?, engine.exchange().clone());
-    tokio::spawn(events);
-    let door = containerd::Door::new(engine.clone());
+    let listener = listen::unix(&containerd_socket, config.door.owner)?;
+    let mut sockets = vec![socket.clone(), containerd_socket.clone()];
+    let derived = (engine::runtimes::ttrpc_address(&containerd_socket), config.door.owner);
+    for (path, owner) in std::iter::once(derived).chain(config.door.ttrpc.clone()) {
+        let listener = listen::unix(&path, owner)?;
+        tokio::spawn(engine::runtimes::forward::serve(listener, engine.exchange().clone()));
+        sockets.push(path);
+    }
+    let mut door = containerd::Door::new(engine.clone()).without(config.door.disabled.clone());
+    if let Some(address) = config.door.metrics {
+        door = door.counted();
+        tokio::spawn(metrics::serve(listen::tcp(address).await?, door.clone(), stopping.clone()));
+    }
     let containerd = tokio::spawn(containerd::serve(listener, door, stopping));
     tracing::info!(root = %config.root.display(), socket = %socket.display(), version = engine.version().version, "ready");
     notify_supervisor();
     signals.next().await;
     tracing::info!("stopping; containers run on");
-    for socket in [&socket, &containerd_socket, &ttrpc_socket] {
+    for socket in sockets {
         drop(std::fs::remove_file(socket));
     }
     let let_go = async {
@@ -95,6 +107,8 @@ async fn serve(config: Config) -> Result<(), Error> {
 struct Signals {
     terminate: Signal,
     interrupt: Signal,
+    /// What other daemons read their configuration again for, and show their stacks for: neither may end this one.
+    ignored: [Signal; 2],
 }
 
 impl Signals {
@@ -104,13 +118,19 @@ impl Signals {
         Ok(Signals {
             terminate: listen(SignalKind::terminate())?,
             interrupt: listen(SignalKind::interrupt())?,
+            ignored: [listen(SignalKind::hangup())?, listen(SignalKind::user_defined1())?],
         })
     }
 
     async fn next(&mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
+        let [hangup, user] = &mut self.ignored;
+        loop {
+            tokio::select! {
+                _ = self.terminate.recv() => return,
+                _ = self.interrupt.recv() => return,
+                _ = hangup.recv() => tracing::warn!("SIGHUP changes nothing: the configuration is read at the start"),
+                _ = user.recv() => tracing::warn!("SIGUSR1 changes nothing"),
+            }
         }
     }
 }
@@ -134,6 +154,21 @@ fn raise_open_files() {
     if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum })
     {
         tracing::warn!(%error, "the limit of open files could not be raised");
+    }
+}
+
+/// Who may use a socket in the state directory must come through it; what is in it is closed by itself.
+fn state_mode(config: &Config) -> u32 {
+    if config.door.owner.is_some() { 0o711 } else { 0o700 }
+}
+
+/// How soon the kernel ends the daemon when memory is short. Its children begin with the same score.
+fn set_oom_score(score: i32) {
+    if score == 0 {
+        return;
+    }
+    if let Err(error) = std::fs::write("/proc/self/oom_score_adj", score.to_string()) {
+        tracing::warn!(%error, score, "the kernel does not let the daemon have this `oom_score`");
     }
 }
 

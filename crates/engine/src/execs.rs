@@ -254,7 +254,7 @@ impl Engine {
             capabilities: Some(plan::capability_sets(capabilities)),
             rlimits: plan::rlimits(&of.ulimits, open_files_max()),
             no_new_privileges: of.no_new_privileges,
-            oom_score_adj: of.resources.oom_score_adj,
+            oom_score_adj: Some(of.resources.oom_score_adj.unwrap_or_default()),
             ..Process::default()
         };
         let (height, width) = size.unwrap_or_default();

@@ -26,7 +26,7 @@ const HOUSEKEEPING_INTERVAL: Duration = Duration::from_secs(3600);
 /// What was made and is held by nothing stays so long; so does the end of a lease that was made since the last collection.
 const LOOK_AFTER: Duration = Duration::from_secs(60);
 
-/// So many changes are looked at at once, as in containerd.
+/// So many changes are looked at at once when nobody says, as in containerd.
 const CHANGES_MAX: u32 = 100;
 
 /// Work that is asked for often and done once.
@@ -36,6 +36,8 @@ pub(crate) struct Background {
     sync: AtomicBool,
     /// Since the last collection.
     changes: AtomicU32,
+    /// So many are looked at at once.
+    changes_max: AtomicU32,
     /// When the next collection is due, in nanoseconds since 1970.
     due_ns: AtomicI64,
     /// Who waits for that time looks at it again.
@@ -48,6 +50,7 @@ impl Default for Background {
             collect: AtomicBool::default(),
             sync: AtomicBool::default(),
             changes: AtomicU32::default(),
+            changes_max: AtomicU32::new(CHANGES_MAX),
             due_ns: AtomicI64::new(i64::MAX),
             is_due_earlier: Notify::default(),
         }
@@ -85,9 +88,16 @@ impl Engine {
         blocking(move || engine.collect().map(drop)).await
     }
 
+    /// From now on so many changes are looked at at once, and fewer a minute later.
+    pub fn look_after_changes(&self, changes: u32) {
+        self.background.changes_max.store(changes, Ordering::Relaxed);
+    }
+
     /// Something was made or changed of which nobody says whether anything holds it, or how long.
     pub fn look_later(self: &Arc<Self>) {
-        if self.background.changes.fetch_add(1, Ordering::AcqRel) + 1 >= CHANGES_MAX {
+        if self.background.changes.fetch_add(1, Ordering::AcqRel) + 1
+            >= self.background.changes_max.load(Ordering::Relaxed)
+        {
             self.collect_later();
         } else {
             let after_ns = i64::try_from(LOOK_AFTER.as_nanos()).unwrap_or(i64::MAX);

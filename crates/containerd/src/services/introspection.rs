@@ -23,6 +23,12 @@ use crate::{request, status};
 #[derive(Debug)]
 pub(crate) struct Introspection(pub(crate) Door);
 
+impl Introspection {
+    fn entries(&self) -> impl Iterator<Item = &'static Entry> {
+        ENTRIES.iter().filter(|entry| self.0.has(entry.kind, entry.id))
+    }
+}
+
 /// What stands for something that works here.
 struct Entry {
     kind: &'static str,
@@ -37,6 +43,9 @@ struct Entry {
 const fn plain(kind: &'static str, id: &'static str) -> Entry {
     Entry { kind, id, requires: &[], has_platform: false, capabilities: &[], exports: &[] }
 }
+
+/// The type of the plugins that are services.
+pub(crate) const SERVICE: &str = "io.containerd.grpc.v1";
 
 const ENTRIES: &[Entry] = &[
     plain("io.containerd.event.v1", "exchange"),
@@ -65,11 +74,27 @@ const ENTRIES: &[Entry] = &[
     },
 ];
 
+/// What the daemon can do without: the services that clients call, but for those by which they know it.
+pub fn can_be_disabled(plugin: &str) -> bool {
+    let of_service = plugin.strip_prefix(SERVICE).and_then(|rest| rest.strip_prefix('.'));
+    of_service
+        .is_some_and(|id| !matches!(id, "introspection" | "version" | "healthcheck") && has_entry(plugin))
+}
+
+/// The whole names of all plugins.
+pub fn plugins() -> impl Iterator<Item = String> {
+    ENTRIES.iter().map(|entry| format!("{}.{}", entry.kind, entry.id))
+}
+
+fn has_entry(plugin: &str) -> bool {
+    plugins().any(|one| one == plugin)
+}
+
 #[tonic::async_trait]
 impl introspection_server::Introspection for Introspection {
     async fn plugins(&self, request: Request<PluginsRequest>) -> Result<Response<PluginsResponse>, Status> {
         let filter = request::filter(&request.get_ref().filters)?;
-        let plugins = ENTRIES.iter().filter(|entry| filter.matches(*entry)).map(plugin).collect();
+        let plugins = self.entries().filter(|entry| filter.matches(*entry)).map(plugin).collect();
         Ok(Response::new(PluginsResponse { plugins }))
     }
 
@@ -90,7 +115,7 @@ impl introspection_server::Introspection for Introspection {
         request: Request<PluginInfoRequest>,
     ) -> Result<Response<PluginInfoResponse>, Status> {
         let PluginInfoRequest { r#type: kind, id, options } = request.into_inner();
-        let entry = ENTRIES.iter().find(|entry| entry.kind == kind && entry.id == id);
+        let entry = self.entries().find(|entry| entry.kind == kind && entry.id == id);
         let Some(entry) = entry else {
             return Err(Status::not_found("plugin not found: not found"));
         };

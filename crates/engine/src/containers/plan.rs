@@ -147,7 +147,8 @@ fn process(spec: &ContainerSpec, around: &Surroundings, capabilities: Vec<String
         capabilities: Some(capability_sets(capabilities)),
         rlimits: rlimits(&spec.ulimits, around.open_files_max),
         no_new_privileges: spec.no_new_privileges,
-        oom_score_adj: spec.resources.oom_score_adj,
+        // As for Docker: that of the daemon is not theirs.
+        oom_score_adj: Some(spec.resources.oom_score_adj.unwrap_or_default()),
         ..Process::default()
     }
 }
