@@ -20,6 +20,8 @@ mod conversation;
 mod crowd;
 #[path = "e2e/ctr.rs"]
 mod ctr;
+#[path = "e2e/differences.rs"]
+mod differences;
 #[path = "e2e/files.rs"]
 mod files;
 #[path = "e2e/flags.rs"]

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 pub use details::{ImageDetails, Manifest, ManifestKind};
 pub use history::HistoryStep;
-pub use layers::{AppliedLayer, LayerCompression, LayerDiff, LayerPlace, Whiteouts};
+pub use layers::{AppliedLayer, Difference, LayerCompression, LayerDiff, LayerPlace, Whiteouts};
 pub use remote::{
     Access, Asker, Credentials, Fetched, Found, Named, Proxies, PullEvent, PullOptions, PullProgress,
     PullStep, Pulled, PushEvent, PushProgress, PushStep, Pushed, RegistryConfig, Remote, SearchResult,

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, Read, Seek as _, Write};
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use flate2::Compression as Level;
@@ -15,7 +15,7 @@ use crate::compression::{Compression, compression_of};
 use crate::error::{Error, Result};
 use crate::images::Images;
 use crate::unpack::open_directory;
-use crate::worker::{Job, Limits, Packing, Task};
+use crate::worker::{Comparison, Job, Limits, Packing, Task};
 
 /// Where a layer goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -75,38 +75,79 @@ pub enum LayerCompression {
     Zstd,
 }
 
+/// A layer to be made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Difference {
+    /// The layers of the tree that it goes on, topmost first.
+    pub left: Vec<PathBuf>,
+    /// Those of the tree that it makes of it.
+    pub right: Vec<PathBuf>,
+    pub compression: LayerCompression,
+    /// Nothing in it is younger, in seconds since 1970.
+    pub epoch_s: Option<i64>,
+}
+
+impl Difference {
+    /// The directory that is the layer, if one tree has just one more than the other.
+    fn one_more(&self) -> Option<&PathBuf> {
+        self.right.split_first().filter(|(_, below)| **below == self.left).map(|(top, _)| top)
+    }
+
+    /// The layers of both trees, each once.
+    fn comparison(&self) -> (Vec<&PathBuf>, Comparison) {
+        let mut layers: Vec<&PathBuf> = self.left.iter().chain(&self.right).collect();
+        layers.sort_unstable();
+        layers.dedup();
+        let positions = |tree: &[PathBuf]| -> Vec<usize> {
+            tree.iter().map(|path| layers.binary_search(&path).expect("it is one of them")).collect()
+        };
+        let comparison = Comparison { left: positions(&self.left), right: positions(&self.right) };
+        (layers, comparison)
+    }
+}
+
 impl Images {
-    /// Packs the directory of a layer, as it is, into `output`; the digest of the archive before compression. Nothing in it is
-    /// younger than `epoch_s`, in seconds since 1970. Blocks until it is done.
-    pub fn pack_layer(
-        &self,
-        upper: &Path,
-        epoch_s: Option<i64>,
-        compression: LayerCompression,
-        output: &mut (dyn Write + Send),
-    ) -> Result<Digest> {
-        let broken = |source| failed("pack", upper, source);
-        let directory = open_directory(upper)?;
+    /// Packs a layer into `output`; the digest of the archive before compression. Blocks until it is done.
+    ///
+    /// A directory that is one layer more is packed as it is, with an overlay's own marks; for everything else both trees are
+    /// compared.
+    ///
+    /// # Errors
+    /// [`Error::Pack`] for what cannot be in a layer.
+    pub fn pack_layer(&self, difference: &Difference, output: &mut (dyn Write + Send)) -> Result<Digest> {
+        let broken = |source| failed("pack", Path::new("a layer"), source);
         let (reader, writer) = io::pipe().map_err(broken)?;
         let (packed, stored) = std::thread::scope(|scope| {
-            let storing = scope.spawn(|| compress(reader, compression, output));
-            let job = Job {
-                task: Task::Diff,
-                limits: Limits::default(),
-                input: writer.as_fd(),
-                directory: directory.as_fd(),
-                lowers: Vec::new(),
-                whiteouts: Whiteouts::Hide,
-                packing: Packing { is_whole: true, epoch_s },
-            };
-            let packed = self.worker.run(&job, &mut |_| {});
+            let storing = scope.spawn(|| compress(reader, difference.compression, output));
+            let packed = self.run_packing(difference, writer.as_fd());
             drop(writer);
             (packed, storing.join().expect("it does not panic"))
         });
         // A full disk is why the worker's pipe broke, not the other way round.
         let diff_id = stored.map_err(broken)?;
-        packed.map_err(Error::Pack)?;
+        packed?;
         Ok(diff_id)
+    }
+
+    fn run_packing(&self, difference: &Difference, output: BorrowedFd<'_>) -> Result<()> {
+        let packing = Packing { is_whole: true, epoch_s: difference.epoch_s };
+        if let Some(upper) = difference.one_more() {
+            let directory = open_directory(upper)?;
+            let job = Job {
+                task: Task::Diff,
+                limits: Limits::default(),
+                input: output,
+                directory: directory.as_fd(),
+                lowers: Vec::new(),
+                whiteouts: Whiteouts::Hide,
+                packing,
+            };
+            return self.worker.run(&job, &mut |_| {}).map(drop).map_err(Error::Pack);
+        }
+        let (layers, comparison) = difference.comparison();
+        let layers = layers.into_iter().map(|path| open_directory(path)).collect::<Result<Vec<OwnedFd>>>()?;
+        let layers: Vec<BorrowedFd<'_>> = layers.iter().map(OwnedFd::as_fd).collect();
+        self.worker.run_comparison(comparison, packing, output, &layers).map(drop).map_err(Error::Pack)
     }
 }
 

@@ -43,7 +43,7 @@ pub use error::{Conflict, Error, LayerName, Result};
 pub use image::Image;
 pub use images::{Images, Named};
 pub use import::{ChangeError, Download, ImportOptions};
-pub use layers::{AppliedLayer, LayerCompression, LayerPlace};
+pub use layers::{AppliedLayer, Difference, LayerCompression, LayerPlace};
 pub use manifests::{ImageManifest, ManifestKind};
 pub use pull::{Fetched, Found, PullEvent, PullOptions, PullProgress, PullStep, Pulled};
 pub use push::{PushEvent, PushProgress, PushStep, Pushed};

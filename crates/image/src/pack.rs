@@ -123,7 +123,7 @@ impl<'a, W: Write> Packer<'a, W> {
         if !prefix.is_empty() {
             let failed = |source| PackError::File { path: prefix.to_vec(), what: "looking at it", source };
             let stat = rustix::fs::fstat(&directory).map_err(failed)?;
-            if !self.found(prefix, &stat, Some(&directory), Kind::Directory)? {
+            if !self.found(prefix, &stat, Some(directory.as_fd()), Kind::Directory)? {
                 return Ok(());
             }
         }
@@ -175,11 +175,34 @@ impl<'a, W: Write> Packer<'a, W> {
             return Ok(None);
         }
         if kind == Kind::File {
-            self.found(path, &stat, Some(&file), kind)?;
+            self.found(path, &stat, Some(file.as_fd()), kind)?;
             return Ok(None);
         }
         path.push(b'/');
-        Ok(self.found(path, &stat, Some(&file), kind)?.then_some(file))
+        Ok(self.found(path, &stat, Some(file.as_fd()), kind)?.then_some(file))
+    }
+
+    /// Writes the entry of a directory alone; its path ends with a slash.
+    pub(crate) fn directory(&mut self, directory: BorrowedFd<'_>, path: &[u8]) -> Result<(), PackError> {
+        let failed = |source| PackError::File { path: path.to_vec(), what: "looking at it", source };
+        let stat = rustix::fs::fstat(directory).map_err(failed)?;
+        self.found(path, &stat, Some(directory), Kind::Directory).map(drop)
+    }
+
+    /// Writes an entry that is no file's.
+    pub(crate) fn mark(&mut self, entry: &Entry) -> Result<(), PackError> {
+        self.begin(entry)
+    }
+
+    /// Writes one more name of a file that [`Packer::has_written`].
+    pub(crate) fn link(&mut self, path: &[u8], stat: &Stat) -> Result<(), PackError> {
+        let entry = entry(path, stat, kind_of(stat).unwrap_or(Kind::File));
+        self.write(entry, stat, &Found { file: None }).map(drop)
+    }
+
+    /// Whether a file with several names has been written under one of them.
+    pub(crate) fn has_written(&self, stat: &Stat) -> bool {
+        self.links.contains_key(&(stat.st_dev, stat.st_ino))
     }
 
     /// Writes the end of the archive.
@@ -214,11 +237,10 @@ impl<'a, W: Write> Packer<'a, W> {
         &mut self,
         path: &[u8],
         stat: &Stat,
-        file: Option<&OwnedFd>,
+        file: Option<BorrowedFd<'_>>,
         kind: Kind,
     ) -> Result<bool, PackError> {
         let mut entry = entry(path, stat, kind);
-        let file = file.map(AsFd::as_fd);
         if let Some(file) = file {
             let failed =
                 |source| PackError::File { path: path.to_vec(), what: "reading its attributes", source };
@@ -346,7 +368,8 @@ fn entry(path: &[u8], stat: &Stat, kind: Kind) -> Entry {
     }
 }
 
-fn xattrs(file: BorrowedFd<'_>) -> rustix::io::Result<Vec<Xattr>> {
+/// Its attributes, as far as archives have them.
+pub(crate) fn xattrs(file: BorrowedFd<'_>) -> rustix::io::Result<Vec<Xattr>> {
     // Nearly no file has any: the length is asked first.
     if matches!(rustix::fs::flistxattr_query(file), Ok(0) | Err(Errno::OPNOTSUPP)) {
         return Ok(Vec::new());

@@ -27,16 +27,19 @@ use crate::apply::Target;
 use protocol::{Message, Request};
 
 mod client;
+mod compare;
 mod confine;
 mod diff;
 mod extract;
 mod files;
+mod merged;
 mod protocol;
 mod unpack;
 mod view;
 
 pub(crate) use client::Job;
 pub use client::{WorkerCommand, WorkerError};
+pub(crate) use compare::Comparison;
 pub(crate) use extract::{MEMBERS_FILE, Member, MemberContent};
 pub(crate) use files::{Action, FilesRequest};
 pub use protocol::Refusal;
@@ -97,6 +100,9 @@ fn perform(
         let _ = protocol::send_message(socket, &Message::Progress(progress));
     };
     match request.task {
+        Task::Compare => {
+            compare::compare(input, &target.lowers, &request.comparison.unwrap_or_default(), request.packing)
+        }
         Task::Diff => diff::diff(input, &target, request.packing),
         Task::Unpack => unpack::unpack(input, target, &request, &mut progress),
         Task::Extract => extract::extract(input, &target.upper, &request.limits, &mut progress),

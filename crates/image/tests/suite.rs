@@ -12,6 +12,8 @@ mod archives;
 mod clients;
 #[path = "suite/confinement.rs"]
 mod confinement;
+#[path = "suite/differences.rs"]
+mod differences;
 #[path = "suite/differential.rs"]
 mod differential;
 #[path = "suite/hostile.rs"]

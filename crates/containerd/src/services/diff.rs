@@ -1,13 +1,13 @@
 //! `containerd.services.diff.v1.Diff`: layers into snapshots, and out of them.
 //!
-//! A layer is applied by the confined worker, and only to the files of an active snapshot that a client made in the namespace:
-//! whatever else the mounts of a request say, no other directory is written to.
-
-use std::path::PathBuf;
+//! The confined worker does both, and only with the files of snapshots of the namespace. Whatever else the mounts of a request say, no
+//! other directory is read or written, and nothing is mounted: containerd mounts what it is told, but then a mistake of a client, or
+//! a file system that somebody else wrote, is the daemon's problem, and nobody is known who gives it anything else than what
+//! snapshotters said.
 
 use api::code::Code;
 use api::types::Descriptor;
-use engine::images::{LayerCompression, LayerDiff, LayerPlace, Whiteouts};
+use engine::images::{Difference, LayerCompression, LayerDiff, LayerPlace, Whiteouts};
 use grpc::diff::diff_server;
 use grpc::diff::{ApplyRequest, ApplyResponse, DiffRequest, DiffResponse};
 use oci::digest::Digest;
@@ -67,12 +67,10 @@ impl diff_server::Diff for Diff {
             Ok((space.layers(&left)?, space.layers(&right)?))
         });
         let (left, right) = layers.await?;
-        let upper = one_above(&left, right)?;
+        let epoch_s = message.source_date_epoch.map(|epoch| epoch.seconds);
         let diff = LayerDiff {
             namespace,
-            upper,
-            compression,
-            epoch_s: message.source_date_epoch.map(|epoch| epoch.seconds),
+            difference: Difference { left, right, compression, epoch_s },
             reference: Some(message.r#ref).filter(|reference| !reference.is_empty()),
             labels: message.labels.into_iter().collect(),
             lease,
@@ -86,24 +84,6 @@ impl diff_server::Diff for Diff {
                 ..Descriptor::default()
             }),
         }))
-    }
-}
-
-/// The directory that the layers of `right` have above those of `left`.
-///
-/// # Errors
-/// Other differences than one layer would have to be searched for.
-fn one_above(left: &[PathBuf], right: Vec<PathBuf>) -> Result<PathBuf, Status> {
-    match right.split_first() {
-        Some((top, below)) if below == left => Ok(top.clone()),
-        _ => Err(status::with_suffix(
-            Code::Unimplemented,
-            format!(
-                "a difference of {} and {} layers: only that of a snapshot and its parent is built",
-                left.len(),
-                right.len()
-            ),
-        )),
     }
 }
 

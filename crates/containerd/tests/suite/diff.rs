@@ -1,5 +1,6 @@
 //! The service of layers.
 
+use std::collections::HashMap;
 use std::fs;
 use std::process::Command;
 
@@ -52,6 +53,28 @@ async fn prepare(client: &mut SnapshotsClient<Channel>, key: &str, parent: &str)
     let (snapshotter, key, parent) = ("overlayfs".to_owned(), key.to_owned(), parent.to_owned());
     let request = PrepareSnapshotRequest { snapshotter, key, parent, ..Default::default() };
     client.prepare(within(request)).await.unwrap().into_inner().mounts
+}
+
+/// Without it the next collection takes what was made.
+fn kept() -> HashMap<String, String> {
+    [("containerd.io/gc.root".to_owned(), "1".to_owned())].into()
+}
+
+/// Whose mounts they are.
+fn snapshotter_of(mounts: &[Mount]) -> &'static str {
+    if mounts[0].source.contains("/native/") { "native" } else { "overlayfs" }
+}
+
+/// Runs a script in what mounts show.
+fn write(mounts: &[Mount], script: &str) {
+    let point = tempfile::Builder::new().prefix("corten-test-").tempdir().unwrap();
+    let options = mounts[0].options.join(",");
+    let kind = if mounts[0].r#type == "bind" { "none" } else { &mounts[0].r#type };
+    let arguments = ["-t", kind, "-o", &options, &mounts[0].source];
+    assert!(Command::new("mount").args(arguments).arg(point.path()).status().unwrap().success());
+    let run = Command::new("sh").args(["-euc", script]).current_dir(point.path()).status().unwrap();
+    assert!(Command::new("umount").arg(point.path()).status().unwrap().success());
+    assert!(run.success(), "{script}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -121,7 +144,9 @@ async fn a_layer_goes_nowhere_else() {
     let unknown = DiffRequest { media_type: "x/y".into(), ..DiffRequest::default() };
     let text = "unsupported diff media type: x/y: not implemented";
     assert_eq!(told(diff.diff(within(unknown)).await), (Code::Unimplemented, text.to_owned()));
-    assert_eq!(told(diff.diff(within(DiffRequest::default())).await).0, Code::Unimplemented);
+    let left = vec![Mount { r#type: "bind".into(), source: "/etc".into(), ..Mount::default() }];
+    let (code, text) = told(diff.diff(within(DiffRequest { left, ..DiffRequest::default() })).await);
+    assert!(code == Code::InvalidArgument && text.contains("nothing is done with other files"), "{text}");
     served.close().await;
 }
 
@@ -186,6 +211,82 @@ async fn a_layer_comes_out_as_it_is() {
         }
         assert!(diff_ids.iter().all(|id| *id == diff_ids[0]), "{diff_ids:?}");
     }
-    assert_eq!(told(diff.diff(within(ask(&none, &right, ""))).await).0, Code::Unimplemented);
+    served.close().await;
+}
+
+/// The names in the layer that makes `right` of `left`, and its media type.
+async fn names(
+    served: &Served,
+    diff: &mut DiffClient<Channel>,
+    [left, right]: [&[Mount]; 2],
+    reference: &str,
+) -> Vec<String> {
+    let message = DiffRequest {
+        left: left.to_vec(),
+        right: right.to_vec(),
+        r#ref: reference.into(),
+        media_type: "application/vnd.oci.image.layer.v1.tar".into(),
+        ..DiffRequest::default()
+    };
+    let made = diff.diff(within(message)).await.unwrap().into_inner().diff.unwrap();
+    assert_eq!(made.media_type, "application/vnd.oci.image.layer.v1.tar");
+    let digest = Digest::parse(&made.digest).unwrap();
+    let blob = served.directory.path().join("root/content/blobs/sha256").join(digest.hex());
+    let tar = Command::new("tar").arg("-tf").arg(blob).output().unwrap();
+    String::from_utf8(tar.stdout).unwrap().lines().map(str::to_owned).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn any_two_snapshots_have_a_difference() {
+    let served = Served::open().await;
+    let mut snapshots = SnapshotsClient::new(served.channel().await);
+    let mut diff = DiffClient::new(served.channel().await);
+    for snapshotter in ["overlayfs", "native"] {
+        let mut parent = String::new();
+        for (name, script) in [
+            ("base", "mkdir d; echo 1 >d/one; echo 2 >two; ln two three; touch -d @1 d/one"),
+            ("middle", "rm -f d/gone; echo 3 >d/three"),
+            ("top", "rm -r d/three; echo 4 >>two; mkdir e"),
+        ] {
+            let creation = (snapshotter.to_owned(), "work".to_owned(), parent.clone());
+            let (snapshotter, key, parent_of) = creation;
+            let request = PrepareSnapshotRequest { snapshotter, key, parent: parent_of, labels: kept() };
+            let mounts = snapshots.prepare(within(request)).await.unwrap().into_inner().mounts;
+            write(&mounts, script);
+            let commit = CommitSnapshotRequest {
+                snapshotter: snapshotter_of(&mounts).into(),
+                name: name.into(),
+                key: "work".into(),
+                labels: kept(),
+                ..Default::default()
+            };
+            snapshots.commit(within(commit)).await.unwrap();
+            parent = name.into();
+        }
+        let mut view = async |parent: &str| {
+            let (snapshotter, key) = (snapshotter.to_owned(), format!("view-{parent}"));
+            let request = ViewSnapshotRequest { snapshotter, key, parent: parent.into(), labels: kept() };
+            snapshots.view(within(request)).await.unwrap().into_inner().mounts
+        };
+        let (none, base, top) = (view("").await, view("base").await, view("top").await);
+        // An overlay's copy of a file is no other name of it any more; then the old names are made those of the old file again.
+        let (changed, back) = match snapshotter {
+            "native" => (&["e/", "three", "two"][..], [".wh.e", "three", "two"]),
+            _ => (&["e/", "two"][..], [".wh.e", "two", "three"]),
+        };
+        for (trees, expected) in [
+            ([&base[..], &top], changed),
+            ([&top, &base], &back),
+            ([&none, &base], &["d/", "d/one", "three", "two"]),
+            ([&[], &base], &["d/", "d/one", "three", "two"]),
+            ([&base, &[]], &[".wh.d", ".wh.three", ".wh.two"]),
+            ([&base, &base], &[]),
+            ([&[], &[]], &[]),
+        ] {
+            // What another difference left under the ref is written over.
+            let found = names(&served, &mut diff, trees, "same").await;
+            assert_eq!(found, expected, "{snapshotter}: {trees:?}");
+        }
+    }
     served.close().await;
 }

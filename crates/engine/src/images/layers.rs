@@ -2,9 +2,8 @@
 
 use std::fs::File;
 use std::io::{self, Write};
-use std::path::PathBuf;
 
-pub use image::{AppliedLayer, LayerCompression, LayerPlace, Whiteouts};
+pub use image::{AppliedLayer, Difference, LayerCompression, LayerPlace, Whiteouts};
 use store::Labels;
 use store::space::content::{Info, UNCOMPRESSED};
 use store::space::ingests::{Announced, Finished, Writer};
@@ -26,7 +25,7 @@ impl Engine {
         Ok(blocking(move || images.apply_layer(&layer, is_compressed, &place)).await?)
     }
 
-    /// Packs the directory of a layer and makes it content of a namespace.
+    /// Packs a layer and makes it content of a namespace.
     pub async fn diff_layer(&self, diff: LayerDiff) -> Result<Info> {
         let (images, store) = (self.images.clone(), self.store.clone());
         blocking(move || {
@@ -36,9 +35,7 @@ impl Engine {
             let lease = diff.lease.as_deref();
             let mut writer = space.ingests().open(Announced { reference, lease, ..Announced::default() })?;
             writer.restart()?;
-            let packed =
-                images.pack_layer(&diff.upper, diff.epoch_s, diff.compression, &mut Pass(&mut writer));
-            let diff_id = match packed {
+            let diff_id = match images.pack_layer(&diff.difference, &mut Pass(&mut writer)) {
                 Ok(diff_id) => diff_id,
                 Err(error) => {
                     drop(writer);
@@ -50,7 +47,7 @@ impl Engine {
                 }
             };
             let mut labels = diff.labels;
-            if diff.compression != LayerCompression::None {
+            if diff.difference.compression != LayerCompression::None {
                 labels.insert(UNCOMPRESSED.to_owned(), diff_id.to_string());
             }
             let digest = writer.digest();
@@ -71,14 +68,11 @@ impl Engine {
     }
 }
 
-/// A layer to be made of a directory.
+/// A layer to be made for a client.
 #[derive(Debug, Clone)]
 pub struct LayerDiff {
     pub namespace: String,
-    pub upper: PathBuf,
-    pub compression: LayerCompression,
-    /// Nothing in it is younger, in seconds since 1970.
-    pub epoch_s: Option<i64>,
+    pub difference: Difference,
     /// Of the ingest; without one it gets one.
     pub reference: Option<String>,
     pub labels: Labels,

@@ -9,6 +9,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use api::code::Code;
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 
+use super::compare::Comparison;
 use super::files::FilesRequest;
 use super::protocol::{
     self, Limits, MAX_LOWERS, Message, Outcome, Packing, Progress, Refusal, Request, Task,
@@ -94,6 +95,7 @@ impl WorkerCommand {
             lower_count: job.lowers.len(),
             whiteouts: job.whiteouts,
             packing: job.packing,
+            comparison: None,
             files: None,
         };
         let mut told = |message| {
@@ -102,6 +104,30 @@ impl WorkerCommand {
             }
         };
         self.ask(&request, [job.input, job.directory], &job.lowers, &mut told)
+    }
+
+    /// Has what makes one tree into another packed into `output`: `layers` are those of both. Blocks until it is done.
+    pub(crate) fn run_comparison(
+        &self,
+        comparison: Comparison,
+        packing: Packing,
+        output: BorrowedFd<'_>,
+        layers: &[BorrowedFd<'_>],
+    ) -> Result<Outcome, WorkerError> {
+        if layers.len() > MAX_LOWERS {
+            return Err(WorkerError::TooManyLayers);
+        }
+        let request = Request {
+            task: Task::Compare,
+            limits: Limits::default(),
+            lower_count: layers.len(),
+            whiteouts: Whiteouts::default(),
+            packing,
+            comparison: Some(comparison),
+            files: None,
+        };
+        // No directory of its own: what it reads are the lower ones.
+        self.ask(&request, [output, output], layers, &mut |_| {})
     }
 
     /// Has something done with a container's files: `stream` is what comes out, or goes in. Blocks until it is done.
@@ -121,6 +147,7 @@ impl WorkerCommand {
             lower_count: mounts.len(),
             whiteouts: Whiteouts::default(),
             packing: Packing::default(),
+            comparison: None,
             files: Some(files),
         };
         let mut told = |message| {

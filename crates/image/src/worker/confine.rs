@@ -150,7 +150,14 @@ impl<'a> Rights<'a> {
     pub(super) fn of(task: Task, target: &'a Target) -> Rights<'a> {
         let (upper, lowers) = (target.upper.as_fd(), target.lowers.iter().map(AsFd::as_fd));
         let capabilities = match task {
-            // It reads, and writes to a pipe.
+            // They read, and write to a pipe.
+            Task::Compare => {
+                return Rights {
+                    capabilities: DIFF_CAPABILITIES,
+                    writable: None,
+                    readable: lowers.collect(),
+                };
+            }
             Task::Diff => {
                 return Rights { capabilities: DIFF_CAPABILITIES, writable: None, readable: vec![upper] };
             }
@@ -291,6 +298,19 @@ mod tests {
                 );
             }
             assert_eq!(kind(File::open(folder.join("lower/file"))), Some(ErrorKind::PermissionDenied));
+            assert_eq!(rustix::thread::capabilities(None).unwrap().effective, DIFF_CAPABILITIES);
+        });
+    }
+
+    #[test]
+    fn comparing_trees_reads_their_layers_and_nothing_else() {
+        confined(Task::Compare, |_, folder| {
+            assert_eq!(kind(File::open(folder.join("lower/file"))), None);
+            let denied = Some(ErrorKind::PermissionDenied);
+            assert_eq!(kind(File::create(folder.join("lower/new"))), denied);
+            for path in ["upper/file", "other/file"] {
+                assert_eq!(kind(File::open(folder.join(path))), denied, "{path}");
+            }
             assert_eq!(rustix::thread::capabilities(None).unwrap().effective, DIFF_CAPABILITIES);
         });
     }

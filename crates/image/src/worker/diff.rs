@@ -9,12 +9,13 @@
 
 use std::fs::File;
 use std::io::BufWriter;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{BorrowedFd, OwnedFd};
 
 use api::code::Code;
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, fgetxattr, statat};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, statat};
 use rustix::io::Errno;
 
+use super::merged::{OPAQUE, attribute, refuse_elsewhere};
 use super::protocol::{Outcome, Packing, Refusal, errno_code};
 use crate::apply::Target;
 use crate::pack::{Form, Found, PackError, Packer};
@@ -23,9 +24,6 @@ use crate::tar::{Entry, Kind, Time};
 const BUFFER_SIZE: usize = 256 << 10;
 const WHITEOUT: &[u8] = b".wh.";
 const OPAQUE_MARK: &[u8] = b".wh..wh..opq";
-const OPAQUE: &str = "trusted.overlay.opaque";
-/// Attributes of what has its content elsewhere.
-const ELSEWHERE: [&str; 2] = ["trusted.overlay.redirect", "trusted.overlay.metacopy"];
 /// What a container's start makes to mount upon, where the image has nothing.
 const MOUNT_POINTS: [&[u8]; 8] =
     [b"dev/", b"dev/pts/", b"dev/shm/", b"etc/hostname", b"etc/hosts", b"etc/resolv.conf", b"proc/", b"sys/"];
@@ -64,9 +62,7 @@ fn pack(output: OwnedFd, target: &Target, packing: Packing) -> Result<Outcome, D
     let flags = OFlags::DIRECTORY | OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let directory = rustix::fs::openat(&target.upper, ".", flags, Mode::empty()).map_err(DiffError::Open)?;
     let mut translate = |mut entry: Entry, found: &Found<'_>| {
-        if let Some(epoch_s) = packing.epoch_s.filter(|epoch_s| entry.mtime.seconds >= *epoch_s) {
-            entry.mtime = Time { seconds: epoch_s, nanoseconds: 0 };
-        }
+        clamp(&mut entry, packing);
         translated(entry, found, &target.lowers, packing)
     };
     let mut packer = Packer::new(BufWriter::with_capacity(BUFFER_SIZE, File::from(output)), &mut translate);
@@ -81,17 +77,12 @@ fn translated(
     lowers: &[OwnedFd],
     packing: Packing,
 ) -> rustix::io::Result<Form> {
-    if name_of(&entry.path).starts_with(WHITEOUT) {
-        // It would delete something instead of being there.
-        return Err(Errno::INVAL);
-    }
+    refuse_mark(&entry)?;
     if entry.kind == Kind::CharDevice && entry.device == (0, 0) {
-        return Ok(Form::Entry(whiteout(&entry)));
+        return Ok(Form::Entry(whiteout(&entry.path, entry.mtime)));
     }
     let Some(file) = found.file else { return Ok(Form::Entry(entry)) };
-    if ELSEWHERE.iter().any(|name| matches!(attribute(file, name), Ok(Some(_)))) {
-        return Err(Errno::XDEV);
-    }
+    refuse_elsewhere(file)?;
     if !packing.is_whole && MOUNT_POINTS.contains(&&entry.path[..]) && is_empty(&entry, file)? {
         return Ok(Form::Nothing);
     }
@@ -99,7 +90,7 @@ fn translated(
         return Ok(Form::Nothing);
     }
     if entry.kind == Kind::Directory && attribute(file, OPAQUE)?.as_deref() == Some(b"y") {
-        let mark = mark(&entry, [&entry.path[..], OPAQUE_MARK].concat());
+        let mark = mark([&entry.path[..], OPAQUE_MARK].concat(), entry.mtime);
         return Ok(Form::Marked(entry, mark));
     }
     Ok(Form::Entry(entry))
@@ -111,14 +102,27 @@ fn name_of(path: &[u8]) -> &[u8] {
     path.rsplit(|byte| *byte == b'/').next().unwrap_or(path)
 }
 
-fn whiteout(entry: &Entry) -> Entry {
-    let name = name_of(&entry.path);
-    let directory = &entry.path[..entry.path.len() - name.len()];
-    mark(entry, [directory, WHITEOUT, name].concat())
+/// Nothing is younger than a client says.
+pub(super) fn clamp(entry: &mut Entry, packing: Packing) {
+    if let Some(epoch_s) = packing.epoch_s.filter(|epoch_s| entry.mtime.seconds >= *epoch_s) {
+        entry.mtime = Time { seconds: epoch_s, nanoseconds: 0 };
+    }
+}
+
+/// A file that is called like a mark would delete something instead of being there.
+pub(super) fn refuse_mark(entry: &Entry) -> rustix::io::Result<()> {
+    if name_of(&entry.path).starts_with(WHITEOUT) { Err(Errno::INVAL) } else { Ok(()) }
+}
+
+/// Says that there is nothing any more at a path.
+pub(super) fn whiteout(path: &[u8], mtime: Time) -> Entry {
+    let name = name_of(path);
+    let directory = &path[..path.len() - name.len()];
+    mark([directory, WHITEOUT, name].concat(), mtime)
 }
 
 /// An empty file that says something by its name.
-fn mark(entry: &Entry, path: Vec<u8>) -> Entry {
+fn mark(path: Vec<u8>, mtime: Time) -> Entry {
     Entry {
         path,
         kind: Kind::File,
@@ -130,7 +134,7 @@ fn mark(entry: &Entry, path: Vec<u8>) -> Entry {
         link: Vec::new(),
         xattrs: Vec::new(),
         extents: None,
-        mtime: entry.mtime,
+        mtime,
     }
 }
 
@@ -184,15 +188,4 @@ fn is_as_below(entry: &Entry, lowers: &[OwnedFd]) -> rustix::io::Result<bool> {
         }
     }
     Ok(true)
-}
-
-fn attribute(file: BorrowedFd<'_>, name: &str) -> rustix::io::Result<Option<Vec<u8>>> {
-    let mut value = [0; 16];
-    match fgetxattr(file.as_fd(), name, &mut value[..]) {
-        Ok(length) => Ok(Some(value[..length].to_vec())),
-        Err(Errno::NODATA | Errno::OPNOTSUPP) => Ok(None),
-        // Longer than anything that is asked for.
-        Err(Errno::RANGE) => Ok(Some(Vec::new())),
-        Err(errno) => Err(errno),
-    }
 }

@@ -9,6 +9,7 @@ use oci::digest::Digest;
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
+use super::compare::Comparison;
 use super::files::FilesRequest;
 use crate::apply::{ApplyError, EntryProblem, Whiteouts};
 use crate::compression::{Compression, ExpansionLimits};
@@ -27,6 +28,8 @@ pub(super) const MAX_LOWERS: usize = 500;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Task {
+    /// Pack what makes one tree into another.
+    Compare,
     /// Pack a container's own layer.
     Diff,
     /// Take the plausible members of an image archive apart into a directory.
@@ -40,6 +43,7 @@ pub(crate) enum Task {
 impl Task {
     pub(super) fn name(self) -> &'static str {
         match self {
+            Task::Compare => "compare",
             Task::Diff => "diff",
             Task::Extract => "extract",
             Task::Files => "files",
@@ -74,6 +78,9 @@ pub(super) struct Request {
     pub(super) whiteouts: Whiteouts,
     #[serde(default)]
     pub(super) packing: Packing,
+    /// What to compare, if the task is [`Task::Compare`].
+    #[serde(default)]
+    pub(super) comparison: Option<Comparison>,
     /// What to do, if the task is [`Task::Files`].
     #[serde(default)]
     pub(super) files: Option<FilesRequest>,

@@ -19,36 +19,25 @@ impl Space<'_> {
     /// the first of them; all else that a client says of them is not believed.
     ///
     /// # Errors
-    /// [`Refusal::Elsewhere`] for mounts of anything else than one active snapshot that a client made in this namespace.
+    /// [`Refusal::Elsewhere`] for mounts of anything else than one snapshot that a client made in this namespace: what runs in a
+    /// container of the engine could change its own layer while it is written to. [`Refusal::ReadOnly`] for one that is not active.
     pub fn writable(self, mounts: &[Mount]) -> Result<Directories> {
         let elsewhere = || Refusal::Elsewhere(mounts.len());
         let [mount] = mounts else { return Err(elsewhere().into()) };
-        let upper = match mount.kind.as_str() {
-            "overlay" => mount.options.iter().find_map(|option| option.strip_prefix(UPPER)),
-            "bind" => Some(mount.source.as_str()),
-            _ => None,
-        };
-        let upper = upper.ok_or_else(elsewhere)?;
-        for snapshotter in names::CLIENTS {
-            let snapshots = self.snapshots(snapshotter)?;
-            let Some(row) = snapshots.at(Path::new(upper))? else { continue };
-            if super::rows::owner(&row.backend).is_none() {
-                return Err(elsewhere().into());
-            }
-            if row.info.kind != Kind::Active {
-                return Err(Refusal::ReadOnly(row.info.key).into());
-            }
-            return snapshots.backend.snapshotter().directories(&row.backend);
+        let (_, row, directories) = self.shown(mount)?.ok_or_else(elsewhere)?;
+        if super::rows::owner(&row.backend).is_none() {
+            return Err(elsewhere().into());
         }
-        Err(elsewhere().into())
+        if row.info.kind != Kind::Active {
+            return Err(Refusal::ReadOnly(row.info.key).into());
+        }
+        Ok(directories)
     }
-}
 
-impl Space<'_> {
     /// The directories of the layers that `mounts` show, topmost first; none for a view of nothing.
     ///
     /// # Errors
-    /// [`Refusal::Elsewhere`] for mounts of anything else than one overlay of snapshots of this namespace.
+    /// [`Refusal::Elsewhere`] for mounts of anything else than one snapshot of this namespace.
     pub fn layers(self, mounts: &[Mount]) -> Result<Vec<PathBuf>> {
         let elsewhere = || Refusal::Elsewhere(mounts.len());
         let mount = match mounts {
@@ -56,20 +45,33 @@ impl Space<'_> {
             [mount] => mount,
             _ => return Err(elsewhere().into()),
         };
+        let (snapshotter, row, directories) = self.shown(mount)?.ok_or_else(elsewhere)?;
+        let Directories { upper, lower } = directories;
+        Ok(match (mount.kind.as_str(), row.info.kind) {
+            // It has a directory of its own only if it stands on nothing.
+            (_, Kind::View) if snapshotter == OVERLAYFS => lower,
+            ("bind", _) => vec![upper],
+            _ => [vec![upper], lower].concat(),
+        })
+    }
+
+    /// The snapshot that a mount shows, with its snapshotter and its directories.
+    fn shown(self, mount: &Mount) -> Result<Option<(&'static str, Row, Directories)>> {
         let option = |name: &str| mount.options.iter().find_map(|option| option.strip_prefix(name));
         let top = match mount.kind.as_str() {
             "overlay" => option(UPPER).or_else(|| option(LOWER).and_then(|lower| lower.split(':').next())),
             "bind" => Some(mount.source.as_str()),
             _ => None,
         };
-        let snapshots = self.snapshots(OVERLAYFS)?;
-        let row = snapshots.at(Path::new(top.ok_or_else(elsewhere)?))?.ok_or_else(elsewhere)?;
-        let Directories { upper, lower } = snapshots.backend.snapshotter().directories(&row.backend)?;
-        Ok(match (mount.kind.as_str(), row.info.kind) {
-            (_, Kind::View) => lower,
-            ("bind", _) => vec![upper],
-            _ => [vec![upper], lower].concat(),
-        })
+        let Some(top) = top else { return Ok(None) };
+        for snapshotter in names::CLIENTS {
+            let snapshots = self.snapshots(snapshotter)?;
+            if let Some(row) = snapshots.at(Path::new(top))? {
+                let directories = snapshots.backend.snapshotter().directories(&row.backend)?;
+                return Ok(Some((snapshotter, row, directories)));
+            }
+        }
+        Ok(None)
     }
 }
 

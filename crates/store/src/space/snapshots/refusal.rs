@@ -13,7 +13,7 @@ pub enum Refusal {
     Committed(String),
     /// How many mounts there are.
     #[error(
-        "{0} mounts are not those of one active snapshot that was made in this namespace: nothing is done with other files"
+        "{0} mounts are not those of one snapshot that may be used so in this namespace: nothing is done with other files"
     )]
     Elsewhere(usize),
     #[error("cannot remove snapshot with child")]
