@@ -44,6 +44,8 @@ mod redis;
 mod registries;
 #[path = "e2e/remote.rs"]
 mod remote;
+#[path = "e2e/sandboxes.rs"]
+mod sandboxes;
 #[path = "e2e/seeds.rs"]
 mod seeds;
 #[path = "e2e/streams.rs"]

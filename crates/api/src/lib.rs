@@ -57,6 +57,8 @@ pub mod types {
     pub use crate::generated::containerd::types::*;
 }
 
+/// What a shim serves that keeps sandboxes; see [`sandbox`].
+pub const SANDBOX_SERVICE: &str = "containerd.runtime.sandbox.v1.Sandbox";
 /// Our extension's name; see [`shim`].
 pub const SHIM_SERVICE: &str = "corten.shim.v1.Shim";
 /// Where a shim forwards its events; see [`forward`].

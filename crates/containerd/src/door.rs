@@ -24,6 +24,7 @@ use crate::services::introspection::{Introspection, can_be_disabled};
 use crate::services::leases::Leases;
 use crate::services::namespaces::Namespaces;
 use crate::services::sandboxes::Sandboxes;
+use crate::services::sandboxes::controller::Controller;
 use crate::services::snapshots::Snapshots;
 use crate::services::streaming::{Streaming, Streams};
 use crate::services::tasks::Tasks;
@@ -143,6 +144,7 @@ pub async fn serve(listener: UnixListener, door: Door, mut stopping: watch::Rece
             Namespaces(door.clone())
         ))
         .add_service(bounded!(grpc::sandbox::store_server::StoreServer, Sandboxes(door.clone())))
+        .add_service(bounded!(grpc::sandbox::controller_server::ControllerServer, Controller(door.clone())))
         .add_service(bounded!(
             grpc::introspection::introspection_server::IntrospectionServer,
             Introspection(door.clone())

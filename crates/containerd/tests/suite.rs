@@ -7,6 +7,8 @@
 mod content;
 #[path = "suite/diff.rs"]
 mod diff;
+#[path = "suite/sandboxes.rs"]
+mod sandboxes;
 #[path = "suite/served.rs"]
 mod served;
 #[path = "suite/snapshots.rs"]

@@ -18,6 +18,7 @@ mod bundle;
 pub mod forward;
 mod recovery;
 mod resolve;
+mod sandboxes;
 mod shim;
 
 use std::collections::HashMap;
@@ -36,6 +37,8 @@ use crate::exchange::Exchange;
 pub use bootstrap::ttrpc_address;
 use bundle::Bundle;
 pub use resolve::OWN;
+use sandboxes::Sandboxes;
+pub use sandboxes::{NewSandbox, Sandbox};
 use shim::Shim;
 pub use shim::Task;
 
@@ -77,6 +80,8 @@ pub struct NewTask {
     pub stdin: String,
     pub stdout: String,
     pub stderr: String,
+    /// The sandbox that it is to be in, or empty.
+    pub sandbox: String,
 }
 
 /// All tasks.
@@ -85,6 +90,7 @@ pub struct Runtimes {
     config: Config,
     exchange: Arc<Exchange>,
     tasks: Mutex<HashMap<Key, Slot>>,
+    sandboxes: Sandboxes,
 }
 
 /// The place of a task.
@@ -97,7 +103,7 @@ enum Slot {
 
 impl Runtimes {
     pub(crate) fn new(config: Config, exchange: Arc<Exchange>) -> Runtimes {
-        Runtimes { config, exchange, tasks: Mutex::default() }
+        Runtimes { config, exchange, tasks: Mutex::default(), sandboxes: Sandboxes::default() }
     }
 
     /// Starts a shim and creates the task in it; its first process's id.
@@ -113,6 +119,7 @@ impl Runtimes {
                 Ok(task) => {
                     let pid = task.pid();
                     runtimes.put(&key, Some(Slot::Task(task.clone())));
+                    runtimes.end_if_late(&task).await;
                     runtimes.watch(key, task);
                     Ok(pid)
                 }
@@ -126,9 +133,22 @@ impl Runtimes {
     }
 
     async fn launch(&self, key: &Key, new: NewTask) -> Result<Arc<Task>> {
-        let binary = resolve::binary(&new.runtime, new.options.as_ref(), &self.config.shim)?;
-        let bundle = Bundle::create(&self.config, key, &new.spec).await?;
-        let started = bootstrap::start(&self.config, key, &bundle, &binary, new.options.as_ref()).await;
+        let sandbox = self.sandbox_of(key, &new.sandbox)?;
+        let binary = match sandbox.as_ref().and_then(|sandbox| sandbox.keeper()) {
+            Some(keeper) => keeper.to_owned(),
+            None => resolve::binary(&new.runtime, new.options.as_ref(), &self.config.shim)?,
+        };
+        let bundle = Bundle::of(&self.config, key).create(&new.spec).await?;
+        let joined = match &sandbox {
+            Some(sandbox) => sandbox.join(&bundle).await,
+            None => Ok(None),
+        };
+        let options = new.options.as_ref();
+        let started = match joined {
+            Ok(None) => bootstrap::start(&self.config, key, &bundle, &binary, options).await,
+            Ok(Some(shim)) => Ok(shim),
+            Err(error) => Err(error),
+        };
         let shim = match started {
             Ok(shim) => shim,
             Err(error) => {
@@ -136,6 +156,7 @@ impl Runtimes {
                 return Err(error);
             }
         };
+        let group = sandbox.map(|sandbox| sandbox.group());
         let request = CreateTaskRequest {
             id: key.id.clone(),
             bundle: bundle.path().display().to_string(),
@@ -149,7 +170,13 @@ impl Runtimes {
         };
         match shim.call::<_, CreateTaskResponse>("Create", &request).await {
             Ok(created) => {
-                Ok(Arc::new(Task::new(key.namespace.clone(), key.id.clone(), shim, bundle, created.pid)))
+                let task = Task::new(key.namespace.clone(), key.id.clone(), shim, bundle, created.pid);
+                Ok(Arc::new(task.within(group)))
+            }
+            // The shim is the sandbox's, which goes on.
+            Err(error) if group.is_some_and(|group| group.shares_shim) => {
+                bundle.remove().await;
+                Err(error)
             }
             Err(error) => {
                 self.discard(key, shim, bundle, &binary).await;
@@ -207,7 +234,9 @@ impl Runtimes {
         let deleted: DeleteResponse = task.call("Delete", &request).await?;
         // From here on its end is no loss.
         task.mark_deleted();
-        drop(task.call::<_, ()>("Shutdown", &ShutdownRequest { id, now: false }).await);
+        if !task.group().is_some_and(|group| group.shares_shim) {
+            drop(task.call::<_, ()>("Shutdown", &ShutdownRequest { id, now: false }).await);
+        }
         task.bundle().remove().await;
         self.put(&Key { namespace: task.namespace().to_owned(), id: task.id().to_owned() }, None);
         Ok(deleted)
@@ -257,7 +286,8 @@ impl Runtimes {
 
     fn take(&self, key: &Key) -> Result<()> {
         let mut tasks = self.lock();
-        if tasks.contains_key(key) {
+        // A sandbox has a shim, too, and shims are told apart by these two words.
+        if tasks.contains_key(key) || self.sandboxes.has(key) {
             let message = format!("task {}: already exists", key.id);
             return Err(Error::Task { message, code: Code::AlreadyExists });
         }

@@ -20,6 +20,12 @@ pub(crate) enum Error {
     TaskExists { id: String },
     #[error("the task does not exist")]
     NoTask,
+    #[error("the sandbox does not exist")]
+    NoSandbox,
+    #[error("sandbox `{id}` already exists")]
+    SandboxExists { id: String },
+    #[error("the sandbox is {0}")]
+    SandboxIs(&'static str),
     #[error("exec `{exec}` already exists")]
     ExecExists { exec: String },
     #[error("exec `{exec}` does not exist")]
@@ -78,9 +84,14 @@ impl Error {
             | Error::AlreadyStarted
             | Error::NotEnded
             | Error::NotPaused
+            | Error::SandboxIs(_)
             | Error::OtherContainer { .. } => Code::FailedPrecondition,
-            Error::TaskExists { .. } | Error::ExecExists { .. } => Code::AlreadyExists,
-            Error::NoTask | Error::NoExec { .. } | Error::Ended | Error::Deleted => Code::NotFound,
+            Error::TaskExists { .. } | Error::ExecExists { .. } | Error::SandboxExists { .. } => {
+                Code::AlreadyExists
+            }
+            Error::NoTask | Error::NoSandbox | Error::NoExec { .. } | Error::Ended | Error::Deleted => {
+                Code::NotFound
+            }
             Error::TooManyExecs { .. } => Code::ResourceExhausted,
             Error::Missing { .. }
             | Error::Message { .. }

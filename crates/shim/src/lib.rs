@@ -17,6 +17,7 @@
 //! |---|---|
 //! | the loop, who talks to it, how processes end | `shim`, `shim/clients`, `shim/ends` |
 //! | calls and answers; what is done about them | `service`; `task` |
+//! | a sandbox in place of a task | `sandbox` |
 //! | one process, its streams, who is attached, the log | `process`, `streams`, `attach`, `log` |
 #![forbid(unsafe_code)]
 // Its messages go to its own log, which is its standard error: there is nobody else to return an error to.
@@ -33,6 +34,7 @@ mod options;
 mod process;
 mod publish;
 mod record;
+mod sandbox;
 mod service;
 mod shim;
 mod stats;

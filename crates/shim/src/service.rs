@@ -46,6 +46,9 @@ impl Shim {
                 read(payload).and_then(|request| self.exec(client, request)).map(|()| Response::success(&()))
             }
             (SERVICE_V2 | SERVICE_V3, method) => self.task_call(method, payload),
+            (api::SANDBOX_SERVICE, method) => {
+                self.sandbox_call(method, payload, Waiter { client, stream: call.stream }).transpose()?
+            }
             (api::SHIM_SERVICE, method) => self.shim_call(method, payload),
             (service, method) => Err(no_method(service, method)),
         };
@@ -70,6 +73,8 @@ impl Shim {
         let done = |()| Response::success(&());
         match method {
             "State" => self.state(&read(payload)?),
+            // A task in it has a shim of its own.
+            "Create" if self.sandbox.is_some() => Err(Error::SandboxExists { id: self.id() }),
             "Create" => Ok(Response::success(&self.create(read(payload)?)?)),
             "Start" => Ok(Response::success(&self.start(&read(payload)?)?)),
             "Delete" => Ok(Response::success(&self.delete(&read(payload)?)?)),
@@ -165,9 +170,9 @@ impl Shim {
         Ok(Response::success(&StatsResponse { stats: Some(api::any::pack(&metrics)) }))
     }
 
-    /// With a task the shim stays: whoever asks has not deleted it.
+    /// With a task, or a sandbox, the shim stays: whoever asks has not deleted it.
     fn shutdown(&mut self, request: &ShutdownRequest) -> Result<()> {
-        if self.container.is_none() || request.now {
+        if self.container.is_none() && self.sandbox.is_none() || request.now {
             self.close();
         }
         Ok(())
@@ -191,11 +196,11 @@ impl Shim {
     }
 }
 
-fn read<M: Message + Default>(payload: &[u8]) -> Result<M> {
+pub(crate) fn read<M: Message + Default>(payload: &[u8]) -> Result<M> {
     M::decode(payload).map_err(|source| Error::Message { what: "request", source })
 }
 
-fn no_method(service: &str, method: &str) -> Error {
+pub(crate) fn no_method(service: &str, method: &str) -> Error {
     Error::NoMethod { service: service.to_owned(), method: method.to_owned() }
 }
 

@@ -30,6 +30,7 @@ use crate::connection::Connection;
 use crate::log::Log;
 use crate::process::{Birth, Child, Process, State};
 use crate::publish::Publisher;
+use crate::sandbox::Sandbox;
 
 /// The first process's key among the processes; execs have names.
 pub(crate) const FIRST: &str = "";
@@ -74,6 +75,8 @@ pub struct Shim {
     pub(crate) shares_pids: bool,
     pub(crate) processes: BTreeMap<String, Process>,
     pub(crate) log: Option<Log>,
+    /// In place of a task.
+    pub(crate) sandbox: Option<Sandbox>,
 }
 
 /// What a descriptor belongs to.
@@ -137,6 +140,7 @@ impl Shim {
             shares_pids: false,
             processes: BTreeMap::new(),
             log: None,
+            sandbox: None,
         })
     }
 
@@ -347,6 +351,9 @@ impl Shim {
         if self.connections.len() < before {
             for process in self.processes.values_mut() {
                 process.waiters.retain(|waiter| self.connections.contains_key(&waiter.client));
+            }
+            if let Some(sandbox) = &mut self.sandbox {
+                sandbox.waiters.retain(|waiter| self.connections.contains_key(&waiter.client));
             }
             self.abandon();
         }

@@ -1,5 +1,7 @@
 //! `containerd.services.sandbox.v1.Store`: records of sandboxes.
 
+pub(crate) mod controller;
+
 use std::borrow::Cow;
 
 use api::code::Code;

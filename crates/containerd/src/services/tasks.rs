@@ -143,6 +143,7 @@ impl tasks_server::Tasks for Tasks {
             stdin: asked.stdin,
             stdout: asked.stdout,
             stderr: asked.stderr,
+            sandbox: container.sandbox,
         };
         let pid = done(self.0.engine().runtimes().create(&namespace, &asked.container_id, new).await)?;
         Ok(Response::new(CreateTaskResponse { container_id: asked.container_id, pid }))

@@ -22,6 +22,25 @@ pub(crate) struct Served {
 impl Served {
     pub(crate) async fn open() -> Served {
         let directory = tempfile::Builder::new().prefix("corten-test-containerd-").tempdir().unwrap();
+        Served::within(directory).await
+    }
+
+    /// Ends it, and opens another one on the same directories.
+    pub(crate) async fn again(self) -> Served {
+        let Served { directory, engine, stop, served } = self;
+        stop.send_replace(true);
+        served.await.unwrap();
+        engine.close().await.unwrap();
+        // Who serves a connection notices by and by that it is cut; its clients are gone, or this never ends.
+        while Arc::strong_count(&engine) > 1 {
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+        drop(engine);
+        std::fs::remove_file(directory.path().join("sock")).unwrap();
+        Served::within(directory).await
+    }
+
+    async fn within(directory: tempfile::TempDir) -> Served {
         let (root, state) = (directory.path().join("root"), directory.path().join("state"));
         // No container runs in here.
         let none = PathBuf::from("/nonexistent");

@@ -4,6 +4,8 @@
 //! <state>/io.containerd.runtime.v2.task/<namespace>/<id>/
 //!   config.json  rootfs/  log (a fifo)  work -> <root>/…/<namespace>/<id>
 //!   bootstrap.json      how its shim is reached     shim-binary-path
+//!   sandbox             which one the task is in
+//! <state>/io.containerd.sandbox.controller.v1.shim/<namespace>/<id>/      the same for a sandbox
 //! ```
 
 use std::fs::{self, DirBuilder};
@@ -18,8 +20,11 @@ use super::{Config, Key};
 use crate::blocking::blocking;
 use crate::error::{Error, Result};
 
-/// The directory of all bundles, below state and root.
-const BUNDLES: &str = "io.containerd.runtime.v2.task";
+/// The directories of all bundles, below state and root: of tasks, and of sandboxes.
+const TASKS: &str = "io.containerd.runtime.v2.task";
+const SANDBOXES: &str = "io.containerd.sandbox.controller.v1.shim";
+/// The sandbox that a task is in.
+const SANDBOX: &str = "sandbox";
 /// The shim's executable.
 const SHIM: &str = "shim-binary-path";
 /// The shim's address.
@@ -37,13 +42,22 @@ pub(super) struct Bundle {
 impl Bundle {
     /// The bundle of a container, which need not exist.
     pub(super) fn of(config: &Config, key: &Key) -> Bundle {
-        let below = |directory: &Path| directory.join(BUNDLES).join(&key.namespace).join(&key.id);
+        Bundle::below(TASKS, config, key)
+    }
+
+    /// The bundle of a sandbox, which need not exist.
+    pub(super) fn of_sandbox(config: &Config, key: &Key) -> Bundle {
+        Bundle::below(SANDBOXES, config, key)
+    }
+
+    fn below(kind: &str, config: &Config, key: &Key) -> Bundle {
+        let below = |directory: &Path| directory.join(kind).join(&key.namespace).join(&key.id);
         Bundle { path: below(&config.state), work: below(&config.root) }
     }
 
     /// Makes it.
-    pub(super) async fn create(config: &Config, key: &Key, spec: &Any) -> Result<Bundle> {
-        let bundle = Bundle::of(config, key);
+    pub(super) async fn create(self, spec: &Any) -> Result<Bundle> {
+        let bundle = self;
         let (own, spec) = (bundle.clone(), spec.value.clone());
         blocking(move || {
             // What a killed daemon left has no task, or it would have been found.
@@ -99,6 +113,18 @@ impl Bundle {
         noted.await.map_err(|source| Error::File { what: "write to", path: self.path.clone(), source })
     }
 
+    /// Notes which sandbox its task is in.
+    pub(super) async fn join(&self, sandbox: &str) -> Result<()> {
+        let (path, sandbox) = (self.path.join(SANDBOX), sandbox.to_owned());
+        let noted = blocking(move || fs::write(path, sandbox));
+        noted.await.map_err(|source| Error::File { what: "write to", path: self.path.clone(), source })
+    }
+
+    /// The sandbox that its task is in.
+    pub(super) fn sandbox(&self) -> Option<String> {
+        self.read(SANDBOX)
+    }
+
     /// The executable of its shim, if one was started.
     pub(super) fn shim(&self) -> Option<PathBuf> {
         self.read(SHIM).map(PathBuf::from)
@@ -147,8 +173,17 @@ impl Bundle {
     }
 }
 
-/// All bundles: namespaces and ids.
+/// All bundles of tasks: namespaces and ids.
 pub(super) fn all(config: &Config) -> Vec<Key> {
+    all_below(TASKS, config)
+}
+
+/// All bundles of sandboxes.
+pub(super) fn all_sandboxes(config: &Config) -> Vec<Key> {
+    all_below(SANDBOXES, config)
+}
+
+fn all_below(kind: &str, config: &Config) -> Vec<Key> {
     let names = |path: &Path| -> Vec<String> {
         let entries = fs::read_dir(path).into_iter().flatten().flatten();
         entries
@@ -156,7 +191,7 @@ pub(super) fn all(config: &Config) -> Vec<Key> {
             .filter(|name| !name.starts_with('.'))
             .collect()
     };
-    let bundles = config.state.join(BUNDLES);
+    let bundles = config.state.join(kind);
     let of = |namespace: String| {
         let ids = names(&bundles.join(&namespace));
         ids.into_iter().map(move |id| Key { namespace: namespace.clone(), id })

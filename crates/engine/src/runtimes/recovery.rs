@@ -10,7 +10,7 @@ use super::shim::{Address, Shim};
 use super::{Key, Runtimes, Slot, Task};
 
 /// A shim answers at once; one that does not is lost.
-const LOAD_TIMEOUT: Duration = Duration::from_secs(5);
+pub(super) const LOAD_TIMEOUT: Duration = Duration::from_secs(5);
 
 impl Runtimes {
     /// Takes up every task whose shim answers, and buries the others. All at once: one that hangs keeps nobody.
@@ -21,6 +21,8 @@ impl Runtimes {
             found.spawn(async move { runtimes.take_up(key).await });
         }
         while found.join_next().await.is_some() {}
+        // Then those that they are in, because tasks end with them.
+        self.recover_sandboxes().await;
     }
 
     async fn take_up(self: &Arc<Self>, key: Key) {
@@ -28,7 +30,9 @@ impl Runtimes {
         self.put(&key, Some(Slot::Taken));
         match tokio::time::timeout(LOAD_TIMEOUT, connect(&bundle, &key)).await {
             Ok(Some((shim, pid))) => {
-                let task = Arc::new(Task::new(key.namespace.clone(), key.id.clone(), shim, bundle, pid));
+                let group = self.group_of(&key, &bundle);
+                let task = Task::new(key.namespace.clone(), key.id.clone(), shim, bundle, pid);
+                let task = Arc::new(task.within(group));
                 self.put(&key, Some(Slot::Task(task.clone())));
                 self.watch(key, task);
             }

@@ -34,6 +34,11 @@ impl Address {
         Ok(Address { version, path: path.into() })
     }
 
+    /// As containerd tells clients where a sandbox's tasks are.
+    pub(super) fn endpoint(&self) -> String {
+        format!("ttrpc+unix://{}", self.path.display())
+    }
+
     /// As containerd writes it to the bundle.
     pub(super) fn to_json(&self) -> String {
         let address = format!("unix://{}", self.path.display());
@@ -60,12 +65,29 @@ impl Shim {
         method: &str,
         message: &Q,
     ) -> Result<M> {
-        let reply: Reply<M> = self.client.request(self.service, method, message).await?;
+        self.ask(self.service, method, message).await
+    }
+
+    /// The same for any of its services.
+    pub(super) async fn ask<Q: Message, M: Message + Default>(
+        &self,
+        service: &str,
+        method: &str,
+        message: &Q,
+    ) -> Result<M> {
+        let reply: Reply<M> = self.client.request(service, method, message).await?;
         reply.get("").await.map_err(|error| match error {
             Error::Shim { message, code, .. } => Error::Task { message, code },
             Error::ShimLost => Error::Task { message: "ttrpc: closed".into(), code: Code::Unavailable },
             other => other,
         })
+    }
+}
+
+impl Shim {
+    /// Waits until it is gone.
+    pub(super) async fn closed(&self) {
+        self.client.closed().await;
     }
 }
 
@@ -77,12 +99,31 @@ pub struct Task {
     shim: Shim,
     bundle: Bundle,
     pid: u32,
+    group: Option<Group>,
     is_deleted: AtomicBool,
+}
+
+/// A sandbox, as a task that is in it knows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Group {
+    pub(super) sandbox: String,
+    /// The sandbox's shim keeps the task: it is not ended with it.
+    pub(super) shares_shim: bool,
 }
 
 impl Task {
     pub(super) fn new(namespace: String, id: String, shim: Shim, bundle: Bundle, pid: u32) -> Task {
-        Task { namespace, id, shim, bundle, pid, is_deleted: AtomicBool::new(false) }
+        Task { namespace, id, shim, bundle, pid, group: None, is_deleted: AtomicBool::new(false) }
+    }
+
+    /// The same task, in a sandbox or not.
+    pub(super) fn within(self, group: Option<Group>) -> Task {
+        Task { group, ..self }
+    }
+
+    /// The sandbox that it is in.
+    pub(super) fn group(&self) -> Option<&Group> {
+        self.group.as_ref()
     }
 
     /// The namespace of its container.
@@ -125,6 +166,6 @@ impl Task {
 
     /// Waits until its shim is gone.
     pub(super) async fn closed(&self) {
-        self.shim.client.closed().await;
+        self.shim.closed().await;
     }
 }

@@ -9,6 +9,7 @@ use std::process::{Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 
 use api::bootstrap::BootstrapParams;
+use api::code::Code;
 use api::events::*;
 use api::forward::ForwardRequest;
 use api::task::*;
@@ -239,6 +240,66 @@ fn a_second_start_finds_the_first() {
     let _: () = client.call(SERVICE_V2, "Shutdown", &ShutdownRequest::default()).unwrap();
     until_readable(&pidfd);
     shim.finish();
+}
+
+#[test]
+fn a_shim_keeps_a_sandbox_in_place_of_a_task() {
+    use api::SANDBOX_SERVICE as SANDBOX;
+    use api::sandbox::*;
+    let mut shim = Started::new("true");
+    let sandbox_id = shim.bundle.id.clone();
+    let ping = |id: &str| PingRequest { sandbox_id: id.to_owned() };
+    let create = CreateSandboxRequest {
+        sandbox_id: sandbox_id.clone(),
+        netns_path: "/proc/1/ns/net".into(),
+        annotations: [("a".to_owned(), "1".to_owned())].into(),
+        ..Default::default()
+    };
+    let wrong = [
+        (CreateSandboxRequest { sandbox_id: "other".into(), ..create.clone() }, Code::FailedPrecondition),
+        (CreateSandboxRequest { rootfs: shim.bundle.rootfs(), ..create.clone() }, Code::Unimplemented),
+        (
+            CreateSandboxRequest {
+                options: Some(Any { type_url: "x".into(), ..Any::default() }),
+                ..create.clone()
+            },
+            Code::InvalidArgument,
+        ),
+    ];
+    for (request, expected) in wrong {
+        assert_eq!(
+            code_of(shim.client.call::<CreateSandboxResponse>(SANDBOX, "CreateSandbox", &request)),
+            expected
+        );
+    }
+    let client = &mut shim.client;
+    assert_eq!(code_of(client.call::<()>(SANDBOX, "PingSandbox", &ping(&sandbox_id))), Code::NotFound);
+    let _: () = client.call(SANDBOX, "CreateSandbox", &create).unwrap();
+    assert_eq!(code_of(client.call::<()>(SANDBOX, "CreateSandbox", &create)), Code::AlreadyExists);
+    let task = CreateTaskRequest { id: sandbox_id.clone(), ..Default::default() };
+    assert_eq!(code_of(client.call::<CreateTaskResponse>(SERVICE_V3, "Create", &task)), Code::AlreadyExists);
+    assert_eq!(code_of(client.call::<()>(SANDBOX, "PingSandbox", &ping("other"))), Code::NotFound);
+    let _: () = client.call(SANDBOX, "StartSandbox", &ping(&sandbox_id)).unwrap();
+    assert_eq!(
+        code_of(client.call::<()>(SANDBOX, "StartSandbox", &ping(&sandbox_id))),
+        Code::FailedPrecondition
+    );
+    let status = SandboxStatusRequest { sandbox_id: sandbox_id.clone(), verbose: true };
+    let status: SandboxStatusResponse = client.call(SANDBOX, "SandboxStatus", &status).unwrap();
+    assert_eq!((status.state.as_str(), status.pid, status.exited_at), ("SANDBOX_READY", 0, None));
+    assert_eq!((status.info["a"].as_str(), status.info["netns_path"].as_str()), ("1", "/proc/1/ns/net"));
+    let _: () = client.call(SERVICE_V3, "Shutdown", &ShutdownRequest::default()).unwrap();
+    let waiting = client.send(SANDBOX, "WaitSandbox", &ping(&sandbox_id)).unwrap();
+    let _: () = client.call(SANDBOX, "StopSandbox", &ping(&sandbox_id)).unwrap();
+    let first: WaitSandboxResponse = client.receive(waiting).unwrap();
+    let _: () = client.call(SANDBOX, "StopSandbox", &ping(&sandbox_id)).unwrap();
+    let second: WaitSandboxResponse = client.call(SANDBOX, "WaitSandbox", &ping(&sandbox_id)).unwrap();
+    assert!(first == second && first.exited_at.is_some(), "it stopped once");
+    let pidfd = linux::pidfd::open(shim.pid).unwrap();
+    let _: () = shim.client.call(SANDBOX, "ShutdownSandbox", &ping(&sandbox_id)).unwrap();
+    until_readable(&pidfd);
+    assert!(!shim.socket.exists());
+    shim.bundle.assert_nothing_left();
 }
 
 #[test]
