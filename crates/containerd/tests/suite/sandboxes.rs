@@ -255,3 +255,20 @@ async fn what_is_wrong_with_a_sandbox_is_told_in_containerds_words() {
 
     served.close().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_shim_that_a_killed_daemon_had_not_noted_is_ended() {
+    let served = Served::open().await;
+    let shim = Shim::new(&served);
+    let (state, socket) = (served.directory.path().join("state"), served.directory.path().join("shim.sock"));
+    let bundles = ["io.containerd.sandbox.controller.v1.shim", "io.containerd.runtime.v2.task"]
+        .map(|kind| state.join(kind).join("one/pod"));
+    for bundle in &bundles {
+        fs::create_dir_all(bundle).unwrap();
+        fs::write(bundle.join("address"), format!("unix://{}", socket.display())).unwrap();
+    }
+    let served = served.again().await;
+    assert_eq!(shim.calls(), ["Shutdown", "Shutdown"]);
+    assert!(bundles.iter().all(|bundle| !bundle.exists()));
+    served.close().await;
+}

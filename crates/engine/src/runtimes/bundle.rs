@@ -29,6 +29,8 @@ const SANDBOX: &str = "sandbox";
 const SHIM: &str = "shim-binary-path";
 /// The shim's address.
 const BOOTSTRAP: &str = "bootstrap.json";
+/// The same as the shim itself writes it.
+const ADDRESS: &str = "address";
 /// More than either of these files has.
 const FILE_MAX_BYTES: u64 = 64 << 10;
 
@@ -133,6 +135,11 @@ impl Bundle {
     /// How its shim is reached.
     pub(super) fn bootstrap(&self) -> Option<String> {
         self.read(BOOTSTRAP)
+    }
+
+    /// Where a shim says that it is before anybody has asked it.
+    pub(super) fn address(&self) -> Option<String> {
+        self.read(ADDRESS)
     }
 
     fn read(&self, name: &str) -> Option<String> {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use api::task::{ConnectRequest, ConnectResponse};
+use api::task::{ConnectRequest, ConnectResponse, ShutdownRequest};
 
 use super::bundle::{self, Bundle};
 use super::shim::{Address, Shim};
@@ -36,9 +36,28 @@ impl Runtimes {
                 self.put(&key, Some(Slot::Task(task.clone())));
                 self.watch(key, task);
             }
-            _ => self.bury(&key, &bundle, 0).await,
+            _ => {
+                end_unknown(&bundle).await;
+                self.bury(&key, &bundle, 0).await;
+            }
         }
     }
+}
+
+/// Ends a shim that was started when its daemon was killed, before that had noted it: nothing is in it yet.
+pub(super) async fn end_unknown(bundle: &Bundle) {
+    if bundle.bootstrap().is_some() {
+        return;
+    }
+    let Some(address) = bundle.address().and_then(|text| Address::new(2, text.trim(), "").ok()) else {
+        return;
+    };
+    let ended = async {
+        let shim = Shim::connect(&address).await?;
+        shim.call::<_, ()>("Shutdown", &ShutdownRequest { now: true, ..ShutdownRequest::default() }).await
+    };
+    // One that does not answer is not there.
+    drop(tokio::time::timeout(LOAD_TIMEOUT, ended).await);
 }
 
 /// The shim of a bundle, and its task's process; none for one without a task.

@@ -28,7 +28,7 @@ use api::types::Mount;
 use prost_types::Any;
 
 use super::bundle::{self, Bundle};
-use super::recovery::LOAD_TIMEOUT;
+use super::recovery::{LOAD_TIMEOUT, end_unknown};
 use super::shim::{Address, Group, Shim};
 use super::{Key, Runtimes, Task, bootstrap, resolve, to_the_end};
 use crate::blocking::blocking;
@@ -316,6 +316,7 @@ impl Runtimes {
                 let bundle = Bundle::of_sandbox(&runtimes.config, &key);
                 let sandbox = runtimes.find(&key, &bundle).await;
                 if sandbox.is_none() {
+                    end_unknown(&bundle).await;
                     runtimes.bury_sandbox(&key, &bundle).await;
                 }
                 runtimes.keep(key, sandbox);
