@@ -46,6 +46,8 @@ const READ_MAX: usize = 16 << 10;
 pub(crate) struct Attacher {
     descriptor: OwnedFd,
     kind: Kind,
+    /// The other end of a fifo for input: it does not end while this is open.
+    held: Option<OwnedFd>,
     phase: Phase,
     /// More input may come.
     is_reading: bool,
@@ -89,15 +91,30 @@ impl Attacher {
         Ok(Attacher::new(stream.into(), Kind::Client, Phase::Asking(Vec::new()), true))
     }
 
-    /// A fifo or file that containerd's client named, open and non-blocking.
-    pub(crate) fn file(descriptor: OwnedFd, request: AttachRequest) -> Attacher {
+    /// A fifo or file that containerd's client named, open and non-blocking. `held` keeps a fifo for input from ending.
+    pub(crate) fn file(descriptor: OwnedFd, held: Option<OwnedFd>, request: AttachRequest) -> Attacher {
         let is_reading = request.stdin;
-        Attacher::new(descriptor, Kind::File, Phase::Attached(request), is_reading)
+        let attacher = Attacher::new(descriptor, Kind::File, Phase::Attached(request), is_reading);
+        Attacher { held, ..attacher }
+    }
+
+    /// Lets its input end when nobody else writes any more; whether there was something to let go of.
+    pub(crate) fn let_end(&mut self) -> bool {
+        self.held.take().is_some()
     }
 
     fn new(descriptor: OwnedFd, kind: Kind, phase: Phase, is_reading: bool) -> Attacher {
         let last_progress = Instant::now();
-        Attacher { descriptor, kind, phase, is_reading, output: Vec::new(), written: 0, last_progress }
+        Attacher {
+            descriptor,
+            kind,
+            held: None,
+            phase,
+            is_reading,
+            output: Vec::new(),
+            written: 0,
+            last_progress,
+        }
     }
 
     pub(crate) fn as_fd(&self) -> BorrowedFd<'_> {

@@ -34,6 +34,10 @@ const SOCKET_DIRECTORY: &str = "/run/containerd/s";
 /// File in the bundle with the address of its shim; containerd 1.6 reads it when it comes back.
 const ADDRESS_FILE: &str = "address";
 
+/// How soon the kernel ends this process when memory is short: proc_pid_oom_score_adj(5).
+const OOM_SCORE_FILE: &str = "/proc/self/oom_score_adj";
+const OOM_SCORE_MAX: i32 = 1000;
+
 /// The newest version of the shim's protocol that we speak.
 const PROTOCOL_VERSION: u32 = 3;
 
@@ -181,6 +185,16 @@ pub fn listen(
         source,
     })?;
     Ok((Some(listener), socket))
+}
+
+/// When memory is short, this process is ended before the containerd that started it.
+pub fn yield_memory() -> Result<()> {
+    let path = Path::new(OOM_SCORE_FILE);
+    let failed = |what| move |source| Error::File { what, path: path.to_owned(), source };
+    let score: i32 = fs::read_to_string(path)
+        .and_then(|text| text.trim().parse().map_err(io::Error::other))
+        .map_err(failed("read"))?;
+    fs::write(path, (score + 1).min(OOM_SCORE_MAX).to_string()).map_err(failed("write"))
 }
 
 /// A socket that is private to its owner from the moment that it exists.

@@ -1,7 +1,8 @@
 //! Streams that containerd's clients name: fifos (`/path`, `fifo:///path`) and files (`file:///path`).
 //!
 //! A fifo for output is opened for reading as well: a reader that goes away must not end the process with a signal, and one
-//! that comes later finds everything. A fifo for input never blocks: it is looked at when its writer has come.
+//! that comes later finds everything. A fifo for input is opened for writing as well, until a client says that the input
+//! ends (`CloseIO`): clients come and go, and what one wrote before it said so is still read.
 
 use std::path::Path;
 
@@ -12,8 +13,9 @@ use crate::attach::Attacher;
 use crate::error::{Error, Result};
 use crate::process::StdioPaths;
 
-/// Opens what is named, attached to that process.
-pub(crate) fn open(paths: &StdioPaths, exec: &str) -> Result<Vec<Attacher>> {
+/// Opens what is named, attached to that process. What a terminal prints is one stream: then nothing is to be expected where
+/// errors would go, not even a fifo.
+pub(crate) fn open(paths: &StdioPaths, terminal: bool, exec: &str) -> Result<Vec<Attacher>> {
     let request = AttachRequest { exec_id: exec.to_owned(), ..AttachRequest::default() };
     let mut attachers = Vec::new();
     for (uri, request) in [
@@ -21,6 +23,9 @@ pub(crate) fn open(paths: &StdioPaths, exec: &str) -> Result<Vec<Attacher>> {
         (&paths.stdout, AttachRequest { stdout: true, ..request.clone() }),
         (&paths.stderr, AttachRequest { stderr: true, ..request }),
     ] {
+        if request.stderr && terminal {
+            continue;
+        }
         if let Some(target) = Target::parse(uri)? {
             attachers.push(target.open(request)?);
         }
@@ -66,7 +71,14 @@ impl<'a> Target<'a> {
         {
             return Err(failed(std::io::Error::other("it is not a fifo")));
         }
-        Ok(Attacher::file(opened, request))
+        let held = match self {
+            Target::Fifo(path) if request.stdin => {
+                let flags = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+                Some(open_file(*path, flags, Mode::empty()).map_err(|errno| failed(errno.into()))?)
+            }
+            _ => None,
+        };
+        Ok(Attacher::file(opened, held, request))
     }
 }
 

@@ -95,6 +95,7 @@ fn start(invocation: &Invocation, bound: Bound) -> Result<()> {
         && detach()? == Side::Child
     {
         let events = std::env::var_os("TTRPC_ADDRESS").map(PathBuf::from);
+        bootstrap::yield_memory()?;
         leave_terminal(&bound.bundle.join("log"))?;
         return Ok(Shim::bound(bound, listener, events)?.run()?);
     }

@@ -8,21 +8,41 @@ use prost::{Message, Name};
 use prost_types::Any;
 
 use crate::error::{Error, Result};
+use crate::streams::Owner;
 
-/// Our options of a creation; `None`: containerd's client has no wishes.
-pub(crate) fn of_creation(any: Option<&Any>) -> Result<Option<CreateOptions>> {
+/// What is wished of a creation.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Creation {
+    /// By our daemon.
+    Ours(Box<CreateOptions>),
+    /// By a client of containerd.
+    Theirs(Wishes),
+}
+
+/// What clients of containerd can wish.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Wishes {
+    /// Whose the container's standard streams are: one that maps users opens them again as one of its own.
+    pub(crate) streams_of: Option<Owner>,
+    /// The control group that the shim itself goes to; empty: it stays where it is.
+    pub(crate) shim_cgroup: String,
+}
+
+pub(crate) fn of_creation(any: Option<&Any>) -> Result<Creation> {
     let Some(any) = any.filter(|any| !any.type_url.is_empty() || !any.value.is_empty()) else {
-        return Ok(None);
+        return Ok(Creation::Theirs(Wishes::default()));
     };
     if let Some(options) = unpack(any, "options") {
-        return options.map(Some);
+        return options.map(Box::new).map(Creation::Ours);
     }
     let options: RuncOptions = unpack(any, "options")
         .unwrap_or_else(|| Err(Error::UnknownOptions { type_url: any.type_url.clone() }))?;
-    match unsupported(&options) {
-        Some(what) => Err(Error::Unsupported { what: format!("runtime option `{what}`") }),
-        None => Ok(None),
+    if let Some(what) = unsupported(&options) {
+        return Err(Error::Unsupported { what: format!("runtime option `{what}`") });
     }
+    let owner = Owner { uid: options.io_uid, gid: options.io_gid };
+    let streams_of = Some(owner).filter(|owner| *owner != Owner::default());
+    Ok(Creation::Theirs(Wishes { streams_of, shim_cgroup: options.shim_cgroup }))
 }
 
 /// The first option that would be ignored. Where a runtime keeps its state (`root`), where CRIU keeps its (`criu_…_path`) and
@@ -31,9 +51,6 @@ fn unsupported(options: &RuncOptions) -> Option<&'static str> {
     let asked = [
         (options.no_pivot_root, "no_pivot_root"),
         (options.no_new_keyring, "no_new_keyring"),
-        (!options.shim_cgroup.is_empty(), "shim_cgroup"),
-        (options.io_uid != 0, "io_uid"),
-        (options.io_gid != 0, "io_gid"),
         (!is_runc(&options.binary_name), "binary_name"),
         (options.systemd_cgroup, "systemd_cgroup"),
     ];
@@ -65,16 +82,20 @@ mod tests {
     #[test]
     fn options_are_ours_or_ask_for_nothing() {
         let ours = CreateOptions { user: "me".into(), ..CreateOptions::default() };
-        assert_eq!(of_creation(Some(&api::any::pack(&ours))).unwrap(), Some(ours));
-        assert_eq!(of_creation(None).unwrap(), None);
-        assert_eq!(of_creation(Some(&Any::default())).unwrap(), None);
+        assert_eq!(of_creation(Some(&api::any::pack(&ours))).unwrap(), Creation::Ours(Box::new(ours)));
+        let nothing = || Creation::Theirs(Wishes::default());
+        assert_eq!(of_creation(None).unwrap(), nothing());
+        assert_eq!(of_creation(Some(&Any::default())).unwrap(), nothing());
         let runc = RuncOptions { root: "/run/x".into(), ..RuncOptions::default() };
-        assert_eq!(of_creation(Some(&api::any::pack(&runc))).unwrap(), None);
+        assert_eq!(of_creation(Some(&api::any::pack(&runc))).unwrap(), nothing());
+        let wishing = RuncOptions { io_gid: 7, shim_cgroup: "/x".into(), ..RuncOptions::default() };
+        let wishes = Wishes { streams_of: Some(Owner { uid: 0, gid: 7 }), shim_cgroup: "/x".into() };
+        assert_eq!(of_creation(Some(&api::any::pack(&wishing))).unwrap(), Creation::Theirs(wishes));
         let asking = RuncOptions { systemd_cgroup: true, ..RuncOptions::default() };
         let refused = of_creation(Some(&api::any::pack(&asking))).unwrap_err();
         assert_eq!(refused.to_string(), "runtime option `systemd_cgroup` is not supported yet");
         let named = RuncOptions { binary_name: "/usr/bin/runc".into(), ..RuncOptions::default() };
-        assert_eq!(of_creation(Some(&api::any::pack(&named))).unwrap(), None);
+        assert_eq!(of_creation(Some(&api::any::pack(&named))).unwrap(), nothing());
         let another = RuncOptions { binary_name: "/usr/bin/crun".into(), ..RuncOptions::default() };
         assert!(of_creation(Some(&api::any::pack(&another))).is_err());
         let other = Any { type_url: "kata.Options".into(), value: vec![] };

@@ -204,6 +204,6 @@ pub(crate) fn no_method(service: &str, method: &str) -> Error {
     Error::NoMethod { service: service.to_owned(), method: method.to_owned() }
 }
 
-fn no_process(exec: &str) -> Error {
+pub(crate) fn no_process(exec: &str) -> Error {
     if exec == FIRST { Error::NoTask } else { Error::NoExec { exec: exec.to_owned() } }
 }

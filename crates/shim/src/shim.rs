@@ -31,6 +31,7 @@ use crate::log::Log;
 use crate::process::{Birth, Child, Process, State};
 use crate::publish::Publisher;
 use crate::sandbox::Sandbox;
+use crate::streams::Owner;
 
 /// The first process's key among the processes; execs have names.
 pub(crate) const FIRST: &str = "";
@@ -73,6 +74,8 @@ pub struct Shim {
     pub(crate) container: Option<Container>,
     /// The container shares a pid namespace: its end does not end its other processes.
     pub(crate) shares_pids: bool,
+    /// Whose the streams of its processes are; `None`: ours.
+    pub(crate) streams_of: Option<Owner>,
     pub(crate) processes: BTreeMap<String, Process>,
     pub(crate) log: Option<Log>,
     /// In place of a task.
@@ -138,6 +141,7 @@ impl Shim {
             bound: None,
             container: None,
             shares_pids: false,
+            streams_of: None,
             processes: BTreeMap::new(),
             log: None,
             sandbox: None,

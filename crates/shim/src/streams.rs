@@ -13,6 +13,7 @@ use std::collections::VecDeque;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use runtime::{Stdio, TerminalSize};
+use rustix::fs::{Gid, Uid, fchown};
 use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
 
@@ -55,6 +56,15 @@ pub(crate) struct Wanted {
     pub(crate) terminal: bool,
     pub(crate) stdin: bool,
     pub(crate) size: TerminalSize,
+    /// Whose its pipes are; `None`: ours.
+    pub(crate) owner: Option<Owner>,
+}
+
+/// A user and a group.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Owner {
+    pub(crate) uid: u32,
+    pub(crate) gid: u32,
 }
 
 /// Where output goes.
@@ -83,6 +93,10 @@ impl Streams {
         };
         for ours in [Some(&stdout), Some(&stderr), stdin.as_ref()].into_iter().flatten() {
             rustix::io::ioctl_fionbio(ours, true)?;
+            // Both ends of a pipe are one file.
+            if let Some(Owner { uid, gid }) = wanted.owner {
+                fchown(ours, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))?;
+            }
         }
         let outputs = vec![Output::new(stdout, Source::Stdout), Output::new(stderr, Source::Stderr)];
         let stdio = Stdio::Pipes { stdin: their_stdin, stdout: their_stdout, stderr: their_stderr };

@@ -14,18 +14,20 @@ use api::task::{
 use linux::signal::SIGKILL;
 use oci::mount::Mount;
 use oci::runtime_spec::{NamespaceKind, Process as SpecProcess, Resources, Spec};
+use runtime::cgroup::Cgroup;
 use runtime::{Create, Exec, Rootfs, Stdio};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
 use crate::attach::{Attacher, Kept};
 use crate::error::{Error, Result};
+use crate::files;
 use crate::log::Log;
+use crate::options::{self, Creation, Wishes};
 use crate::process::{Birth, Child, ExecPlan, Process, State, StdioPaths, Who, size};
-use crate::service::failure;
+use crate::service::{failure, no_process};
 use crate::shim::{Bound, FIRST, Shim};
 use crate::streams::{Streams, Wanted};
-use crate::{files, options};
 
 /// A specification is a few kilobytes; a profile in it may be some hundred.
 const SPEC_MAX: u64 = 16 << 20;
@@ -51,9 +53,12 @@ impl Shim {
         if !request.checkpoint.is_empty() {
             return Err(Error::Unsupported { what: "to restore a checkpoint".into() });
         }
-        let ours = options::of_creation(request.options.as_ref())?;
-        let is_ours = ours.is_some();
-        let options = ours.unwrap_or_default();
+        let (options, wishes) = match options::of_creation(request.options.as_ref())? {
+            Creation::Ours(options) => (*options, None),
+            Creation::Theirs(wishes) => (CreateOptions::default(), Some(wishes)),
+        };
+        let is_ours = wishes.is_none();
+        let Wishes { streams_of, shim_cgroup } = wishes.unwrap_or_default();
         let mut spec = read_spec(bound)?;
         let rootfs = rootfs(bound, &request, &spec)?;
         if is_ours {
@@ -65,10 +70,15 @@ impl Shim {
             terminal: request.terminal,
             stdin: options.open_stdin || !request.stdin.is_empty(),
             size: size(options.width, options.height),
+            owner: streams_of,
         };
+        if !shim_cgroup.is_empty() {
+            Cgroup::enter(&shim_cgroup)
+                .map_err(|source| runtime::Error::Cgroup { id: bound.id.clone(), source })?;
+        }
         let event = creation(&request);
         let paths = StdioPaths { stdin: request.stdin, stdout: request.stdout, stderr: request.stderr };
-        let attachers = files::open(&paths, FIRST)?;
+        let attachers = files::open(&paths, request.terminal, FIRST)?;
         let (mut streams, stdio) = Streams::make(wanted).map_err(no_streams)?;
         let log = open_log(&options)?;
         let created = runtime::create(Create {
@@ -84,6 +94,7 @@ impl Shim {
             streams.set_terminal(master, wanted.stdin).map_err(no_streams)?;
         }
         let pid = created.container.pid();
+        self.streams_of = streams_of;
         self.shares_pids = !has_own_pids(&spec);
         self.container = Some(created.container);
         self.log = log;
@@ -125,9 +136,10 @@ impl Shim {
             terminal: request.terminal,
             stdin: options.open_stdin || !request.stdin.is_empty(),
             size: exec_size(&options, &process),
+            owner: self.streams_of,
         };
         let paths = StdioPaths { stdin: request.stdin, stdout: request.stdout, stderr: request.stderr };
-        let attachers = files::open(&paths, &exec)?;
+        let attachers = files::open(&paths, request.terminal, &exec)?;
         let (streams, stdio) = Streams::make(wanted).map_err(no_streams)?;
         let plan = ExecPlan {
             process,
@@ -235,12 +247,15 @@ impl Shim {
         }
         let deleted = self.process(exec)?;
         let (pid, exit) = (deleted.pid(), deleted.exit());
+        let unborn = matches!(deleted.state, State::Created(Birth::Exec(_)));
         if exec == FIRST {
             self.destroy()?;
         } else if let Some(process) = self.processes.remove(exec) {
             self.forget(exec, process);
         }
-        let exit_status = exit.map_or(KILLED_STATUS, |exit| exit.exit_status);
+        // Of an exec that was never started there is nothing to tell.
+        let without = if unborn { 0 } else { KILLED_STATUS };
+        let exit_status = exit.map_or(without, |exit| exit.exit_status);
         let exited_at = exit.map(|exit| exit.timestamp());
         // As containerd's shim: it tells the task's deletion, and nobody of an exec's.
         if exec == FIRST {
@@ -329,9 +344,13 @@ impl Shim {
     }
 
     pub(crate) fn close_io(&mut self, request: &CloseIoRequest) -> Result<()> {
-        let process = self.process_mut(&request.exec_id)?;
+        let process = self.processes.get_mut(&request.exec_id).ok_or_else(|| no_process(&request.exec_id))?;
         if request.stdin {
-            process.streams.end_stdin();
+            let of_process = self.attachers.values_mut().filter(|attacher| attacher.is_on(&request.exec_id));
+            // What is in a fifo comes first; its end is noticed like any other.
+            if of_process.filter_map(|attacher| attacher.let_end().then_some(())).count() == 0 {
+                process.streams.end_stdin();
+            }
         }
         Ok(())
     }

@@ -16,6 +16,7 @@ use api::task::*;
 use api::ttrpc::{FrameDecoder, Response, encode_response};
 use prost::Message;
 use prost_types::Any;
+use runtime::cgroup::Cgroup;
 use rustix::fs::{CWD, FileType, Mode};
 use shim::client::Client;
 
@@ -111,14 +112,15 @@ impl Started {
     }
 
     fn create(&mut self, stdin: String, stdout: String, stderr: String) {
+        self.create_with(CreateTaskRequest { stdin, stdout, stderr, ..CreateTaskRequest::default() });
+    }
+
+    fn create_with(&mut self, wishes: CreateTaskRequest) {
         let request = CreateTaskRequest {
             id: self.bundle.id.clone(),
             bundle: self.bundle.path("bundle").display().to_string(),
             rootfs: self.bundle.rootfs(),
-            stdin,
-            stdout,
-            stderr,
-            ..CreateTaskRequest::default()
+            ..wishes
         };
         let _: CreateTaskResponse = self.client.call(SERVICE_V2, "Create", &request).unwrap();
     }
@@ -136,6 +138,11 @@ impl Started {
     fn delete(&mut self, exec: &str) -> DeleteResponse {
         let request = DeleteRequest { id: self.bundle.id.clone(), exec_id: exec.into() };
         self.client.call(SERVICE_V2, "Delete", &request).unwrap()
+    }
+
+    fn close_input(&mut self) {
+        let request = CloseIoRequest { id: self.bundle.id.clone(), exec_id: String::new(), stdin: true };
+        let _: () = self.client.call(SERVICE_V2, "CloseIO", &request).unwrap();
     }
 
     fn finish(mut self) {
@@ -171,6 +178,7 @@ fn a_task_lives_with_fifos_and_is_told_by_events() {
     shim.start("");
     writer.write_all(b"typed\n").unwrap();
     drop(writer);
+    shim.close_input();
     let (mut printed, mut problems) = (String::new(), String::new());
     out.read_to_string(&mut printed).unwrap();
     err.read_to_string(&mut problems).unwrap();
@@ -221,6 +229,105 @@ fn an_exec_of_containerd_is_a_bare_process_and_files_are_appended_to() {
     let topics: Vec<String> = shim.events.iter().take(8).map(|(topic, _)| topic).collect();
     let expected = ["create", "start", "exec-added", "exec-started", "exit", "delete", "exit", "delete"];
     assert_eq!(topics, expected.map(|topic| format!("/tasks/{topic}")));
+    shim.finish();
+}
+
+#[test]
+fn input_ends_when_a_client_says_so_and_with_what_was_written_before() {
+    let mut shim = Started::new("cat");
+    let (stdin, stdout) = (shim.fifo("in"), shim.fifo("out"));
+    let mut out = reader(&stdout);
+    shim.create(stdin.clone(), stdout, String::new());
+    shim.start("");
+    let write = |text: &str| {
+        let mut writer = OpenOptions::new().write(true).open(&stdin).unwrap();
+        writer.write_all(text.as_bytes()).unwrap();
+    };
+    // One client leaves, and another comes.
+    write("first\n");
+    let mut line = [0; 6];
+    out.read_exact(&mut line).unwrap();
+    write("second\n");
+    shim.close_input();
+    let mut rest = String::new();
+    out.read_to_string(&mut rest).unwrap();
+    assert_eq!((&line, rest.as_str()), (b"first\n", "second\n"));
+    assert_eq!(shim.wait(""), 0);
+    shim.delete("");
+    shim.finish();
+}
+
+#[test]
+fn a_terminal_needs_no_fifo_for_errors() {
+    let mut shim = Started::new("echo problem >&2");
+    let stdout = shim.fifo("out");
+    let mut out = reader(&stdout);
+    let stderr = "/nonexistent/err".to_owned();
+    shim.bundle.process().terminal = true;
+    shim.bundle.write();
+    shim.create_with(CreateTaskRequest { terminal: true, stdout, stderr, ..CreateTaskRequest::default() });
+    shim.start("");
+    assert_eq!(shim.wait(""), 0);
+    let mut printed = [0; 9];
+    out.read_exact(&mut printed).unwrap();
+    assert_eq!(&printed, b"problem\r\n");
+    shim.delete("");
+    shim.finish();
+}
+
+#[test]
+fn an_exec_that_was_never_started_is_deleted_with_status_0() {
+    let mut shim = Started::new("sleep 1000");
+    shim.create(String::new(), String::new(), String::new());
+    shim.start("");
+    let value = serde_json::to_vec(&shim.bundle.spec.process).unwrap();
+    let spec =
+        Some(Any { type_url: "types.containerd.io/opencontainers/runtime-spec/1/Process".into(), value });
+    let (id, exec_id) = (shim.bundle.id.clone(), "one".to_owned());
+    let exec = ExecProcessRequest { id: id.clone(), exec_id, spec, ..ExecProcessRequest::default() };
+    let _: () = shim.client.call(SERVICE_V2, "Exec", &exec).unwrap();
+    assert_eq!(shim.delete("one").exit_status, 0);
+    let kill = KillRequest { id, signal: 9, ..KillRequest::default() };
+    let _: () = shim.client.call(SERVICE_V2, "Kill", &kill).unwrap();
+    assert_eq!(shim.wait(""), 137);
+    shim.delete("");
+    shim.finish();
+}
+
+#[test]
+fn the_shim_goes_where_it_is_sent_and_streams_are_whose_they_should_be() {
+    let mut shim = Started::new("stat -L -c %u:%g /proc/self/fd/1; cat /proc/self/cgroup");
+    let path = format!("{}-shim", shim.bundle.cgroup());
+    let group = Cgroup::create(&path, None).unwrap();
+    let stdout = shim.fifo("out");
+    let mut out = reader(&stdout);
+    let wishes = api::runc::Options {
+        io_uid: 1234,
+        io_gid: 5678,
+        shim_cgroup: path.clone(),
+        ..api::runc::Options::default()
+    };
+    let options = Some(api::any::pack(&wishes));
+    shim.create_with(CreateTaskRequest { stdout, options, ..CreateTaskRequest::default() });
+    let groups = fs::read_to_string(format!("/proc/{}/cgroup", shim.pid)).unwrap();
+    assert!(groups.contains(&path), "{groups}");
+    shim.start("");
+    let mut printed = String::new();
+    out.read_to_string(&mut printed).unwrap();
+    assert!(printed.starts_with("1234:5678\n") && !printed.contains(&path), "{printed}");
+    shim.wait("");
+    shim.delete("");
+    shim.finish();
+    group.remove().unwrap();
+}
+
+#[test]
+fn a_shim_is_ended_before_the_daemon_when_memory_is_short() {
+    let shim = Started::new("true");
+    let score = |pid: &str| -> i32 {
+        fs::read_to_string(format!("/proc/{pid}/oom_score_adj")).unwrap().trim().parse().unwrap()
+    };
+    assert_eq!(score(&shim.pid.to_string()), (score("self") + 1).min(1000));
     shim.finish();
 }
 
