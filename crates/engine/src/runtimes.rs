@@ -16,6 +16,7 @@
 mod bootstrap;
 mod bundle;
 pub mod forward;
+mod log;
 mod recovery;
 mod resolve;
 mod sandboxes;

@@ -1,8 +1,12 @@
 //! containerd's own client, of two versions, at the door of containerd's API.
 
+use std::fs;
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
+use rustix::fs::OFlags;
 use tests::host::{Host, Outcome, fixture, path_text, run_with_input, signal};
 use tests::peers::{Ctr, ctrs, program};
 
@@ -233,6 +237,47 @@ fn tasks_outlive_the_daemon() {
         assert_eq!(ctr.table(&["tasks", "ls"]), before);
         assert_eq!(ctr.ok(&["tasks", "exec", "--exec-id", "x", "box", "echo", "again"]), "again");
     }
+    let [ctr, _] = ctrs(&host);
+    ctr.run(&["tasks", "rm", "--force", "box"]);
+    ctr.ok(&["containers", "rm", "box"]);
+}
+
+#[test]
+fn a_task_that_is_gone_leaves_nothing_open_in_the_daemon() {
+    let host = Host::start();
+    let [ctr, _] = ctrs(&host);
+    let open = || {
+        let descriptors = fs::read_dir(format!("/proc/{}/fd", host.daemon_pid())).expect("the daemon's own");
+        let paths = descriptors.flatten().filter_map(|descriptor| fs::read_link(descriptor.path()).ok());
+        paths.filter(|path| path.starts_with(host.state().join("io.containerd.runtime.v2.task"))).count()
+    };
+    ctr.ok(&ctr.container("default", &["-d", BUSYBOX], "box", &["sleep", "1000"]));
+    assert_eq!(open(), 1, "the log of its shim");
+    ctr.run(&["tasks", "rm", "--force", "box"]);
+    ctr.ok(&["containers", "rm", "box"]);
+    host.until("it is closed", || open() == 0);
+}
+
+#[test]
+fn what_a_shim_says_is_shown_by_the_next_daemon_too() {
+    let mut host = Host::start();
+    let log = host.state().join("io.containerd.runtime.v2.task/default/box/log");
+    let say = |words: &str| {
+        // One that nobody reads is not opened, instead of waiting for a reader.
+        let flags = OFlags::NONBLOCK.bits().cast_signed();
+        let opened = fs::OpenOptions::new().write(true).custom_flags(flags).open(&log);
+        let mut fifo = opened.expect("the daemon reads it");
+        writeln!(fifo, "{words}").expect("it takes a line");
+    };
+    let run = ["-d", BUSYBOX];
+    let [ctr, _] = ctrs(&host);
+    ctr.ok(&ctr.container("default", &run, "box", &["sleep", "1000"]));
+    say("the first words");
+    host.until("it is shown", || host.daemon_log_tail().contains("shim: the first words"));
+    host.kill_daemon();
+    host.start_daemon();
+    say("the second words");
+    host.until("it is shown", || host.daemon_log_tail().contains("shim: the second words"));
     let [ctr, _] = ctrs(&host);
     ctr.run(&["tasks", "rm", "--force", "box"]);
     ctr.ok(&["containers", "rm", "box"]);

@@ -14,11 +14,11 @@ use api::task::DeleteResponse;
 use prost::Message as _;
 use prost_types::Any;
 use serde::Deserialize;
-use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
-use tokio::net::unix::pipe;
+use tokio::io::AsyncWriteExt as _;
 use tokio::process::Command;
 
 use super::bundle::Bundle;
+use super::log::Log;
 use super::shim::{Address, Shim};
 use super::{Config, Key};
 use crate::error::{Error, Result};
@@ -32,8 +32,6 @@ const PARAMS_SINCE: (u32, u32) = (2, 3);
 /// A shim calls its socket by a digest in hex; a path has room for this many bytes.
 const SOCKET_NAME_BYTES: usize = 64;
 const SOCKET_PATH_MAX_BYTES: usize = 107;
-/// A longer line of a shim's log is shown in pieces.
-const LOG_LINE_MAX: usize = 4 << 10;
 
 /// Starts a shim and connects to it.
 pub(super) async fn start(
@@ -43,7 +41,7 @@ pub(super) async fn start(
     binary: &Path,
     options: Option<&Any>,
 ) -> Result<Shim> {
-    follow_log(bundle, key);
+    let log = Log::follow(bundle, key);
     let input = match *binary == *config.shim || reads_params(binary).await {
         true => params(config, key, options).encode_to_vec(),
         false => options.map(prost::Message::encode_to_vec).unwrap_or_default(),
@@ -53,7 +51,7 @@ pub(super) async fn start(
     let output = run(command, &input, START_TIMEOUT).await.map_err(|error| failed(binary, &error))?;
     let address = parse(&output.stdout).map_err(|error| failed(binary, &error))?;
     bundle.note(binary, address.to_json()).await?;
-    Shim::connect(&address).await
+    Shim::connect(&address, log).await
 }
 
 /// Lets the shim's executable remove what a lost shim left.
@@ -186,25 +184,6 @@ impl Address {
         let printed: Printed = serde_json::from_str(text).map_err(|error| error.to_string())?;
         Address::new(printed.version, &printed.address, &printed.protocol)
     }
-}
-
-/// Shows a shim's own messages in ours. Opened for both directions, so that it neither waits for the shim nor ends with it.
-fn follow_log(bundle: &Bundle, key: &Key) {
-    let opened = pipe::OpenOptions::new().read_write(true).open_receiver(bundle.log());
-    let Ok(log) = opened else { return };
-    let key = key.clone();
-    tokio::spawn(async move {
-        let mut lines = BufReader::with_capacity(LOG_LINE_MAX, log);
-        loop {
-            let Ok(bytes) = lines.fill_buf().await else { return };
-            let length = bytes.iter().position(|byte| *byte == b'\n').map_or(bytes.len(), |end| end + 1);
-            let line = String::from_utf8_lossy(&bytes[..length]).trim_end().to_owned();
-            lines.consume(length);
-            if !line.is_empty() {
-                tracing::info!(namespace = key.namespace, container = key.id, "shim: {line}");
-            }
-        }
-    });
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use std::time::Duration;
 use api::task::{ConnectRequest, ConnectResponse, ShutdownRequest};
 
 use super::bundle::{self, Bundle};
+use super::log::Log;
 use super::shim::{Address, Shim};
 use super::{Key, Runtimes, Slot, Task};
 
@@ -63,7 +64,7 @@ pub(super) async fn end_unknown(bundle: &Bundle) {
 /// The shim of a bundle, and its task's process; none for one without a task.
 async fn connect(bundle: &Bundle, key: &Key) -> Option<(Shim, u32)> {
     let address = Address::from_json(&bundle.bootstrap()?).ok()?;
-    let shim = Shim::connect(&address).await.ok()?;
+    let shim = Shim::connect(&address, Log::follow(bundle, key)).await.ok()?;
     let request = ConnectRequest { id: key.id.clone() };
     let answer: ConnectResponse = shim.call("Connect", &request).await.ok()?;
     (answer.task_pid != 0).then_some((shim, answer.task_pid))

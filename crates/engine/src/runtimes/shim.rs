@@ -8,6 +8,7 @@ use api::task::{SERVICE_V2, SERVICE_V3};
 use prost::Message;
 
 use super::bundle::Bundle;
+use super::log::Log;
 use crate::error::{Error, Result};
 use crate::tasks::{Client, Reply};
 
@@ -51,12 +52,14 @@ impl Address {
 pub(super) struct Shim {
     service: &'static str,
     client: Client,
+    _log: Log,
 }
 
 impl Shim {
-    pub(super) async fn connect(address: &Address) -> Result<Shim> {
+    /// `log` is followed as long as the connection is there.
+    pub(super) async fn connect(address: &Address, log: Log) -> Result<Shim> {
         let service = if address.version == 2 { SERVICE_V2 } else { SERVICE_V3 };
-        Ok(Shim { service, client: Client::connect(&address.path).await? })
+        Ok(Shim { service, client: Client::connect(&address.path).await?, _log: log })
     }
 
     /// Calls a method of the task's service; failures are the shim's own, word for word.
