@@ -10,6 +10,7 @@ mod web;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
+pub use ::image::Wanted;
 pub use details::{ImageDetails, Manifest, ManifestKind};
 pub use history::HistoryStep;
 pub use layers::{AppliedLayer, Difference, LayerCompression, LayerDiff, LayerPlace, Whiteouts};
@@ -160,10 +161,11 @@ impl Images {
         Ok(loaded)
     }
 
-    /// Stores what an archive has for this machine, as [`Images::load`], without giving it names.
-    pub async fn load_unnamed(&self, input: OwnedFd, unpack: bool) -> Result<image::Unnamed> {
+    /// Stores what is wanted of an archive, as [`Images::load`], without giving it names.
+    pub async fn load_unnamed(&self, input: OwnedFd, wanted: Wanted, unpack: bool) -> Result<image::Unnamed> {
         let engine = self.engine.clone();
-        let unnamed = blocking(move || Ok::<_, Error>(engine.images.load_unnamed(input, unpack)?)).await?;
+        let unnamed =
+            blocking(move || Ok::<_, Error>(engine.images.load_unnamed(input, wanted, unpack)?)).await?;
         self.engine.sync_layers_later();
         Ok(unnamed)
     }

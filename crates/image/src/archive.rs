@@ -77,11 +77,20 @@ struct Stored {
     annotations: BTreeMap<String, String>,
 }
 
+/// Which images of an archive are stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wanted {
+    /// Those for this machine.
+    Machine,
+    /// All that it has, whatever they are: to be passed on, perhaps, and not to be run.
+    All,
+}
+
 /// What an archive had, in the store without a name; it stays there while this value lives.
 pub struct Unnamed {
     /// The archive's own index.
     pub index: Descriptor,
-    /// The images for this machine, each with what the archive says of it.
+    /// The images that were wanted, each with what the archive says of it.
     pub images: Vec<Descriptor>,
     _pins: Vec<Pin>,
     _unpacked: Vec<Unpacked>,
@@ -100,8 +109,8 @@ impl Images {
         self.load_source(namespace, &Source::extracted(directory, &scratch.0)?, progress)
     }
 
-    /// Stores what an archive has for this machine, and unpacks it if that is wanted; names are the caller's.
-    pub fn load_unnamed(&self, input: OwnedFd, unpack: bool) -> Result<Unnamed> {
+    /// Stores what is wanted of an archive, and unpacks what is for this machine if `unpack`; names are the caller's.
+    pub fn load_unnamed(&self, input: OwnedFd, wanted: Wanted, unpack: bool) -> Result<Unnamed> {
         let mut progress = |_| {};
         let (scratch, directory) = self.extracted(&input, &mut progress)?;
         let source = Source::extracted(directory, &scratch.0)?;
@@ -112,6 +121,7 @@ impl Images {
             pins: Vec::new(),
             layers: HashMap::new(),
             takes_names: false,
+            wanted,
         };
         let unnamed = load.unnamed(unpack);
         drop(load);
@@ -157,6 +167,7 @@ impl Images {
             pins: Vec::new(),
             layers: HashMap::new(),
             takes_names: true,
+            wanted: Wanted::Machine,
         };
         let loaded = load.run(namespace);
         drop(load);
@@ -175,6 +186,7 @@ struct Load<'a> {
     layers: HashMap<String, Descriptor>,
     /// What the archive calls its images are to be their names.
     takes_names: bool,
+    wanted: Wanted,
 }
 
 impl Load<'_> {

@@ -37,7 +37,7 @@ mod unpack;
 pub mod worker;
 
 pub use apply::Whiteouts;
-pub use archive::{Loaded, Progress, Step, Unnamed};
+pub use archive::{Loaded, Progress, Step, Unnamed, Wanted};
 pub use commit::{CommitOptions, ContainerLayers};
 pub use error::{Conflict, Error, LayerName, Result};
 pub use image::Image;

@@ -1,7 +1,8 @@
 //! The OCI image layout (`image-layout.md` of the image specification): `index.json` and `blobs/<algorithm>/<hex>`.
 //!
 //! An entry of the index is an image, or an index with one image for each platform. Such an index is kept, with the
-//! image for this machine; the others are not stored, and what describes images (provenance, signatures) is not either.
+//! image for this machine; the others are not stored, and what describes images (provenance, signatures) is not either, unless
+//! all is wanted ([`Wanted`]).
 
 use oci::descriptor::{Descriptor, IMAGE_NAME, REF_NAME};
 use oci::digest::Digest;
@@ -9,7 +10,7 @@ use oci::manifest::{Document, Index, Manifest, media_type};
 use oci::platform::Platform;
 use oci::reference::Reference;
 
-use super::{Load, Stored};
+use super::{Load, Stored, Wanted};
 use crate::error::{Error, Result};
 use crate::image::{MAX_NESTING, check_image, parse_document};
 use crate::images::parse_tag;
@@ -19,7 +20,7 @@ impl Load<'_> {
         let index = Index::parse(index)
             .map_err(|source| Error::Document { member: "index.json".to_owned(), source })?;
         let mut stored: Vec<Stored> = Vec::new();
-        for entry in for_this_machine(index.manifests, |_| true) {
+        for entry in self.wanted.of(index.manifests, |_| true) {
             let name = if self.takes_names { name_of(&entry)? } else { None };
             let target = match stored.iter().find(|image| image.target.digest == entry.digest) {
                 Some(image) => image.target.clone(),
@@ -57,7 +58,7 @@ impl Load<'_> {
         let source = self.source;
         let is_there =
             |entry: &Descriptor| source.open(&blob_name(&entry.digest)).is_ok_and(|file| file.is_some());
-        let entries = for_this_machine(index.manifests, is_there);
+        let entries = self.wanted.of(index.manifests, is_there);
         if entries.is_empty() {
             return Err(Error::MissingMember(format!("a manifest of {}", blob_name(&descriptor.digest))));
         }
@@ -71,7 +72,9 @@ impl Load<'_> {
 
     fn store_image(&mut self, digest: &Digest, manifest: &Manifest, bytes: &[u8]) -> Result<()> {
         let config = self.blob_document(&manifest.config)?;
-        check_image(digest, manifest, &config)?;
+        if self.wanted == Wanted::Machine {
+            check_image(digest, manifest, &config)?;
+        }
         self.put(&config)?;
         for layer in &manifest.layers {
             self.store_blob(&blob_name(&layer.digest), Some((&layer.digest, layer.size)))?;
@@ -97,6 +100,15 @@ impl Load<'_> {
 
 fn blob_name(digest: &Digest) -> String {
     format!("blobs/{}/{}", digest.algorithm().name(), digest.hex())
+}
+
+impl Wanted {
+    fn of(self, entries: Vec<Descriptor>, is_there: impl Fn(&Descriptor) -> bool) -> Vec<Descriptor> {
+        match self {
+            Wanted::Machine => for_this_machine(entries, is_there),
+            Wanted::All => entries.into_iter().filter(is_there).collect(),
+        }
+    }
 }
 
 /// The entries that are images for this machine or do not say; if there are none, all images.

@@ -5,7 +5,7 @@ use std::os::fd::AsFd;
 use std::path::Path;
 use std::process::Command;
 
-use image::{Error, Step};
+use image::{Error, Step, Wanted};
 use oci::digest::Digest;
 
 use crate::layers::Mounted;
@@ -182,6 +182,34 @@ fn of_an_index_the_image_for_this_machine_is_kept() {
     assert_eq!((image.target.digest, image.manifest), (Digest::of(index.as_bytes()), digest));
     sandbox.store.gc().unwrap();
     assert!(sandbox.images.unpack(&sandbox.images.find(NAMESPACE, "many/platforms:v1").unwrap()).is_ok());
+}
+
+#[test]
+fn images_for_other_machines_are_stored_when_all_are_wanted() {
+    let (ours, theirs) = (layout("ours"), layout("theirs"));
+    let entry = |layout: &Layout, architecture: &str| {
+        let manifest = &layout.members[2].1;
+        let (digest, size) = (Digest::of(manifest), manifest.len());
+        format!(
+            r#"{{"mediaType":"application/vnd.oci.image.manifest.v1+json","digest":"{digest}","size":{size},"platform":{{"os":"linux","architecture":"{architecture}"}}}}"#
+        )
+    };
+    let host = oci::platform::Platform::host();
+    let entries = [entry(&ours, &host.architecture), entry(&theirs, "z80")].join(",");
+    let index = format!(r#"{{"schemaVersion":2,"manifests":[{entries}]}}"#);
+    let mut members = ours.members.clone();
+    members[1].1 = index.into_bytes();
+    members.extend(theirs.members[2..].iter().cloned());
+    let archive = Layout { members }.archive();
+    let foreign: Vec<Digest> = theirs.members[2..].iter().map(|(_, bytes)| Digest::of(bytes)).collect();
+    for (wanted, images, are_stored) in [(Wanted::Machine, 1, false), (Wanted::All, 2, true)] {
+        let sandbox = Sandbox::new();
+        let unnamed = sandbox.images.load_unnamed(sandbox.input(&archive), wanted, false).unwrap();
+        assert_eq!(unnamed.images.len(), images);
+        for digest in &foreign {
+            assert_eq!(sandbox.store.content().info(digest).unwrap().is_some(), are_stored, "{digest}");
+        }
+    }
 }
 
 #[test]

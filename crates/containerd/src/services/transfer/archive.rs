@@ -1,6 +1,7 @@
 //! Images from and to archives, which come and go as streams of bytes.
 
 use api::types::transfer::{ImageExportStream, ImageImportStream, ImageStore};
+use engine::images::Wanted;
 use oci::platform::Platform;
 use tonic::Status;
 
@@ -10,21 +11,23 @@ use super::{Call, names, refused};
 use crate::status;
 
 impl Call {
-    /// Stores what an archive has for this machine, and gives it its names.
+    /// Stores what an archive has for this machine, or all of it if no platform is named, and gives it its names.
     pub(super) async fn import(&self, archive: ImageImportStream, store: ImageStore) -> Result<(), Status> {
         if archive.force_compress {
             return Err(refused("compressing what is imported (force_compress)"));
         }
         let is_ours = |wanted| platform(wanted).matches(&Platform::host());
-        if !store.platforms.iter().any(is_ours) {
-            return Err(refused("importing images that are not for this machine, or for all platforms"));
-        }
+        let wanted = match store.platforms.as_slice() {
+            [] => Wanted::All,
+            platforms if platforms.iter().any(is_ours) => Wanted::Machine,
+            _ => return Err(refused("importing images that are for other machines only")),
+        };
         let unpack = unpacks(&store)?;
         let mut stream = self.streams.take(&self.namespace, &archive.stream)?;
         self.progress.status("Importing").await;
         let (sink, input) = bytes::reading()?;
         let (received, loaded) =
-            tokio::join!(bytes::receive(&mut stream, sink), self.images.load_unnamed(input, unpack));
+            tokio::join!(bytes::receive(&mut stream, sink), self.images.load_unnamed(input, wanted, unpack));
         received?;
         let loaded = loaded.map_err(|error| status::of_engine(&error))?;
         self.save(&loaded.index, names::asked(&store, &loaded.index.digest), "import").await?;
