@@ -9,6 +9,7 @@ use serde::{Serialize, de::DeserializeOwned};
 /// `resources` of an update.
 pub const SPEC: &str = "types.containerd.io/opencontainers/runtime-spec/1/Spec";
 pub const PROCESS: &str = "types.containerd.io/opencontainers/runtime-spec/1/Process";
+pub const FEATURES: &str = "types.containerd.io/opencontainers/runtime-spec/1/features/Features";
 pub const LINUX_RESOURCES: &str = "types.containerd.io/opencontainers/runtime-spec/1/LinuxResources";
 
 /// Wraps a message.

@@ -30,7 +30,7 @@ use api::code::Code;
 use api::events::{TaskDelete, TaskExit};
 use api::task::{CreateTaskRequest, CreateTaskResponse, DeleteRequest, DeleteResponse, ShutdownRequest};
 use api::time::timestamp;
-use api::types::Mount;
+use api::types::{Mount, RuntimeInfo};
 use prost_types::Any;
 
 use crate::error::{Error, Result};
@@ -184,6 +184,15 @@ impl Runtimes {
                 Err(error)
             }
         }
+    }
+
+    /// What a runtime tells about itself.
+    ///
+    /// # Errors
+    /// `InvalidArgument` for a runtime that is not installed, and whatever its shim says.
+    pub async fn info(&self, runtime: &str, options: Option<&Any>) -> Result<RuntimeInfo> {
+        let binary = resolve::binary(runtime, options, &self.config.shim)?;
+        bootstrap::info(&binary, options).await
     }
 
     /// Ends a shim whose task was not made.

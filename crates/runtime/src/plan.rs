@@ -24,6 +24,7 @@ use oci::runtime_spec::{Process, Spec};
 
 use crate::error::{Error, Result, Warning};
 
+pub use options::MOUNT_OPTIONS;
 pub(crate) use options::{Options, VALUE_MAX as OPTION_VALUE_MAX, parse as parse_options};
 
 /// What a plan depends on beside the specification.

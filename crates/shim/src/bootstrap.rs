@@ -19,7 +19,7 @@ use api::types::{RuntimeInfo, RuntimeVersion};
 use linux::signal::SIGKILL;
 use oci::runtime_spec::Spec;
 use prost::Message;
-use prost_types::Timestamp;
+use prost_types::{Any, Timestamp};
 use runtime::cgroup::Cgroup;
 use rustix::fs::Mode;
 use sha2::{Digest, Sha256};
@@ -229,7 +229,28 @@ pub fn newest_version(input: &[u8], variable: Option<&str>) -> Option<u32> {
 /// What `-info` prints.
 pub fn info() -> Vec<u8> {
     let version = Some(RuntimeVersion { version: env!("CARGO_PKG_VERSION").into(), revision: String::new() });
-    RuntimeInfo { name: RUNTIME_NAME.into(), version, ..RuntimeInfo::default() }.encode_to_vec()
+    let features =
+        Some(Any { type_url: api::any::FEATURES.into(), value: features().to_string().into_bytes() });
+    RuntimeInfo { name: RUNTIME_NAME.into(), version, features, ..RuntimeInfo::default() }.encode_to_vec()
+}
+
+/// What the runtime can do, as a document of the runtime specification (`features.md`).
+fn features() -> serde_json::Value {
+    serde_json::json!({
+        "ociVersionMin": "1.0.0",
+        "ociVersionMax": "1.2.0",
+        "mountOptions": runtime::plan::MOUNT_OPTIONS,
+        "linux": {
+            "namespaces": ["cgroup", "ipc", "mount", "network", "pid", "uts"],
+            "capabilities": runtime::defaults::capabilities::ALL.as_slice(),
+            "cgroup": { "v1": true, "v2": true, "systemd": false, "systemdUser": false, "rdma": false },
+            "seccomp": { "enabled": true },
+            "apparmor": { "enabled": false },
+            "selinux": { "enabled": false },
+            "intelRdt": { "enabled": false },
+            "mountExtensions": { "idmap": { "enabled": false } },
+        },
+    })
 }
 
 /// Ends and removes what a shim left that died; what `delete` prints.

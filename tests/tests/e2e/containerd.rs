@@ -243,6 +243,17 @@ fn tasks_outlive_the_daemon() {
 }
 
 #[test]
+fn a_runtime_tells_what_it_can_do() {
+    let host = Host::empty();
+    // Older ones do not ask.
+    let ctrs = ctrs(&host);
+    let ctr = ctrs.iter().find(|ctr| ctr.version != "1.6").expect("a newer one");
+    let told = ctr.ok(&["plugins", "inspect-runtime"]);
+    assert!(told.contains("io.containerd.corten.v1") && told.contains("\"rro\""), "{told}");
+    ctr.fails(&["plugins", "inspect-runtime", "--runtime", "io.containerd.none.v9"], "not installed");
+}
+
+#[test]
 fn a_task_that_is_gone_leaves_nothing_open_in_the_daemon() {
     let host = Host::start();
     let [ctr, _] = ctrs(&host);

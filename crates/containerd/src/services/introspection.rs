@@ -7,11 +7,14 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::os::unix::fs::MetadataExt as _;
 
-use api::types;
+use api::any;
+use api::code::Code;
+use api::types::{self, RuntimeRequest};
 use grpc::introspection::{
     Plugin, PluginInfoRequest, PluginInfoResponse, PluginsRequest, PluginsResponse, ServerResponse,
     introspection_server,
 };
+use prost_types::Any;
 use store::space::snapshots::{NATIVE, OVERLAYFS};
 use tonic::{Request, Response, Status};
 
@@ -46,6 +49,8 @@ const fn plain(kind: &'static str, id: &'static str) -> Entry {
 
 /// The type of the plugins that are services.
 pub(crate) const SERVICE: &str = "io.containerd.grpc.v1";
+/// What tells about runtimes.
+const RUNTIME: (&str, &str) = ("io.containerd.runtime.v2", "task");
 
 const ENTRIES: &[Entry] = &[
     plain("io.containerd.event.v1", "exchange"),
@@ -69,11 +74,7 @@ const ENTRIES: &[Entry] = &[
     plain("io.containerd.grpc.v1", "tasks"),
     plain("io.containerd.grpc.v1", "transfer"),
     plain("io.containerd.grpc.v1", "version"),
-    Entry {
-        has_platform: true,
-        exports: &[("log-uri-schemes", "fifo,file")],
-        ..plain("io.containerd.runtime.v2", "task")
-    },
+    Entry { has_platform: true, exports: &[("log-uri-schemes", "fifo,file")], ..plain(RUNTIME.0, RUNTIME.1) },
 ];
 
 /// What the daemon can do without: the services that clients call, but for those by which they know it.
@@ -121,13 +122,29 @@ impl introspection_server::Introspection for Introspection {
         let Some(entry) = entry else {
             return Err(Status::not_found("plugin not found: not found"));
         };
-        if options.is_some() {
-            return Err(Status::unimplemented(format!(
-                "the options of {kind}.{id} are not understood: not implemented"
-            )));
-        }
-        Ok(Response::new(PluginInfoResponse { plugin: Some(plugin(entry)), extra: None }))
+        let extra = match options {
+            None => None,
+            Some(options) if (entry.kind, entry.id) == RUNTIME => Some(self.runtime_info(&options).await?),
+            Some(_) => return Err(not_understood(&format!("the options of {kind}.{id}"))),
+        };
+        Ok(Response::new(PluginInfoResponse { plugin: Some(plugin(entry)), extra }))
     }
+}
+
+impl Introspection {
+    /// What a runtime tells of itself, in an envelope.
+    async fn runtime_info(&self, options: &Any) -> Result<Any, Status> {
+        let asked = any::unpack::<RuntimeRequest>(options)
+            .ok_or_else(|| not_understood(&format!("request type {}", options.type_url)))?;
+        let RuntimeRequest { runtime_path, options } =
+            asked.map_err(|error| status::with_suffix(Code::InvalidArgument, error.to_string()))?;
+        let info = self.0.engine().runtimes().info(&runtime_path, options.as_ref()).await;
+        info.map(|info| any::pack(&info)).map_err(|error| status::of_engine(&error))
+    }
+}
+
+fn not_understood(what: &str) -> Status {
+    status::with_suffix(Code::Unimplemented, format!("{what} is not understood"))
 }
 
 fn plugin(entry: &Entry) -> Plugin {

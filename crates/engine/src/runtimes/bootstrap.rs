@@ -11,6 +11,7 @@ use std::time::Duration;
 use api::bootstrap::{BootstrapParams, BootstrapResult, Extension};
 use api::code::Code;
 use api::task::DeleteResponse;
+use api::types::RuntimeInfo;
 use prost::Message as _;
 use prost_types::Any;
 use serde::Deserialize;
@@ -25,6 +26,8 @@ use crate::error::{Error, Result};
 
 /// What a shim has to say where it listens; a machine that is overloaded needs its time.
 const START_TIMEOUT: Duration = Duration::from_secs(30);
+/// Shims of containerd ask their runtime, a further program.
+const INFO_TIMEOUT: Duration = Duration::from_secs(10);
 /// containerd's own bound.
 const DELETE_TIMEOUT: Duration = Duration::from_secs(5);
 /// The version of containerd whose shims read `BootstrapParams`.
@@ -51,7 +54,21 @@ pub(super) async fn start(
     let output = run(command, &input, START_TIMEOUT).await.map_err(|error| failed(binary, &error))?;
     let address = parse(&output.stdout).map_err(|error| failed(binary, &error))?;
     bundle.note(binary, address.to_json()).await?;
-    Shim::connect(&address, log).await
+    Shim::connect(&address, Some(log)).await
+}
+
+/// What a shim's executable tells about its runtime; `options` are the runtime's.
+pub(super) async fn info(binary: &Path, options: Option<&Any>) -> Result<RuntimeInfo> {
+    let mut command = Command::new(binary);
+    command.arg("-info").kill_on_drop(true);
+    let input = options.map(prost::Message::encode_to_vec).unwrap_or_default();
+    let told = run(command, &input, INFO_TIMEOUT)
+        .await
+        .and_then(|output| RuntimeInfo::decode(output.stdout.as_slice()).map_err(|error| error.to_string()));
+    told.map_err(|why| {
+        let message = format!("failed to ask shim for its info: {}: {why}", binary.display());
+        Error::Task { message, code: Code::Unknown }
+    })
 }
 
 /// Lets the shim's executable remove what a lost shim left.

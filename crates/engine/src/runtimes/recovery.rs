@@ -54,7 +54,7 @@ pub(super) async fn end_unknown(bundle: &Bundle) {
         return;
     };
     let ended = async {
-        let shim = Shim::connect(&address).await?;
+        let shim = Shim::connect(&address, None).await?;
         shim.call::<_, ()>("Shutdown", &ShutdownRequest { now: true, ..ShutdownRequest::default() }).await
     };
     // One that does not answer is not there.
@@ -64,7 +64,7 @@ pub(super) async fn end_unknown(bundle: &Bundle) {
 /// The shim of a bundle, and its task's process; none for one without a task.
 async fn connect(bundle: &Bundle, key: &Key) -> Option<(Shim, u32)> {
     let address = Address::from_json(&bundle.bootstrap()?).ok()?;
-    let shim = Shim::connect(&address, Log::follow(bundle, key)).await.ok()?;
+    let shim = Shim::connect(&address, Some(Log::follow(bundle, key))).await.ok()?;
     let request = ConnectRequest { id: key.id.clone() };
     let answer: ConnectResponse = shim.call("Connect", &request).await.ok()?;
     (answer.task_pid != 0).then_some((shim, answer.task_pid))

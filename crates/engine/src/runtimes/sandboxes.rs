@@ -96,7 +96,8 @@ impl Sandbox {
             return Ok(None);
         }
         bundle.note(&self.binary, self.address.to_json()).await?;
-        Shim::connect(&self.address).await.map(Some)
+        // What it says it says in the sandbox's own bundle.
+        Shim::connect(&self.address, None).await.map(Some)
     }
 
     /// What a task that is made in it knows.
@@ -328,7 +329,8 @@ impl Runtimes {
     /// The sandbox of a bundle, if its shim still has it.
     async fn find(&self, key: &Key, bundle: &Bundle) -> Option<Sandbox> {
         let address = Address::from_json(&bundle.bootstrap()?).ok()?;
-        let connected = tokio::time::timeout(LOAD_TIMEOUT, Shim::connect(&address)).await;
+        let log = Some(Log::follow(bundle, key));
+        let connected = tokio::time::timeout(LOAD_TIMEOUT, Shim::connect(&address, log)).await;
         let sandbox = self.sandbox_in(key, connected.ok()?.ok()?, bundle, bundle.shim()?).ok()?;
         let request = SandboxStatusRequest { sandbox_id: key.id.clone(), verbose: false };
         let answered = sandbox.call::<_, SandboxStatusResponse>("SandboxStatus", &request);

@@ -52,12 +52,12 @@ impl Address {
 pub(super) struct Shim {
     service: &'static str,
     client: Client,
-    _log: Log,
+    _log: Option<Log>,
 }
 
 impl Shim {
-    /// `log` is followed as long as the connection is there.
-    pub(super) async fn connect(address: &Address, log: Log) -> Result<Shim> {
+    /// `log`, if it is to be shown, is followed as long as the connection is there.
+    pub(super) async fn connect(address: &Address, log: Option<Log>) -> Result<Shim> {
         let service = if address.version == 2 { SERVICE_V2 } else { SERVICE_V3 };
         Ok(Shim { service, client: Client::connect(&address.path).await?, _log: log })
     }

@@ -76,6 +76,63 @@ fn parameter(option: &str) -> Result<Parameter> {
 /// Longest value of fsconfig(2), without its NUL.
 pub(crate) const VALUE_MAX: usize = 255;
 
+/// What is understood beside what a file system itself takes; of each attribute there is one with `r` before it, for everything
+/// below.
+pub const MOUNT_OPTIONS: &[&str] = &[
+    "async",
+    "atime",
+    "bind",
+    "defaults",
+    "dev",
+    "diratime",
+    "exec",
+    "loud",
+    "noatime",
+    "nodev",
+    "nodiratime",
+    "noexec",
+    "nolazytime",
+    "nomand",
+    "norelatime",
+    "nostrictatime",
+    "nosuid",
+    "nosymfollow",
+    "private",
+    "ratime",
+    "rbind",
+    "rdev",
+    "rdiratime",
+    "relatime",
+    "rexec",
+    "rnoatime",
+    "rnodev",
+    "rnodiratime",
+    "rnoexec",
+    "rnorelatime",
+    "rnostrictatime",
+    "rnosuid",
+    "rnosymfollow",
+    "ro",
+    "rprivate",
+    "rrelatime",
+    "rro",
+    "rrw",
+    "rshared",
+    "rslave",
+    "rstrictatime",
+    "rsuid",
+    "rsymfollow",
+    "runbindable",
+    "rw",
+    "shared",
+    "silent",
+    "slave",
+    "strictatime",
+    "suid",
+    "symfollow",
+    "unbindable",
+];
+
 /// What an option sets, and what it clears, of a mount's attributes.
 fn attribute(option: &str) -> Option<(u64, u64)> {
     Some(match option {
@@ -148,6 +205,14 @@ mod tests {
         let keys: Vec<_> = options.parameters.iter().map(|one| one.key.to_str().unwrap()).collect();
         assert_eq!(keys, ["size", "volatile"]);
         assert!(options.parameters[0].value.is_some() && options.parameters[1].value.is_none());
+    }
+
+    #[test]
+    fn every_option_that_is_told_is_understood() {
+        for option in MOUNT_OPTIONS {
+            assert!(parsed(&[option]).parameters.is_empty(), "{option}");
+        }
+        assert!(MOUNT_OPTIONS.is_sorted());
     }
 
     #[test]

@@ -430,4 +430,8 @@ fn the_version_and_the_name_are_printed() {
     let output = Command::new(SHIM).arg("-info").stdin(Stdio::null()).output().unwrap();
     let info = api::types::RuntimeInfo::decode(output.stdout.as_slice()).unwrap();
     assert_eq!(info.name, "io.containerd.corten.v1");
+    let features = info.features.unwrap();
+    assert_eq!(features.type_url, api::any::FEATURES);
+    let features: serde_json::Value = serde_json::from_slice(&features.value).unwrap();
+    assert!(features["mountOptions"].as_array().unwrap().contains(&"rro".into()), "{features}");
 }
