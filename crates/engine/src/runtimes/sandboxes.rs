@@ -28,6 +28,7 @@ use api::types::Mount;
 use prost_types::Any;
 
 use super::bundle::{self, Bundle};
+use super::log::Log;
 use super::recovery::{LOAD_TIMEOUT, end_unknown};
 use super::shim::{Address, Group, Shim};
 use super::{Key, Runtimes, Task, bootstrap, resolve, to_the_end};
