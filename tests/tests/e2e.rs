@@ -48,6 +48,8 @@ mod remote;
 mod sandboxes;
 #[path = "e2e/seeds.rs"]
 mod seeds;
+#[path = "e2e/shims.rs"]
+mod shims;
 #[path = "e2e/streams.rs"]
 mod streams;
 #[path = "e2e/systemd.rs"]

@@ -149,6 +149,7 @@ impl Engine {
         engine.pool.refill();
         engine.keep_house();
         engine.guard_networks();
+        engine.monitor_restarts();
         Ok(engine)
     }
 

@@ -18,6 +18,7 @@ pub mod guests;
 pub mod images;
 pub mod info;
 pub mod logs;
+mod monitor;
 pub mod namespaces;
 pub mod networks;
 pub mod prune;

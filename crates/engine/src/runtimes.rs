@@ -289,6 +289,7 @@ impl Runtimes {
             exited_at,
             ..TaskDelete::default()
         };
+        bundle.remove_socket();
         bundle.remove().await;
         self.put(key, None);
         self.exchange.publish(&key.namespace, "/tasks/delete", &deletion);

@@ -1,7 +1,10 @@
-//! What a process says about itself: prctl(2), and its start time and kin in proc(5).
+//! What a process says about itself: prctl(2), and its start time and kin in proc(5); and what it hands down to its children.
 #![allow(unsafe_code)]
 
 use std::fs;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::process::CommandExt;
+use std::process::Command;
 
 use crate::syscall::{self, Result};
 
@@ -24,6 +27,29 @@ pub fn forbid_dumps() -> Result<()> {
     // SAFETY: this option takes one number and no pointer.
     let returned = unsafe { libc::prctl(libc::PR_SET_DUMPABLE, 0, 0, 0, 0) };
     syscall::check(returned.into()).map(drop)
+}
+
+/// The descriptor that the first one of those that are handed down becomes.
+const FIRST_HANDED_DOWN: i32 = 3;
+
+/// More descriptors than anybody hands down.
+const ABOVE_HANDED_DOWN: i32 = 64;
+
+/// Gives the child these descriptors as 3, 4 and so on, beside its standard streams.
+pub fn hand_down(command: &mut Command, descriptors: &[&OwnedFd]) -> Result<()> {
+    // Out of the way first: one of them may have the number that another becomes.
+    let above = |descriptor: &&OwnedFd| rustix::io::fcntl_dupfd_cloexec(*descriptor, ABOVE_HANDED_DOWN);
+    let above: Vec<OwnedFd> = descriptors.iter().map(above).collect::<Result<_>>()?;
+    let in_child = move || {
+        for (descriptor, number) in above.iter().zip(FIRST_HANDED_DOWN..) {
+            // SAFETY: plain numbers. In the child nothing else knows what was open under this one.
+            syscall::check(unsafe { libc::dup2(descriptor.as_raw_fd(), number) }.into())?;
+        }
+        Ok(())
+    };
+    // SAFETY: the closure makes plain system calls, allocates nothing and takes no lock.
+    unsafe { command.pre_exec(in_child) };
+    Ok(())
 }
 
 /// When a process started, in clock ticks since boot: with its number it identifies it across a pid's reuse.

@@ -15,6 +15,8 @@ use crate::syscall::{self, Result};
 pub const SIGCHLD: i32 = libc::SIGCHLD;
 /// Ends a process; it cannot be caught.
 pub const SIGKILL: i32 = libc::SIGKILL;
+/// Asks a process to end.
+pub const SIGTERM: i32 = libc::SIGTERM;
 
 /// Blocks `signals` in this thread and returns a non-blocking descriptor that reports them instead.
 ///

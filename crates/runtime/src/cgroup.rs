@@ -93,29 +93,6 @@ impl Cgroup {
         Ok(Cgroup { path, directories })
     }
 
-    /// Moves the calling process, which has one thread, into the groups of that path, in every hierarchy that has one.
-    pub fn enter(path: &str) -> Result<()> {
-        let path = CgroupPath::parse(path)?;
-        let mut missing = Error::NoHierarchy;
-        let mut is_in = false;
-        for hierarchy in Hierarchies::mounted()?.iter() {
-            let file = match hierarchy.version() {
-                Version::V1 => "tasks",
-                Version::V2 => "cgroup.procs",
-            };
-            match Directory::open(hierarchy, &path) {
-                Ok(directory) => directory.write_core(file, "0")?,
-                Err(error @ Error::NotFound { .. }) => {
-                    missing = error;
-                    continue;
-                }
-                Err(error) => return Err(error),
-            }
-            is_in = true;
-        }
-        if is_in { Ok(()) } else { Err(missing) }
-    }
-
     /// The path below the hierarchies' roots.
     pub fn path(&self) -> &str {
         self.path.as_str()
@@ -142,6 +119,32 @@ impl Cgroup {
             }
         }
         Ok(join)
+    }
+
+    /// Moves the calling process, which has one thread, into the groups of that path, in every hierarchy that has one.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] if none has: nothing is made.
+    pub fn enter(path: &str) -> Result<()> {
+        let path = CgroupPath::parse(path)?;
+        let mut missing = None;
+        let mut is_in = false;
+        for hierarchy in Hierarchies::mounted()?.iter() {
+            let directory = match Directory::open(hierarchy, &path) {
+                Err(error @ Error::NotFound { .. }) => {
+                    missing = Some(error);
+                    continue;
+                }
+                opened => opened?,
+            };
+            let file = match hierarchy.version() {
+                Version::V1 => "tasks",
+                Version::V2 => "cgroup.procs",
+            };
+            directory.write_core(file, "0")?;
+            is_in = true;
+        }
+        missing.filter(|_| !is_in).map_or(Ok(()), Err)
     }
 
     /// Changes limits; what `resources` does not name stays as it is.

@@ -29,6 +29,8 @@ pub struct Create<'a> {
     pub default_rlimits: &'a [String],
     /// Make `process.cwd` when it does not exist.
     pub ensure_cwd: bool,
+    /// The container's processes stay in the session keyring of their parent.
+    pub keep_keyring: bool,
 }
 
 /// A container that waits for [`Container::start`].
@@ -86,6 +88,7 @@ fn create_in(request: Create<'_>, cgroup: &Cgroup, filter: Option<&seccomp::Prog
         is_filtered: filter.is_some(),
         default_rlimits: request.default_rlimits,
         ensure_cwd: request.ensure_cwd,
+        keep_keyring: request.keep_keyring,
     };
     let plan = plan::create(request.spec, manner, &host(Some(cgroup))?)?;
     let given =

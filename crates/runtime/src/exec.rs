@@ -25,6 +25,8 @@ pub struct Exec<'a> {
     pub default_rlimits: &'a [String],
     /// Without the container's seccomp filter, as `docker exec --privileged`.
     pub privileged: bool,
+    /// See [`crate::Create::keep_keyring`].
+    pub keep_keyring: bool,
 }
 
 /// A process of ours; whoever holds it reaps it.
@@ -96,6 +98,7 @@ impl Container {
             is_filtered: filter.is_some(),
             default_rlimits: request.default_rlimits,
             ensure_cwd: false,
+            keep_keyring: request.keep_keyring,
         };
         let plan = plan::exec(request.process, manner, &create::host(None)?)?;
         let root = match manner.stdio {

@@ -62,6 +62,8 @@ pub struct Manner<'a> {
     pub default_rlimits: &'a [String],
     /// Make the working directory.
     pub ensure_cwd: bool,
+    /// No session keyring of its own.
+    pub keep_keyring: bool,
 }
 
 /// Something that the parent opens for the child.

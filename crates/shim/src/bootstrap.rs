@@ -25,6 +25,7 @@ use rustix::fs::Mode;
 use sha2::{Digest, Sha256};
 
 use crate::log::now_ns;
+use crate::options;
 use crate::record::ExitRecord;
 use crate::shim::Bound;
 
@@ -37,6 +38,8 @@ const ADDRESS_FILE: &str = "address";
 /// How soon the kernel ends this process when memory is short: proc_pid_oom_score_adj(5).
 const OOM_SCORE_FILE: &str = "/proc/self/oom_score_adj";
 const OOM_SCORE_MAX: i32 = 1000;
+/// File in the bundle with the first process, as containerd's shims write it: for `delete`.
+const PID_FILE: &str = "init.pid";
 
 /// The newest version of the shim's protocol that we speak.
 const PROTOCOL_VERSION: u32 = 3;
@@ -56,6 +59,8 @@ pub enum Error {
     Spec { path: PathBuf, source: serde_json::Error },
     #[error("cannot remove the control group")]
     Cgroup(#[from] runtime::cgroup::Error),
+    #[error("cannot move into the shim's control group `{path}`")]
+    OwnCgroup { path: String, source: runtime::cgroup::Error },
 }
 
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -197,6 +202,22 @@ pub fn yield_memory() -> Result<()> {
     fs::write(path, (score + 1).min(OOM_SCORE_MAX).to_string()).map_err(failed("write"))
 }
 
+/// Notes the first process.
+pub(crate) fn note_pid(bound: &Bound, pid: u32) {
+    if let Err(error) = fs::write(bound.bundle.join(PID_FILE), pid.to_string()) {
+        eprintln!("the first process was not noted: {error}");
+    }
+}
+
+/// Moves this process, and so the shim to come, to where the client wants it: `input` is what came on standard input.
+pub fn settle(input: &[u8]) -> Result<()> {
+    let path = options::shim_cgroup(input);
+    if path.is_empty() {
+        return Ok(());
+    }
+    Cgroup::enter(&path).map_err(|source| Error::OwnCgroup { path, source })
+}
+
 /// A socket that is private to its owner from the moment that it exists.
 pub fn bind(path: &Path) -> io::Result<UnixListener> {
     let before = rustix::process::umask(Mode::from_raw_mode(0o177));
@@ -270,13 +291,19 @@ pub fn delete(bound: &Bound) -> Result<Vec<u8>> {
         }
     }
     let record = ExitRecord::read(&bound.bundle).unwrap_or(ExitRecord {
-        pid: 0,
+        pid: noted_pid(bound),
         exit_status: 128 + SIGKILL.unsigned_abs(),
         exited_at_ns: now_ns(),
         oom_killed: false,
     });
     let exited_at: Option<Timestamp> = Some(record.timestamp());
     Ok(DeleteResponse { pid: record.pid, exit_status: record.exit_status, exited_at }.encode_to_vec())
+}
+
+/// 0: there was none.
+fn noted_pid(bound: &Bound) -> u32 {
+    let noted = fs::read_to_string(bound.bundle.join(PID_FILE));
+    noted.ok().and_then(|pid| pid.trim().parse().ok()).unwrap_or(0)
 }
 
 /// The control group of the bundle's container, as the runtime chooses it; `None` if there is no bundle.

@@ -52,6 +52,8 @@ pub(crate) enum Error {
     Document { what: &'static str, source: serde_json::Error },
     #[error("options of type `{type_url}` are not known here")]
     UnknownOptions { type_url: String },
+    #[error("runtime option `{option}` is not supported: {why}")]
+    Option { option: &'static str, why: &'static str },
     #[error("signal {number} does not exist")]
     Signal { number: u32 },
     #[error("{what} is not supported yet")]
@@ -64,6 +66,17 @@ pub(crate) enum Error {
     TooLarge { path: PathBuf, max: u64 },
     #[error("cannot {what}")]
     System { what: &'static str, source: Errno },
+    /// In containerd's words.
+    #[error("unknown STDIO scheme {scheme}, hint: there are fifo, file, binary and binary-v2")]
+    Scheme { scheme: String },
+    #[error("`{uri}` names no path")]
+    NoPath { uri: String },
+    #[error("a logger takes output and errors alike: `{stderr}` cannot be beside it")]
+    BesideLogger { stderr: String },
+    #[error("cannot start the logger `{path}`")]
+    Logger { path: PathBuf, source: io::Error },
+    #[error("the logger `{path}` does not work: {why}")]
+    LoggerNotReady { path: PathBuf, why: &'static str },
     /// In Docker's words.
     #[error("failed to initialize logging driver: {address}")]
     Collector { address: String, source: io::Error },
@@ -98,9 +111,13 @@ impl Error {
             | Error::Document { .. }
             | Error::UnknownOptions { .. }
             | Error::Signal { .. }
+            | Error::NoPath { .. }
+            | Error::BesideLogger { .. }
             | Error::TooLarge { .. } => Code::InvalidArgument,
             Error::Collector { .. } => Code::Internal,
-            Error::Unsupported { .. } | Error::NoMethod { .. } => Code::Unimplemented,
+            // As containerd's shims answer.
+            Error::Scheme { .. } | Error::Logger { .. } | Error::LoggerNotReady { .. } => Code::Unknown,
+            Error::Unsupported { .. } | Error::Option { .. } | Error::NoMethod { .. } => Code::Unimplemented,
             Error::File { source, .. } => match source.kind() {
                 io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Code::ResourceExhausted,
                 _ => Code::Internal,

@@ -1,9 +1,10 @@
-//! Streams that containerd's clients name: fifos (`/path`, `fifo:///path`) and files (`file:///path`).
+//! Streams that containerd's clients name: fifos, files, and loggers ([`crate::uri`]).
 //!
 //! A fifo for output is opened for reading as well: a reader that goes away must not end the process with a signal, and one
 //! that comes later finds everything. A fifo for input is opened for writing as well, until a client says that the input
 //! ends (`CloseIO`): clients come and go, and what one wrote before it said so is still read.
 
+use std::os::fd::OwnedFd;
 use std::path::Path;
 
 use api::shim::AttachRequest;
@@ -11,87 +12,112 @@ use rustix::fs::{FileType, Mode, OFlags, fstat, open as open_file};
 
 use crate::attach::Attacher;
 use crate::error::{Error, Result};
+use crate::logger::{Logger, Pipes, Subject};
 use crate::process::StdioPaths;
+use crate::uri::{Program, Target};
 
-/// Opens what is named, attached to that process. What a terminal prints is one stream: then nothing is to be expected where
-/// errors would go, not even a fifo.
-pub(crate) fn open(paths: &StdioPaths, terminal: bool, exec: &str) -> Result<Vec<Attacher>> {
-    let request = AttachRequest { exec_id: exec.to_owned(), ..AttachRequest::default() };
-    let mut attachers = Vec::new();
-    for (uri, request) in [
-        (&paths.stdin, AttachRequest { stdin: true, ..request.clone() }),
-        (&paths.stdout, AttachRequest { stdout: true, ..request.clone() }),
-        (&paths.stderr, AttachRequest { stderr: true, ..request }),
-    ] {
-        if request.stderr && terminal {
-            continue;
+/// The directories of a file that is not there yet; containerd's choice.
+const DIRECTORY_MODE: u32 = 0o755;
+
+/// What a process's streams are connected to.
+#[derive(Debug, Default)]
+pub(crate) struct Opened {
+    pub(crate) attachers: Vec<Attacher>,
+    pub(crate) logger: Option<Logger>,
+}
+
+/// Opens what is named, attached to the process that it is for.
+pub(crate) fn open(paths: &StdioPaths, subject: Subject<'_>) -> Result<Opened> {
+    let mut opened = Opened::default();
+    let request = |stream: fn(&mut AttachRequest)| {
+        let mut request = AttachRequest { exec_id: subject.exec.to_owned(), ..AttachRequest::default() };
+        stream(&mut request);
+        request
+    };
+    if let Some(target) = Target::parse(&paths.stdin)? {
+        opened.attachers.push(open_one(&target, request(|request| request.stdin = true))?);
+    }
+    let (stdout, stderr) =
+        (request(|request| request.stdout = true), request(|request| request.stderr = true));
+    let (out, err) = (Target::parse(&paths.stdout)?, Target::parse(&paths.stderr)?);
+    if let Some(Target::Program(program)) = &out {
+        // Clients name it for both; a terminal has one output.
+        if !paths.stderr.is_empty() && out != err {
+            return Err(Error::BesideLogger { stderr: paths.stderr.clone() });
         }
-        if let Some(target) = Target::parse(uri)? {
-            attachers.push(target.open(request)?);
+        opened.start(program, subject, [stdout, stderr])?;
+        return Ok(opened);
+    }
+    for (target, request) in [(out, stdout), (err, stderr)] {
+        // What a terminal prints is one stream: nothing is to be expected where errors would go, not even a fifo.
+        if let Some(target) = target.filter(|_| !(request.stderr && subject.terminal)) {
+            opened.attachers.push(open_one(&target, request)?);
         }
     }
-    Ok(attachers)
+    Ok(opened)
 }
 
-/// What a text means.
-#[derive(Debug, PartialEq, Eq)]
-enum Target<'a> {
-    Fifo(&'a Path),
-    File(&'a Path),
+impl Opened {
+    fn start(
+        &mut self,
+        program: &Program,
+        subject: Subject<'_>,
+        [out, err]: [AttachRequest; 2],
+    ) -> Result<()> {
+        let (logger, Pipes { stdout, stderr }) = Logger::start(program, subject)?;
+        self.logger = Some(logger);
+        self.attachers.push(Attacher::file(stdout, None, out));
+        if !subject.terminal {
+            self.attachers.push(Attacher::file(stderr, None, err));
+        }
+        Ok(())
+    }
 }
 
-impl<'a> Target<'a> {
-    fn parse(uri: &'a str) -> Result<Option<Target<'a>>> {
-        let target = match uri.split_once("://") {
-            None if uri.is_empty() => return Ok(None),
-            None => Target::Fifo(Path::new(uri)),
-            Some(("fifo", path)) => Target::Fifo(Path::new(path)),
-            Some(("file", path)) => Target::File(Path::new(path)),
-            Some((scheme, _)) => {
-                return Err(Error::Unsupported { what: format!("a stream of kind `{scheme}`") });
+fn open_one(target: &Target, request: AttachRequest) -> Result<Attacher> {
+    let opened = match target {
+        Target::Fifo(path) => {
+            let access = if request.stdin { OFlags::RDONLY } else { OFlags::RDWR };
+            let opened = open_at(path, access)?;
+            let kind = fstat(&opened).map_err(|errno| cannot_open(path, errno.into()))?.st_mode;
+            if FileType::from_raw_mode(kind) != FileType::Fifo {
+                return Err(cannot_open(path, std::io::Error::other("it is not a fifo")));
             }
-        };
-        Ok(Some(target))
-    }
-
-    fn open(&self, request: AttachRequest) -> Result<Attacher> {
-        let (path, flags) = match self {
-            Target::Fifo(path) if request.stdin => (path, OFlags::RDONLY),
-            Target::Fifo(path) => (path, OFlags::RDWR),
-            Target::File(path) if request.stdin => (path, OFlags::RDONLY),
-            Target::File(path) => (path, OFlags::WRONLY | OFlags::APPEND | OFlags::CREATE),
-        };
-        let failed = |source: std::io::Error| Error::File { what: "open", path: path.to_path_buf(), source };
-        let flags = flags | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let opened =
-            open_file(*path, flags, Mode::from_raw_mode(0o640)).map_err(|errno| failed(errno.into()))?;
-        let kind = fstat(&opened).map_err(|errno| failed(errno.into()))?.st_mode;
-        if let Target::Fifo(_) = self
-            && FileType::from_raw_mode(kind) != FileType::Fifo
-        {
-            return Err(failed(std::io::Error::other("it is not a fifo")));
+            opened
         }
-        let held = match self {
-            Target::Fifo(path) if request.stdin => {
-                let flags = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
-                Some(open_file(*path, flags, Mode::empty()).map_err(|errno| failed(errno.into()))?)
-            }
-            _ => None,
-        };
-        Ok(Attacher::file(opened, held, request))
-    }
+        Target::File(path) if request.stdin => open_at(path, OFlags::RDONLY)?,
+        Target::File(path) => {
+            make_parents(path)?;
+            open_at(path, OFlags::WRONLY | OFlags::APPEND | OFlags::CREATE)?
+        }
+        Target::Program(program) => {
+            let path = program.path.clone();
+            return Err(cannot_open(
+                &path,
+                std::io::Error::other("a logger takes a process's standard output"),
+            ));
+        }
+    };
+    // A client that goes does not end the input.
+    let held = match target {
+        Target::Fifo(path) if request.stdin => Some(open_at(path, OFlags::WRONLY)?),
+        _ => None,
+    };
+    Ok(Attacher::file(opened, held, request))
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+fn open_at(path: &Path, access: OFlags) -> Result<OwnedFd> {
+    let flags = access | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    open_file(path, flags, Mode::from_raw_mode(0o644)).map_err(|errno| cannot_open(path, errno.into()))
+}
 
-    #[test]
-    fn streams_are_fifos_or_files() {
-        assert_eq!(Target::parse("").unwrap(), None);
-        assert_eq!(Target::parse("/run/x").unwrap(), Some(Target::Fifo(Path::new("/run/x"))));
-        assert_eq!(Target::parse("fifo:///run/x").unwrap(), Some(Target::Fifo(Path::new("/run/x"))));
-        assert_eq!(Target::parse("file:///var/x").unwrap(), Some(Target::File(Path::new("/var/x"))));
-        assert!(matches!(Target::parse("binary:///bin/x?y=z"), Err(Error::Unsupported { .. })));
-    }
+fn make_parents(path: &Path) -> Result<()> {
+    use std::os::unix::fs::DirBuilderExt as _;
+    let Some(parent) = path.parent().filter(|parent| !parent.exists()) else { return Ok(()) };
+    let made = std::fs::DirBuilder::new().recursive(true).mode(DIRECTORY_MODE).create(parent);
+    made.map_err(|source| cannot_open(path, source))
+}
+
+fn cannot_open(path: &Path, source: std::io::Error) -> Error {
+    Error::File { what: "open", path: path.to_path_buf(), source }
 }

@@ -11,7 +11,7 @@
 //! ```
 //!
 //! Started by containerd ([`bootstrap`]) the directory is the bundle, the socket is where containerd's shims have theirs, and
-//! streams are fifos.
+//! streams are what the client names. Two files more are there: `address`, its socket, and `init.pid`, the first process.
 //!
 //! | noun | file |
 //! |---|---|
@@ -19,6 +19,7 @@
 //! | calls and answers; what is done about them | `service`; `task` |
 //! | a sandbox in place of a task | `sandbox` |
 //! | one process, its streams, who is attached, the log | `process`, `streams`, `attach`, `log` |
+//! | what clients of containerd name as streams, and programs that take them | `uri`, `files`, `logger` |
 #![forbid(unsafe_code)]
 // Its messages go to its own log, which is its standard error: there is nobody else to return an error to.
 
@@ -30,6 +31,7 @@ mod error;
 mod files;
 pub mod init;
 mod log;
+mod logger;
 mod options;
 mod process;
 mod publish;
@@ -40,6 +42,7 @@ mod shim;
 mod stats;
 mod streams;
 mod task;
+mod uri;
 
 pub use record::ExitRecord;
 pub use service::VERSION;

@@ -90,6 +90,7 @@ fn for_containerd(arguments: &[String]) -> Result<()> {
 fn start(invocation: &Invocation, bound: Bound) -> Result<()> {
     let mut input = Vec::new();
     io::stdin().take(INPUT_MAX).read_to_end(&mut input)?;
+    bootstrap::settle(&input)?;
     let (listener, socket) = bootstrap::listen(invocation, &bound, &input)?;
     if let Some(listener) = listener
         && detach()? == Side::Child

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use api::bootstrap::BootstrapParams;
 use api::runc::Options as RuncOptions;
 use api::shim::{CreateOptions, ExecOptions};
 use prost::{Message, Name};
@@ -10,51 +11,70 @@ use prost_types::Any;
 use crate::error::{Error, Result};
 use crate::streams::Owner;
 
-/// What is wished of a creation.
-#[derive(Debug, PartialEq)]
-pub(crate) enum Creation {
-    /// By our daemon.
-    Ours(Box<CreateOptions>),
-    /// By a client of containerd.
-    Theirs(Wishes),
-}
-
-/// What clients of containerd can wish.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+/// What is asked of a creation beyond its specification.
+#[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Wishes {
-    /// Whose the container's standard streams are: one that maps users opens them again as one of its own.
-    pub(crate) streams_of: Option<Owner>,
-    /// The control group that the shim itself goes to; empty: it stays where it is.
-    pub(crate) shim_cgroup: String,
+    /// Our daemon asks.
+    pub(crate) is_ours: bool,
+    pub(crate) options: CreateOptions,
+    pub(crate) runc: Runc,
 }
 
-pub(crate) fn of_creation(any: Option<&Any>) -> Result<Creation> {
+/// What containerd's clients may ask of runc, and is here as well. It holds for execs, too.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Runc {
+    /// `no_new_keyring`
+    pub(crate) keep_keyring: bool,
+    /// `io_uid`, `io_gid`
+    pub(crate) owner: Owner,
+}
+
+/// The options of a creation: ours, or those of runc.
+pub(crate) fn of_creation(any: Option<&Any>) -> Result<Wishes> {
     let Some(any) = any.filter(|any| !any.type_url.is_empty() || !any.value.is_empty()) else {
-        return Ok(Creation::Theirs(Wishes::default()));
+        return Ok(Wishes::default());
     };
     if let Some(options) = unpack(any, "options") {
-        return options.map(Box::new).map(Creation::Ours);
+        return Ok(Wishes { is_ours: true, options: options?, runc: Runc::default() });
     }
     let options: RuncOptions = unpack(any, "options")
         .unwrap_or_else(|| Err(Error::UnknownOptions { type_url: any.type_url.clone() }))?;
-    if let Some(what) = unsupported(&options) {
-        return Err(Error::Unsupported { what: format!("runtime option `{what}`") });
+    if let Some((option, why)) = unsupported(&options) {
+        return Err(Error::Option { option, why });
     }
     let owner = Owner { uid: options.io_uid, gid: options.io_gid };
-    let streams_of = Some(owner).filter(|owner| *owner != Owner::default());
-    Ok(Creation::Theirs(Wishes { streams_of, shim_cgroup: options.shim_cgroup }))
+    let runc = Runc { keep_keyring: options.no_new_keyring, owner };
+    Ok(Wishes { runc, ..Wishes::default() })
 }
 
-/// The first option that would be ignored. Where a runtime keeps its state (`root`), where CRIU keeps its (`criu_…_path`) and
-/// the shim's own address (`task_api_…`) mean nothing here.
-fn unsupported(options: &RuncOptions) -> Option<&'static str> {
+/// The control group that the shim itself is to be in, of what containerd writes to the standard input of `start`: bare
+/// options, or a message with them in it. Empty: where it is.
+pub(crate) fn shim_cgroup(input: &[u8]) -> String {
+    let params = BootstrapParams::decode(input).unwrap_or_default();
+    let extensions = params.extensions.into_iter().filter_map(|extension| extension.value);
+    let mut all = Any::decode(input).into_iter().chain(extensions);
+    let options = all.find_map(|any| api::any::unpack::<RuncOptions>(&any)?.ok());
+    options.map(|options| options.shim_cgroup).unwrap_or_default()
+}
+
+/// The first option that would be ignored, and why it is not there. Where a runtime keeps its state (`root`), where CRIU is
+/// and keeps its (`criu_…`; nothing is checkpointed here) and the shim's own address (`task_api_…`) mean nothing here;
+/// `shim_cgroup` was obeyed when the shim was started.
+fn unsupported(options: &RuncOptions) -> Option<(&'static str, &'static str)> {
     let asked = [
-        (options.no_pivot_root, "no_pivot_root"),
-        (options.no_new_keyring, "no_new_keyring"),
-        (!is_runc(&options.binary_name), "binary_name"),
-        (options.systemd_cgroup, "systemd_cgroup"),
+        (options.no_pivot_root, "no_pivot_root", "a container's root is always pivoted to, on a ramfs, too"),
+        (
+            !is_runc(&options.binary_name),
+            "binary_name",
+            "this shim is its own runtime, hint: take containerd-shim-runc-v2 for another one",
+        ),
+        (
+            options.systemd_cgroup,
+            "systemd_cgroup",
+            "control groups are made without systemd, hint: take containerd-shim-runc-v2",
+        ),
     ];
-    asked.into_iter().find(|(is_asked, _)| *is_asked).map(|(_, name)| name)
+    asked.into_iter().find(|(is_asked, ..)| *is_asked).map(|(_, name, why)| (name, why))
 }
 
 /// Whether a program stands for what this is: runc.
@@ -79,29 +99,61 @@ fn unpack<M: Message + Name + Default>(any: &Any, what: &'static str) -> Option<
 mod tests {
     use super::*;
 
+    fn of(options: RuncOptions) -> Result<Wishes> {
+        of_creation(Some(&api::any::pack(&options)))
+    }
+
     #[test]
-    fn options_are_ours_or_ask_for_nothing() {
+    fn options_are_ours_or_runcs() {
         let ours = CreateOptions { user: "me".into(), ..CreateOptions::default() };
-        assert_eq!(of_creation(Some(&api::any::pack(&ours))).unwrap(), Creation::Ours(Box::new(ours)));
-        let nothing = || Creation::Theirs(Wishes::default());
-        assert_eq!(of_creation(None).unwrap(), nothing());
-        assert_eq!(of_creation(Some(&Any::default())).unwrap(), nothing());
-        let runc = RuncOptions { root: "/run/x".into(), ..RuncOptions::default() };
-        assert_eq!(of_creation(Some(&api::any::pack(&runc))).unwrap(), nothing());
-        let wishing = RuncOptions { io_gid: 7, shim_cgroup: "/x".into(), ..RuncOptions::default() };
-        let wishes = Wishes { streams_of: Some(Owner { uid: 0, gid: 7 }), shim_cgroup: "/x".into() };
-        assert_eq!(of_creation(Some(&api::any::pack(&wishing))).unwrap(), Creation::Theirs(wishes));
-        let asking = RuncOptions { systemd_cgroup: true, ..RuncOptions::default() };
-        let refused = of_creation(Some(&api::any::pack(&asking))).unwrap_err();
-        assert_eq!(refused.to_string(), "runtime option `systemd_cgroup` is not supported yet");
-        let named = RuncOptions { binary_name: "/usr/bin/runc".into(), ..RuncOptions::default() };
-        assert_eq!(of_creation(Some(&api::any::pack(&named))).unwrap(), nothing());
-        let another = RuncOptions { binary_name: "/usr/bin/crun".into(), ..RuncOptions::default() };
-        assert!(of_creation(Some(&api::any::pack(&another))).is_err());
+        let wishes = of_creation(Some(&api::any::pack(&ours))).unwrap();
+        assert_eq!((wishes.is_ours, wishes.options), (true, ours));
+        assert_eq!(of_creation(None).unwrap(), Wishes::default());
+        assert_eq!(of_creation(Some(&Any::default())).unwrap(), Wishes::default());
+        let asked = RuncOptions {
+            binary_name: "/usr/bin/runc".into(),
+            root: "/run/x".into(),
+            criu_work_path: "/var/criu".into(),
+            shim_cgroup: "/shims".into(),
+            no_new_keyring: true,
+            io_uid: 5,
+            io_gid: 6,
+            ..RuncOptions::default()
+        };
+        let runc = Runc { keep_keyring: true, owner: Owner { uid: 5, gid: 6 } };
+        assert_eq!(of(asked).unwrap(), Wishes { runc, ..Wishes::default() });
         let other = Any { type_url: "kata.Options".into(), value: vec![] };
         assert!(matches!(of_creation(Some(&other)), Err(Error::UnknownOptions { .. })));
         let broken = Any { type_url: "corten.shim.v1.CreateOptions".into(), value: vec![0xff] };
         assert!(matches!(of_creation(Some(&broken)), Err(Error::Message { .. })));
+    }
+
+    #[test]
+    fn what_is_not_there_is_refused_by_name() {
+        for (name, options) in [
+            ("no_pivot_root", RuncOptions { no_pivot_root: true, ..RuncOptions::default() }),
+            ("binary_name", RuncOptions { binary_name: "/usr/bin/crun".into(), ..RuncOptions::default() }),
+            ("systemd_cgroup", RuncOptions { systemd_cgroup: true, ..RuncOptions::default() }),
+        ] {
+            let refused = of(options).unwrap_err();
+            assert!(refused.to_string().starts_with(&format!("runtime option `{name}` is not supported: ")));
+            assert_eq!(refused.code(), api::code::Code::Unimplemented);
+        }
+    }
+
+    #[test]
+    fn the_shims_group_is_in_what_every_containerd_sends() {
+        let options = api::any::pack(&RuncOptions { shim_cgroup: "/shims".into(), ..RuncOptions::default() });
+        assert_eq!(shim_cgroup(&options.encode_to_vec()), "/shims");
+        let params = BootstrapParams {
+            instance_id: "one".into(),
+            namespace: "test".into(),
+            extensions: vec![api::bootstrap::Extension { value: Some(options) }],
+            ..BootstrapParams::default()
+        };
+        assert_eq!(shim_cgroup(&params.encode_to_vec()), "/shims");
+        assert_eq!(shim_cgroup(b""), "");
+        assert_eq!(shim_cgroup(b"\xff\xff"), "");
     }
 
     #[test]

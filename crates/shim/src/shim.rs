@@ -8,7 +8,8 @@
 //!   └── the daemon ends ────────────────────────────────────────────────────────▲
 //! ```
 //!
-//! An *over* shim has no sockets any more; it stays until those who were attached, and the log's collector, have got everything.
+//! An *over* shim has no sockets any more; it stays until those who were attached, the log's collector
+//! and loggers have got everything.
 
 mod clients;
 mod ends;
@@ -28,10 +29,11 @@ use rustix::io::Errno;
 use crate::attach::Attacher;
 use crate::connection::Connection;
 use crate::log::Log;
+use crate::logger::Logger;
+use crate::options::Runc;
 use crate::process::{Birth, Child, Process, State};
 use crate::publish::Publisher;
 use crate::sandbox::Sandbox;
-use crate::streams::Owner;
 
 /// The first process's key among the processes; execs have names.
 pub(crate) const FIRST: &str = "";
@@ -74,10 +76,11 @@ pub struct Shim {
     pub(crate) container: Option<Container>,
     /// The container shares a pid namespace: its end does not end its other processes.
     pub(crate) shares_pids: bool,
-    /// Whose the streams of its processes are; `None`: ours.
-    pub(crate) streams_of: Option<Owner>,
+    pub(crate) runc: Runc,
     pub(crate) processes: BTreeMap<String, Process>,
     pub(crate) log: Option<Log>,
+    /// Programs that take output.
+    pub(crate) loggers: Vec<Logger>,
     /// In place of a task.
     pub(crate) sandbox: Option<Sandbox>,
 }
@@ -141,9 +144,10 @@ impl Shim {
             bound: None,
             container: None,
             shares_pids: false,
-            streams_of: None,
+            runc: Runc::default(),
             processes: BTreeMap::new(),
             log: None,
+            loggers: Vec::new(),
             sandbox: None,
         })
     }
@@ -170,6 +174,7 @@ impl Shim {
             || !self.attachers.is_empty()
             || self.publisher.as_ref().is_some_and(Publisher::is_busy)
             || self.log.as_ref().is_some_and(Log::is_busy)
+            || !self.loggers.is_empty()
     }
 
     /// Closes the sockets; what is queued is still delivered.
@@ -247,6 +252,7 @@ impl Shim {
         if let Some((descriptor, interest)) = self.log.as_ref().and_then(Log::interest) {
             add(Token::Log, descriptor, interest);
         }
+        self.loggers.iter().for_each(|logger| add(Token::End, logger.as_fd(), read));
         for (name, process) in &self.processes {
             if self.has_room(name, process) {
                 process.streams.readable().for_each(|output| add(Token::Output(name.clone()), output, read));
@@ -289,7 +295,8 @@ impl Shim {
         let attachers = self.attachers.values().filter_map(Attacher::deadline);
         let publisher = self.publisher.as_ref().and_then(Publisher::deadline);
         let log = self.log.as_ref().and_then(Log::deadline);
-        processes.chain(attachers).chain(publisher).chain(log).chain(self.accept_after).min()
+        let loggers = self.loggers.iter().filter_map(Logger::deadline);
+        processes.chain(attachers).chain(publisher).chain(log).chain(loggers).chain(self.accept_after).min()
     }
 
     fn handle(&mut self, token: &Token, ready: PollFlags) {
@@ -338,6 +345,7 @@ impl Shim {
             log.drive(now);
         }
         self.settle_ends(now);
+        self.loggers.retain_mut(|logger| logger.drive(now));
         self.attachers.values_mut().for_each(|attacher| attacher.expire(now));
         self.accept_after = self.accept_after.filter(|after| *after > now);
         if let Some(publisher) = &mut self.publisher {

@@ -13,7 +13,7 @@ use std::collections::VecDeque;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use runtime::{Stdio, TerminalSize};
-use rustix::fs::{Gid, Uid, fchown};
+use rustix::fs::{Gid, Uid};
 use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
 
@@ -56,11 +56,10 @@ pub(crate) struct Wanted {
     pub(crate) terminal: bool,
     pub(crate) stdin: bool,
     pub(crate) size: TerminalSize,
-    /// Whose its pipes are; `None`: ours.
-    pub(crate) owner: Option<Owner>,
+    pub(crate) owner: Owner,
 }
 
-/// A user and a group.
+/// Whose a process's ends of its pipes are, for that it may open them again.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Owner {
     pub(crate) uid: u32,
@@ -93,10 +92,9 @@ impl Streams {
         };
         for ours in [Some(&stdout), Some(&stderr), stdin.as_ref()].into_iter().flatten() {
             rustix::io::ioctl_fionbio(ours, true)?;
-            // Both ends of a pipe are one file.
-            if let Some(Owner { uid, gid }) = wanted.owner {
-                fchown(ours, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))?;
-            }
+        }
+        for theirs in [Some(&their_stdout), Some(&their_stderr), their_stdin.as_ref()].into_iter().flatten() {
+            wanted.owner.own(theirs)?;
         }
         let outputs = vec![Output::new(stdout, Source::Stdout), Output::new(stderr, Source::Stderr)];
         let stdio = Stdio::Pipes { stdin: their_stdin, stdout: their_stdout, stderr: their_stderr };
@@ -206,6 +204,16 @@ impl Streams {
         for output in std::mem::take(&mut self.outputs) {
             sinks.end(&output);
         }
+    }
+}
+
+impl Owner {
+    fn own(self, descriptor: &OwnedFd) -> rustix::io::Result<()> {
+        if self == Owner::default() {
+            return Ok(());
+        }
+        let (uid, gid) = (Uid::from_raw(self.uid), Gid::from_raw(self.gid));
+        rustix::fs::fchown(descriptor, Some(uid), Some(gid))
     }
 }
 

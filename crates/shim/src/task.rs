@@ -14,20 +14,21 @@ use api::task::{
 use linux::signal::SIGKILL;
 use oci::mount::Mount;
 use oci::runtime_spec::{NamespaceKind, Process as SpecProcess, Resources, Spec};
-use runtime::cgroup::Cgroup;
 use runtime::{Create, Exec, Rootfs, Stdio};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
-use crate::attach::{Attacher, Kept};
+use crate::attach::Kept;
 use crate::error::{Error, Result};
-use crate::files;
+use crate::files::Opened;
 use crate::log::Log;
-use crate::options::{self, Creation, Wishes};
+use crate::logger::Subject;
+use crate::options::Wishes;
 use crate::process::{Birth, Child, ExecPlan, Process, State, StdioPaths, Who, size};
 use crate::service::{failure, no_process};
 use crate::shim::{Bound, FIRST, Shim};
 use crate::streams::{Streams, Wanted};
+use crate::{bootstrap, files, options};
 
 /// A specification is a few kilobytes; a profile in it may be some hundred.
 const SPEC_MAX: u64 = 16 << 20;
@@ -53,12 +54,7 @@ impl Shim {
         if !request.checkpoint.is_empty() {
             return Err(Error::Unsupported { what: "to restore a checkpoint".into() });
         }
-        let (options, wishes) = match options::of_creation(request.options.as_ref())? {
-            Creation::Ours(options) => (*options, None),
-            Creation::Theirs(wishes) => (CreateOptions::default(), Some(wishes)),
-        };
-        let is_ours = wishes.is_none();
-        let Wishes { streams_of, shim_cgroup } = wishes.unwrap_or_default();
+        let Wishes { is_ours, options, runc } = options::of_creation(request.options.as_ref())?;
         let mut spec = read_spec(bound)?;
         let rootfs = rootfs(bound, &request, &spec)?;
         if is_ours {
@@ -70,15 +66,12 @@ impl Shim {
             terminal: request.terminal,
             stdin: options.open_stdin || !request.stdin.is_empty(),
             size: size(options.width, options.height),
-            owner: streams_of,
+            owner: runc.owner,
         };
-        if !shim_cgroup.is_empty() {
-            Cgroup::enter(&shim_cgroup)
-                .map_err(|source| runtime::Error::Cgroup { id: bound.id.clone(), source })?;
-        }
         let event = creation(&request);
         let paths = StdioPaths { stdin: request.stdin, stdout: request.stdout, stderr: request.stderr };
-        let attachers = files::open(&paths, request.terminal, FIRST)?;
+        let (namespace, terminal) = (&bound.namespace, request.terminal);
+        let opened = files::open(&paths, Subject { namespace, id: &bound.id, exec: FIRST, terminal })?;
         let (mut streams, stdio) = Streams::make(wanted).map_err(no_streams)?;
         let log = open_log(&options)?;
         let created = runtime::create(Create {
@@ -88,13 +81,17 @@ impl Shim {
             stdio,
             default_rlimits: &options.default_rlimits,
             ensure_cwd: options.ensure_cwd,
+            keep_keyring: runc.keep_keyring,
         })?;
         created.warnings.iter().for_each(|warning| eprintln!("{warning}"));
         if let Some(master) = created.terminal {
             streams.set_terminal(master, wanted.stdin).map_err(no_streams)?;
         }
         let pid = created.container.pid();
-        self.streams_of = streams_of;
+        if !is_ours {
+            bootstrap::note_pid(bound, pid);
+        }
+        self.runc = runc;
         self.shares_pids = !has_own_pids(&spec);
         self.container = Some(created.container);
         self.log = log;
@@ -110,7 +107,7 @@ impl Shim {
             owner: None,
             due: None,
         };
-        self.add_process(FIRST, process, attachers);
+        self.add_process(FIRST, process, opened);
         self.publish("/tasks/create", &TaskCreate { pid, ..event });
         Ok(CreateTaskResponse { pid })
     }
@@ -136,10 +133,12 @@ impl Shim {
             terminal: request.terminal,
             stdin: options.open_stdin || !request.stdin.is_empty(),
             size: exec_size(&options, &process),
-            owner: self.streams_of,
+            owner: self.runc.owner,
         };
         let paths = StdioPaths { stdin: request.stdin, stdout: request.stdout, stderr: request.stderr };
-        let attachers = files::open(&paths, request.terminal, &exec)?;
+        let bound = self.bound.as_ref().ok_or(Error::NotBound)?;
+        let (namespace, terminal) = (&bound.namespace, request.terminal);
+        let opened = files::open(&paths, Subject { namespace, id: &bound.id, exec: &exec, terminal })?;
         let (streams, stdio) = Streams::make(wanted).map_err(no_streams)?;
         let plan = ExecPlan {
             process,
@@ -161,16 +160,17 @@ impl Shim {
             owner: is_ours.then_some(client),
             due: None,
         };
-        self.add_process(&exec, process, attachers);
+        self.add_process(&exec, process, opened);
         self.publish("/tasks/exec-added", &TaskExecAdded { container_id: self.id(), exec_id: exec });
         Ok(())
     }
 
-    fn add_process(&mut self, name: &str, process: Process, attachers: Vec<Attacher>) {
+    fn add_process(&mut self, name: &str, process: Process, opened: Opened) {
         self.processes.insert(name.to_owned(), process);
-        for attacher in attachers {
+        for attacher in opened.attachers {
             self.add_attacher(attacher);
         }
+        self.loggers.extend(opened.logger);
     }
 
     pub(crate) fn start(&mut self, request: &StartRequest) -> Result<StartResponse> {
@@ -206,7 +206,7 @@ impl Shim {
         let process = self.processes.get_mut(exec).ok_or_else(|| Error::NoExec { exec: exec.to_owned() })?;
         let State::Created(Birth::Exec(plan)) = &mut process.state else { return Err(Error::AlreadyStarted) };
         let (stdin, timeout) = (plan.stdin, plan.timeout);
-        let started = execute(container, plan).and_then(|(child, terminal)| {
+        let started = execute(container, plan, self.runc.keep_keyring).and_then(|(child, terminal)| {
             if let Some(master) = terminal {
                 process.streams.set_terminal(master, stdin).map_err(no_streams)?;
             }
@@ -233,7 +233,7 @@ impl Shim {
         for waiter in process.waiters {
             self.answer(waiter.client, waiter.stream, &failure(&Error::Deleted));
         }
-        self.attachers.values_mut().filter(|attacher| attacher.is_on(name)).for_each(Attacher::finish);
+        self.finish_outputs(name);
     }
 
     pub(crate) fn delete(&mut self, request: &DeleteRequest) -> Result<DeleteResponse> {
@@ -257,7 +257,7 @@ impl Shim {
         let without = if unborn { 0 } else { KILLED_STATUS };
         let exit_status = exit.map_or(without, |exit| exit.exit_status);
         let exited_at = exit.map(|exit| exit.timestamp());
-        // As containerd's shim: it tells the task's deletion, and nobody of an exec's.
+        // Of an exec nothing is said, as by containerd's own shims: who hears it would take it for the task's.
         if exec == FIRST {
             let (container_id, id) = (self.id(), String::new());
             self.publish("/tasks/delete", &TaskDelete { container_id, pid, exit_status, exited_at, id });
@@ -431,6 +431,7 @@ fn identify(process: &mut SpecProcess, root: BorrowedFd<'_>, who: &Who) -> Resul
 fn execute(
     container: &runtime::Container,
     plan: &mut ExecPlan,
+    keep_keyring: bool,
 ) -> Result<(runtime::Process, Option<OwnedFd>)> {
     if let Some(who) = &plan.who {
         let root = container.root()?;
@@ -438,7 +439,8 @@ fn execute(
     }
     let stdio = std::mem::replace(&mut plan.stdio, Stdio::Null);
     let (process, privileged) = (&plan.process, plan.privileged);
-    let mut child = container.exec(Exec { process, stdio, default_rlimits: &[], privileged })?;
+    let mut child =
+        container.exec(Exec { process, stdio, default_rlimits: &[], privileged, keep_keyring })?;
     child.warnings.iter().for_each(|warning| eprintln!("{warning}"));
     let terminal = child.terminal.take();
     Ok((child, terminal))

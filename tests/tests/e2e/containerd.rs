@@ -333,6 +333,30 @@ fn leases_namespaces_and_events_are_containerds() {
     }
 }
 
+#[test]
+fn labels_say_which_tasks_run() {
+    let host = Host::start();
+    let [_, ctr] = ctrs(&host);
+    let log = host.path().join("restarted");
+    let uri = format!("containerd.io/restart.loguri=file://{}", log.display());
+    let run = |flags: &[&str], id: &str, command: &[&str]| {
+        ctr.ok(&ctr.container("default", &[&["-d", "--label"], flags, &[BUSYBOX]].concat(), id, command));
+    };
+    let (status, policy) =
+        ("containerd.io/restart.status=running", "containerd.io/restart.policy=on-failure:2");
+    run(&[status, "--label", policy, "--label", &uri], "fails", &["sh", "-c", "echo again; exit 3"]);
+    run(&["containerd.io/restart.status=stopped"], "stays", &["sleep", "1000"]);
+    let tasks = || ctr.table(&["tasks", "ls"]);
+    host.until("the one that must not run is gone", || tasks().iter().all(|task| task[0] != "stays"));
+    let is_ended = || tasks().iter().any(|task| task[0] == "fails" && task[2] == "STOPPED");
+    host.until("the other was started twice more", || {
+        std::fs::read(&log).is_ok_and(|text| text == b"again\nagain\n") && is_ended()
+    });
+    assert!(ctr.ok(&["containers", "info", "fails"]).contains("\"containerd.io/restart.count\": \"2\""));
+    ctr.run(&["tasks", "rm", "fails"]);
+    ctr.ok(&["containers", "rm", "fails", "stays"]);
+}
+
 /// Debian's dockerd with Corten as its containerd.
 struct Dockerd {
     child: Child,

@@ -11,11 +11,13 @@
 use std::fs::{self, DirBuilder};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, symlink};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
 use prost_types::Any;
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 
+use super::shim::Address;
 use super::{Config, Key};
 use crate::blocking::blocking;
 use crate::error::{Error, Result};
@@ -148,6 +150,18 @@ impl Bundle {
         let file = fs::File::open(self.path.join(name)).ok()?;
         file.take(FILE_MAX_BYTES).read_to_string(&mut text).ok()?;
         Some(text)
+    }
+
+    /// Removes the socket of a lost shim, unless somebody serves there: shims of a group share one.
+    pub(super) fn remove_socket(&self) {
+        let address = self.bootstrap().and_then(|text| Address::from_json(&text).ok());
+        if let Some(Address { path, .. }) = address
+            && let Err(error) = UnixStream::connect(&path)
+            && error.kind() == io::ErrorKind::ConnectionRefused
+        {
+            // Its `delete` may have done it.
+            drop(fs::remove_file(path));
+        }
     }
 
     /// Removes it with what is mounted in it.

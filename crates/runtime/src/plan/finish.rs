@@ -38,7 +38,9 @@ impl Plan {
         let cwd = path(&process.cwd)?;
         let (bounding, sets) = self.capabilities(process, host);
         let user = &process.user;
-        self.steps.push(Step::NewKeyring);
+        if !manner.keep_keyring {
+            self.steps.push(Step::NewKeyring);
+        }
         for limit in &process.rlimits {
             let limit = rlimit(limit, manner.default_rlimits)?;
             self.steps.push(limit);

@@ -4,7 +4,13 @@ use super::*;
 use oci::runtime_spec::*;
 
 fn manner() -> Manner<'static> {
-    Manner { stdio: StdioPlan::Null, is_filtered: true, default_rlimits: &[], ensure_cwd: false }
+    Manner {
+        stdio: StdioPlan::Null,
+        is_filtered: true,
+        default_rlimits: &[],
+        ensure_cwd: false,
+        keep_keyring: false,
+    }
 }
 
 fn spec() -> Spec {
@@ -224,6 +230,18 @@ fn what_cannot_be_is_refused() {
         break_it(&mut spec);
         assert!(create(&spec, manner(), &Host::default()).is_err(), "{name}");
     }
+}
+
+#[test]
+fn a_session_keyring_is_made_unless_it_is_not_wanted() {
+    let makes_one = |keep_keyring| {
+        let manner = Manner { keep_keyring, ..manner() };
+        let mut spec = spec();
+        let exec = exec(process(&mut spec), manner, &Host::default()).unwrap();
+        let create = create(&spec, manner, &Host::default()).unwrap();
+        [create, exec].map(|plan| plan.steps.contains(&Step::NewKeyring))
+    };
+    assert_eq!((makes_one(false), makes_one(true)), ([true; 2], [false; 2]));
 }
 
 #[test]

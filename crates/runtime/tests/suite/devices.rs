@@ -142,7 +142,13 @@ fn exec_gets_a_terminal_of_the_container() {
     let mut image = Image::new();
     let mut running = image.sleeper();
     let process = running.process(&["/bin/sh", "-c", "tty; stty size; echo x > /dev/tty"]);
-    let request = Exec { process: &process, stdio: TERMINAL, default_rlimits: &[], privileged: false };
+    let request = Exec {
+        process: &process,
+        stdio: TERMINAL,
+        default_rlimits: &[],
+        privileged: false,
+        keep_keyring: false,
+    };
     let mut made = running.container().exec(request).unwrap();
     let mut master = terminal(made.terminal.take());
     assert_eq!(read(&mut master), "/dev/pts/0\r\n33 91\r\nx\r\n");

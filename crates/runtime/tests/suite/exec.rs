@@ -59,7 +59,13 @@ fn exec_joins_every_namespace_and_cgroup() {
     }
     assert_eq!(running.sh("readlink /proc/self/root; hostname"), "/\ninside\n");
     let process = running.process(&["/bin/sleep", "1000"]);
-    let request = Exec { process: &process, stdio: Stdio::Null, default_rlimits: &[], privileged: false };
+    let request = Exec {
+        process: &process,
+        stdio: Stdio::Null,
+        default_rlimits: &[],
+        privileged: false,
+        keep_keyring: false,
+    };
     let later = running.container().exec(request).unwrap();
     let cgroups = |pid: u32| fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap();
     assert_eq!(cgroups(later.pid), cgroups(pid));
@@ -126,7 +132,13 @@ fn a_privileged_exec_has_no_filter() {
     let mut image = Image::new();
     let mut running = image.sleeper();
     let process = running.process(&["/bin/grep", "-q", "Seccomp:.0", "/proc/self/status"]);
-    let request = Exec { process: &process, stdio: Stdio::Null, default_rlimits: &[], privileged: true };
+    let request = Exec {
+        process: &process,
+        stdio: Stdio::Null,
+        default_rlimits: &[],
+        privileged: true,
+        keep_keyring: false,
+    };
     let made = running.container().exec(request).unwrap();
     until_readable(&made.pidfd);
     assert_eq!(made.try_wait().unwrap(), Some(Exit::Code(0)));
@@ -180,7 +192,13 @@ fn a_removed_null_device_does_not_hand_out_the_hosts() {
     let mut running = image.sleeper();
     running.sh("rm /dev/null && echo fake > /dev/null");
     let process = running.process(&["/bin/true"]);
-    let request = Exec { process: &process, stdio: Stdio::Null, default_rlimits: &[], privileged: false };
+    let request = Exec {
+        process: &process,
+        stdio: Stdio::Null,
+        default_rlimits: &[],
+        privileged: false,
+        keep_keyring: false,
+    };
     let error = running.container().exec(request).expect_err("there is no null device");
     assert!(error.to_string().contains("/dev/null"), "{error}");
 }

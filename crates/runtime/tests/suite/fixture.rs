@@ -134,6 +134,7 @@ impl Image {
             stdio,
             default_rlimits: &self.default_rlimits,
             ensure_cwd: self.ensure_cwd,
+            keep_keyring: false,
         })
     }
 
@@ -229,7 +230,7 @@ impl Running<'_> {
 
     pub(crate) fn try_exec(&mut self, process: &Process, input: Option<&[u8]>) -> runtime::Result<Output> {
         let (stdio, mut stdout, mut stderr) = pipes(input);
-        let request = Exec { process, stdio, default_rlimits: &[], privileged: false };
+        let request = Exec { process, stdio, default_rlimits: &[], privileged: false, keep_keyring: false };
         let process = self.container().exec(request)?;
         let (stdout, stderr) = (read(&mut stdout), read(&mut stderr));
         until_readable(process.pidfd.as_fd());

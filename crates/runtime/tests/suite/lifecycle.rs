@@ -182,6 +182,7 @@ fn the_root_can_be_a_directory_of_the_host() {
         stdio: Stdio::Null,
         default_rlimits: &[],
         ensure_cwd: false,
+        keep_keyring: false,
     })
     .unwrap();
     container.start().unwrap();

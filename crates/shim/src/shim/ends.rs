@@ -174,8 +174,15 @@ impl Shim {
         }
         // The answers go first: they are what somebody waits for.
         self.connections.values_mut().for_each(Connection::write);
-        self.attachers.values_mut().filter(|attacher| attacher.is_on(name)).for_each(Attacher::finish);
+        self.finish_outputs(name);
         self.publish_exit(name, exit);
+    }
+
+    /// Whoever takes a process's output has got all of it.
+    pub(crate) fn finish_outputs(&mut self, name: &str) {
+        self.attachers.values_mut().filter(|attacher| attacher.is_on(name)).for_each(Attacher::finish);
+        let now = Instant::now();
+        self.loggers.iter_mut().filter(|logger| logger.is_of(name)).for_each(|logger| logger.finish(now));
     }
 
     fn publish_exit(&mut self, name: &str, exit: ExitRecord) {

@@ -2,23 +2,23 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Command, Output, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 
-use api::bootstrap::BootstrapParams;
+use api::bootstrap::{BootstrapParams, Extension};
 use api::code::Code;
 use api::events::*;
 use api::forward::ForwardRequest;
+use api::runc::Options as RuncOptions;
 use api::task::*;
 use api::ttrpc::{FrameDecoder, Response, encode_response};
 use prost::Message;
 use prost_types::Any;
-use runtime::cgroup::Cgroup;
 use rustix::fs::{CWD, FileType, Mode};
-use shim::client::Client;
+use shim::client::{self, Client};
 
 use crate::fixture::*;
 
@@ -54,9 +54,16 @@ struct Started {
     socket: PathBuf,
     pid: u32,
     events: Receiver<(String, String)>,
+    options: RuncOptions,
 }
 
 fn invoke(bundle: &Bundle, action: &str, input: &[u8]) -> Vec<u8> {
+    let output = try_invoke(bundle, action, input);
+    assert!(output.status.success());
+    output.stdout
+}
+
+fn try_invoke(bundle: &Bundle, action: &str, input: &[u8]) -> Output {
     let mut child = Command::new(SHIM)
         .args([
             "-namespace",
@@ -74,16 +81,19 @@ fn invoke(bundle: &Bundle, action: &str, input: &[u8]) -> Vec<u8> {
         .env_remove("MAX_SHIM_VERSION")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
         .spawn()
         .unwrap();
     child.stdin.take().unwrap().write_all(input).unwrap();
-    let output = child.wait_with_output().unwrap();
-    assert!(output.status.success());
-    output.stdout
+    child.wait_with_output().unwrap()
 }
 
 impl Started {
     fn new(script: &str) -> Started {
+        Started::with(script, &RuncOptions::default())
+    }
+
+    fn with(script: &str, options: &RuncOptions) -> Started {
         let mut bundle = Bundle::new();
         bundle.process().args = shell(script);
         bundle.write();
@@ -92,6 +102,7 @@ impl Started {
             instance_id: bundle.id.clone(),
             namespace: "test".into(),
             socket_dir: Some(bundle.path("").display().to_string()),
+            extensions: vec![Extension { value: Some(api::any::pack(options)) }],
             ..BootstrapParams::default()
         };
         let greeting = invoke(&bundle, "start", &params.encode_to_vec());
@@ -102,7 +113,7 @@ impl Started {
         let mut client = Client::connect(&socket).unwrap();
         let hello = hello(&mut client);
         assert_eq!(hello.container_id, bundle.id);
-        Started { bundle, client, socket, pid: hello.pid, events }
+        Started { bundle, client, socket, pid: hello.pid, events, options: options.clone() }
     }
 
     fn fifo(&self, name: &str) -> String {
@@ -116,13 +127,27 @@ impl Started {
     }
 
     fn create_with(&mut self, wishes: CreateTaskRequest) {
+        self.try_create_with(wishes).unwrap();
+    }
+
+    fn try_create(
+        &mut self,
+        stdin: String,
+        stdout: String,
+        stderr: String,
+    ) -> client::Result<CreateTaskResponse> {
+        self.try_create_with(CreateTaskRequest { stdin, stdout, stderr, ..CreateTaskRequest::default() })
+    }
+
+    fn try_create_with(&mut self, wishes: CreateTaskRequest) -> client::Result<CreateTaskResponse> {
         let request = CreateTaskRequest {
             id: self.bundle.id.clone(),
             bundle: self.bundle.path("bundle").display().to_string(),
             rootfs: self.bundle.rootfs(),
+            options: Some(api::any::pack(&self.options)),
             ..wishes
         };
-        let _: CreateTaskResponse = self.client.call(SERVICE_V2, "Create", &request).unwrap();
+        self.client.call(SERVICE_V2, "Create", &request)
     }
 
     fn start(&mut self, exec: &str) {
@@ -226,8 +251,8 @@ fn an_exec_of_containerd_is_a_bare_process_and_files_are_appended_to() {
     let _: () = shim.client.call(SERVICE_V2, "Kill", &kill).unwrap();
     assert_eq!(shim.wait(""), 137);
     shim.delete("");
-    let topics: Vec<String> = shim.events.iter().take(8).map(|(topic, _)| topic).collect();
-    let expected = ["create", "start", "exec-added", "exec-started", "exit", "delete", "exit", "delete"];
+    let topics: Vec<String> = shim.events.iter().take(7).map(|(topic, _)| topic).collect();
+    let expected = ["create", "start", "exec-added", "exec-started", "exit", "exit", "delete"];
     assert_eq!(topics, expected.map(|topic| format!("/tasks/{topic}")));
     shim.finish();
 }
@@ -292,33 +317,6 @@ fn an_exec_that_was_never_started_is_deleted_with_status_0() {
     assert_eq!(shim.wait(""), 137);
     shim.delete("");
     shim.finish();
-}
-
-#[test]
-fn the_shim_goes_where_it_is_sent_and_streams_are_whose_they_should_be() {
-    let mut shim = Started::new("stat -L -c %u:%g /proc/self/fd/1; cat /proc/self/cgroup");
-    let path = format!("{}-shim", shim.bundle.cgroup());
-    let group = Cgroup::create(&path, None).unwrap();
-    let stdout = shim.fifo("out");
-    let mut out = reader(&stdout);
-    let wishes = api::runc::Options {
-        io_uid: 1234,
-        io_gid: 5678,
-        shim_cgroup: path.clone(),
-        ..api::runc::Options::default()
-    };
-    let options = Some(api::any::pack(&wishes));
-    shim.create_with(CreateTaskRequest { stdout, options, ..CreateTaskRequest::default() });
-    let groups = fs::read_to_string(format!("/proc/{}/cgroup", shim.pid)).unwrap();
-    assert!(groups.contains(&path), "{groups}");
-    shim.start("");
-    let mut printed = String::new();
-    out.read_to_string(&mut printed).unwrap();
-    assert!(printed.starts_with("1234:5678\n") && !printed.contains(&path), "{printed}");
-    shim.wait("");
-    shim.delete("");
-    shim.finish();
-    group.remove().unwrap();
 }
 
 #[test]
@@ -412,15 +410,140 @@ fn a_shim_keeps_a_sandbox_in_place_of_a_task() {
 #[test]
 fn delete_removes_what_a_dead_shim_left() {
     let mut shim = Started::new("sleep 1000");
-    shim.create(String::new(), String::new(), String::new());
+    let created = shim.try_create(String::new(), String::new(), String::new()).unwrap();
     shim.start("");
     let pidfd = linux::pidfd::open(shim.pid).unwrap();
     linux::pidfd::send_signal(std::os::fd::AsFd::as_fd(&pidfd), 9).unwrap();
     until_readable(&pidfd);
     let answer = invoke(&shim.bundle, "delete", b"");
-    assert_eq!(DeleteResponse::decode(answer.as_slice()).unwrap().exit_status, 137);
+    let answer = DeleteResponse::decode(answer.as_slice()).unwrap();
+    assert_eq!((answer.exit_status, answer.pid), (137, created.pid));
     assert!(!shim.socket.exists());
     shim.bundle.assert_nothing_left();
+}
+
+/// A program that takes output, with what it is to do once it has said that it reads.
+fn logger(bundle: &Bundle, then: &str) -> String {
+    let script = bundle.path("logger");
+    let at = |name: &str| bundle.path(name).display().to_string();
+    let text = format!(
+        "#!/bin/sh\n/bin/tr '\\0' '\\n' </proc/$$/environ >{}\necho \"$@\" >{}\nexec 5>&-\n{then}\n",
+        at("environment"),
+        at("arguments"),
+    );
+    fs::write(&script, text).unwrap();
+    fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
+    format!("binary://{}?_MAGIC=/var/lib/x&y=a+b", script.display())
+}
+
+#[test]
+fn a_logger_takes_everything_that_is_printed() {
+    let mut shim = Started::new("echo hello; echo problem >&2; exit 3");
+    let at = |shim: &Started, name: &str| fs::read_to_string(shim.bundle.path(name)).unwrap();
+    let (out, err, done) = (shim.bundle.path("out"), shim.bundle.path("err"), shim.bundle.path("done"));
+    let then = format!(
+        "/bin/cat <&4 >{}; /bin/cat <&3 >{}; /bin/sleep 0.2; echo done >{}",
+        err.display(),
+        out.display(),
+        done.display()
+    );
+    let uri = logger(&shim.bundle, &then);
+    shim.create(String::new(), uri.clone(), uri);
+    assert_eq!(
+        at(&shim, "environment"),
+        format!("CONTAINER_ID={}\nCONTAINER_NAMESPACE=test\n", shim.bundle.id)
+    );
+    assert_eq!(at(&shim, "arguments"), "_MAGIC /var/lib/x y a b\n");
+    shim.start("");
+    assert_eq!(shim.wait(""), 3);
+    assert_eq!(shim.delete("").exit_status, 3);
+    let pidfd = linux::pidfd::open(shim.pid).unwrap();
+    let _: () = shim.client.call(SERVICE_V2, "Shutdown", &ShutdownRequest::default()).unwrap();
+    until_readable(&pidfd);
+    assert_eq!((at(&shim, "out").as_str(), at(&shim, "err").as_str()), ("hello\n", "problem\n"));
+    assert_eq!(at(&shim, "done"), "done\n", "the shim is there until its logger has ended");
+    shim.bundle.assert_nothing_left();
+}
+
+#[test]
+fn a_logger_of_an_exec_has_its_name_and_one_that_dies_stops_nobody() {
+    let mut shim = Started::new("sleep 1000");
+    shim.create(String::new(), String::new(), String::new());
+    shim.start("");
+    let uri = logger(&shim.bundle, "exit 1");
+    let process = oci::runtime_spec::Process {
+        args: shell("seq 100000; exit 4"),
+        ..shim.bundle.spec.process.clone().unwrap()
+    };
+    let exec = ExecProcessRequest {
+        id: shim.bundle.id.clone(),
+        exec_id: "one".into(),
+        stdout: uri.clone(),
+        stderr: uri,
+        spec: Some(Any { type_url: String::new(), value: serde_json::to_vec(&process).unwrap() }),
+        ..ExecProcessRequest::default()
+    };
+    let _: () = shim.client.call(SERVICE_V2, "Exec", &exec).unwrap();
+    shim.start("one");
+    assert_eq!(shim.wait("one"), 4);
+    let environment = fs::read_to_string(shim.bundle.path("environment")).unwrap();
+    assert_eq!(environment, "CONTAINER_ID=one\nCONTAINER_NAMESPACE=test\n");
+    let kill = KillRequest { id: shim.bundle.id.clone(), signal: 9, all: true, ..KillRequest::default() };
+    let _: () = shim.client.call(SERVICE_V2, "Kill", &kill).unwrap();
+    assert_eq!(shim.wait(""), 137);
+    shim.delete("");
+    shim.finish();
+}
+
+#[test]
+fn streams_that_cannot_be_are_refused_and_the_task_can_still_be_made() {
+    let mut shim = Started::new("true");
+    for (stdout, stderr, text) in [
+        ("smoke:///signal", "", "unknown STDIO scheme smoke"),
+        ("binary:///no/such", "binary:///no/such", "cannot start the logger `/no/such`: No such file"),
+        ("binary-v2:///bin/true", "", "has ended without having said"),
+        ("binary:///bin/true", "/run/fifo", "`/run/fifo` cannot be beside it"),
+        ("", "binary:///bin/true", "a logger takes a process's standard output"),
+        ("binary://", "", "names no path"),
+        ("/etc/passwd", "", "it is not a fifo"),
+    ] {
+        let refused = shim.try_create(String::new(), stdout.into(), stderr.into()).unwrap_err();
+        assert!(refused.to_string().contains(text), "{stdout}: {refused}");
+    }
+    let file = shim.bundle.path("new/folder/log");
+    shim.create(String::new(), format!("file://{}", file.display()), String::new());
+    shim.start("");
+    assert_eq!(shim.wait(""), 0);
+    assert!(file.exists(), "with its directories");
+    shim.delete("");
+    shim.finish();
+}
+
+#[test]
+fn runcs_options_of_the_shim_and_its_pipes_are_obeyed() {
+    let group = format!("/corten-test-shim-own-{}", std::process::id());
+    let made = runtime::cgroup::Cgroup::create(&group, None).unwrap();
+    let options =
+        RuncOptions { shim_cgroup: group.clone(), io_uid: 1000, io_gid: 2000, ..RuncOptions::default() };
+    let mut shim = Started::with("ls -lnL /proc/self/fd/1 /proc/self/fd/2", &options);
+    let own = fs::read_to_string(format!("/proc/{}/cgroup", shim.pid)).unwrap();
+    assert!(own.lines().all(|line| line.ends_with(&group)), "{own}");
+    let file = shim.bundle.path("output");
+    shim.create(String::new(), format!("file://{}", file.display()), String::new());
+    shim.start("");
+    assert_eq!(shim.wait(""), 0);
+    eventually("the file is written", || {
+        let text = fs::read_to_string(&file).unwrap();
+        text.lines().filter(|line| line.contains(" 1000 ") && line.contains(" 2000 ")).count() == 2
+    });
+    shim.delete("");
+    shim.finish();
+    made.remove().unwrap();
+    let nowhere = Bundle::new();
+    nowhere.write();
+    let input = api::any::pack(&options).encode_to_vec();
+    let refused = String::from_utf8(try_invoke(&nowhere, "start", &input).stderr).unwrap();
+    assert!(refused.contains(&format!("cannot move into the shim's control group `{group}`")), "{refused}");
 }
 
 #[test]

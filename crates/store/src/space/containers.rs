@@ -9,6 +9,7 @@ use super::mask::{self, Path};
 use super::opaque::{Extensions, Opaque};
 use super::table::Table;
 use super::{Space, identifier, labels};
+use crate::Store;
 use crate::clock::now_ns;
 use crate::db::{Commit, Tx};
 use crate::error::{Error, Result};
@@ -59,6 +60,24 @@ impl<'a> Space<'a> {
     /// Its containers that clients made.
     pub fn containers(self) -> Containers<'a> {
         Containers(self)
+    }
+}
+
+impl Store {
+    /// The containers of all namespaces that have a label, with their namespaces.
+    pub fn containers_labelled(&self, label: &str) -> Result<Vec<(String, Container)>> {
+        // As it is in the text; so could a value be, which is why they are looked at once more.
+        let sql = format!(
+            "SELECT {COLUMNS}, namespace FROM space_containers WHERE instr(labels, ?1) ORDER BY namespace, id"
+        );
+        let mut found: Vec<(String, Container)> = self.db.read(|tx| {
+            let mut statement = tx.connection.prepare_cached(&sql)?;
+            let rows = statement.query_map([to_json(&label)], |row| Ok((row.get(10)?, read(row))))?;
+            rows.map(|row| row.map_err(Error::from).and_then(|(namespace, read)| Ok((namespace, read?))))
+                .collect()
+        })?;
+        found.retain(|(_, container)| container.labels.contains_key(label));
+        Ok(found)
     }
 }
 
