@@ -97,6 +97,14 @@ enum Stage<S: Read> {
     Zstd(zstd::stream::read::Decoder<'static, BufReader<S>>),
 }
 
+/// A stream after decompression by gzip or zstd, or as it is; within the default bounds of its expansion.
+///
+/// # Errors
+/// The first bytes cannot be read, or tell of another compression.
+pub fn decompressed(input: impl Read) -> io::Result<impl Read> {
+    Decoder::new(input, ExpansionLimits::default())
+}
+
 /// The compressed stream: the first bytes, which were looked at, and the rest; counted.
 struct Source<R> {
     input: Chain<Cursor<Vec<u8>>, R>,

@@ -24,7 +24,9 @@ use crate::error::Result;
 use crate::image::{Image, parse_document};
 use crate::images::Images;
 use crate::pull::tag_or_digest;
-use crate::registry::{Access, Ask, Body, Endpoint, Failure, Right, Source, nothing, place_of, retried};
+use crate::registry::{
+    Access, Ask, Body, Endpoint, Failure, Registry, Right, Source, nothing, place_of, retried,
+};
 
 /// Pieces of a file that are read ahead of the network.
 const WAITING_MAX: usize = 16;
@@ -163,15 +165,8 @@ impl Images {
         for (number, document) in documents.iter().enumerate() {
             let is_last = number + 1 == documents.len();
             let reference = if is_last { tag.clone() } else { document.descriptor.digest.to_string() };
-            let bytes = Bytes::from(document.bytes.clone());
-            let body = move || Full::new(bytes.clone()).map_err(|never| match never {}).boxed();
-            let ask = Ask {
-                method: Method::PUT,
-                path: format!("/{}/manifests/{reference}", source.name.path()),
-                headers: vec![(CONTENT_TYPE, document.descriptor.media_type.clone())],
-                body: &body,
-            };
-            self.registry.send(endpoint, source, &ask).await?;
+            let (kind, bytes) = (&document.descriptor.media_type, Bytes::from(document.bytes.clone()));
+            self.registry.push_document(endpoint, source, &reference, (kind, bytes)).await?;
             let (digest, size) = (document.descriptor.digest.clone(), document.bytes.len() as u64);
             pushed = Some(Pushed { tag: tag.clone(), digest, size });
         }
@@ -185,54 +180,20 @@ impl Images {
         blob: &Descriptor,
         progress: Option<&PushProgress>,
     ) -> Result<(), Failure> {
-        let say = |step| {
-            if let Some(progress) = progress {
-                tell(progress, blob, step);
-            }
-        };
-        let repository = source.name.path();
-        let ask = |method, path: String| Ask { method, path, headers: Vec::new(), body: &nothing };
-        let known = ask(Method::HEAD, format!("/{repository}/blobs/{}", blob.digest));
-        match self.registry.send(endpoint, source, &known).await {
-            Ok(_) => {
-                say(PushStep::LayerExists);
-                return Ok(());
-            }
-            Err(Failure::NotFound(_)) => {}
-            Err(failure) => return Err(failure),
-        }
-        // An upload that was cut is of no more use: what is tried again is the whole of it.
         let watcher = progress.cloned().map(|progress| (progress, blob.clone()));
-        retried(endpoint, || self.upload(endpoint, source, blob, watcher.clone())).await?;
-        say(PushStep::Pushed);
+        let open = || {
+            let file = self.store.content().open_blob(&blob.digest);
+            let missing = |error| Failure::Content(format!("{} is not here: {error}", blob.digest));
+            let file = file.map_err(missing)?;
+            let size = file.metadata().map(|data| data.len()).unwrap_or_default();
+            let watcher = watcher.clone();
+            Ok(Opened { size, body: Box::new(move || body_of(&file, size, watcher.clone())) })
+        };
+        let is_new = self.registry.push_blob(endpoint, source, &blob.digest, &open).await?;
+        if let Some(progress) = progress {
+            tell(progress, blob, if is_new { PushStep::Pushed } else { PushStep::LayerExists });
+        }
         Ok(())
-    }
-
-    /// Begins an upload and sends a blob there.
-    async fn upload(
-        &self,
-        endpoint: &Endpoint,
-        source: &Source,
-        blob: &Descriptor,
-        watcher: Option<(PushProgress, Descriptor)>,
-    ) -> Result<(), Failure> {
-        let path = format!("/{}/blobs/uploads/", source.name.path());
-        let begin = Ask { method: Method::POST, path, headers: Vec::new(), body: &nothing };
-        let begun = self.registry.authenticated(endpoint, source, &begin).await?;
-        let place = place_of(&begun, endpoint)?;
-        let separator = if place.contains('?') { '&' } else { '?' };
-        let path = format!("{place}{separator}digest={}", blob.digest.as_str().replace(':', "%3A"));
-        let file = self
-            .store
-            .content()
-            .open_blob(&blob.digest)
-            .map_err(|error| Failure::Content(format!("{} is not here: {error}", blob.digest)))?;
-        let size = file.metadata().map(|data| data.len()).unwrap_or_default();
-        let body = move || body_of(&file, size, watcher.clone());
-        let headers =
-            vec![(CONTENT_TYPE, "application/octet-stream".to_owned()), (CONTENT_LENGTH, size.to_string())];
-        let send = Ask { method: Method::PUT, path, headers, body: &body };
-        self.registry.authenticated(endpoint, source, &send).await.map(drop)
     }
 
     /// Shows credentials to a registry; the identity token that it gives for them, if it does.
@@ -248,6 +209,72 @@ impl Images {
         access: &Access,
     ) -> Result<Vec<crate::registry::SearchResult>> {
         Ok(self.registry.search(term, limit, access).await?)
+    }
+}
+
+/// A blob that is ready to be sent, as often as it takes.
+pub(crate) struct Opened<'a> {
+    pub(crate) size: u64,
+    pub(crate) body: Box<dyn Fn() -> Body + Send + Sync + 'a>,
+}
+
+impl Registry {
+    /// Sends a blob, unless the registry has it; whether it was sent.
+    pub(crate) async fn push_blob<'a>(
+        &self,
+        endpoint: &Endpoint,
+        source: &Source,
+        digest: &Digest,
+        open: &(dyn Fn() -> Result<Opened<'a>, Failure> + Sync),
+    ) -> Result<bool, Failure> {
+        let path = format!("/{}/blobs/{digest}", source.name.path());
+        let known = Ask { method: Method::HEAD, path, headers: Vec::new(), body: &nothing };
+        match self.send(endpoint, source, &known).await {
+            Ok(_) => return Ok(false),
+            Err(Failure::NotFound(_)) => {}
+            Err(failure) => return Err(failure),
+        }
+        // An upload that was cut is of no more use: what is tried again is the whole of it.
+        retried(endpoint, || async { self.upload(endpoint, source, digest, open()?).await }).await?;
+        Ok(true)
+    }
+
+    /// Begins an upload and sends a blob there.
+    async fn upload(
+        &self,
+        endpoint: &Endpoint,
+        source: &Source,
+        digest: &Digest,
+        Opened { size, body }: Opened<'_>,
+    ) -> Result<(), Failure> {
+        let path = format!("/{}/blobs/uploads/", source.name.path());
+        let begin = Ask { method: Method::POST, path, headers: Vec::new(), body: &nothing };
+        let begun = self.authenticated(endpoint, source, &begin).await?;
+        let place = place_of(&begun, endpoint)?;
+        let separator = if place.contains('?') { '&' } else { '?' };
+        let path = format!("{place}{separator}digest={}", digest.as_str().replace(':', "%3A"));
+        let headers =
+            vec![(CONTENT_TYPE, "application/octet-stream".to_owned()), (CONTENT_LENGTH, size.to_string())];
+        let send = Ask { method: Method::PUT, path, headers, body: &*body };
+        self.authenticated(endpoint, source, &send).await.map(drop)
+    }
+
+    /// Sends a manifest or an index, of that media type, under a tag or its digest.
+    pub(crate) async fn push_document(
+        &self,
+        endpoint: &Endpoint,
+        source: &Source,
+        reference: &str,
+        (media_type, bytes): (&str, Bytes),
+    ) -> Result<(), Failure> {
+        let body = move || Full::new(bytes.clone()).map_err(|never| match never {}).boxed();
+        let ask = Ask {
+            method: Method::PUT,
+            path: format!("/{}/manifests/{reference}", source.name.path()),
+            headers: vec![(CONTENT_TYPE, media_type.to_owned())],
+            body: &body,
+        };
+        self.send(endpoint, source, &ask).await.map(drop)
     }
 }
 

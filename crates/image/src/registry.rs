@@ -60,6 +60,12 @@ pub struct Access {
     pub plain_http: bool,
     /// Sent to every host with every request.
     pub headers: Vec<(String, String)>,
+    /// Certificates do not matter.
+    pub skip_verify: bool,
+    /// Files of who may have signed the registry's certificate, besides those that the machine trusts.
+    pub authorities: Vec<PathBuf>,
+    /// Files of a certificate of ours and its key.
+    pub clients: Vec<(PathBuf, PathBuf)>,
 }
 
 /// Asks somebody for the credentials of a host (`host`, or `host:port`).

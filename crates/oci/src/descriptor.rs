@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
+use crate::manifest::media_type;
 use crate::platform::Platform;
 
 /// The annotation that holds a tag (or, from some tools, a whole name) in an OCI layout's index.
@@ -48,6 +49,19 @@ impl Descriptor {
             platform: None,
             annotations: BTreeMap::new(),
         }
+    }
+
+    /// What containerd and its clients call a blob by while it is moved: `layer-sha256:…`.
+    pub fn key(&self) -> String {
+        let kind = self.media_type.as_str();
+        let word = match kind {
+            media_type::OCI_CONFIG | media_type::DOCKER_CONFIG => "config",
+            _ if media_type::is_manifest(kind) => "manifest",
+            _ if media_type::is_index(kind) => "index",
+            _ if kind.contains(".image.layer.") || kind.contains(".image.rootfs.") => "layer",
+            _ => "unknown",
+        };
+        format!("{word}-{}", self.digest)
     }
 
     /// Whether this entry of an index describes another image (signature, provenance) instead of being one.

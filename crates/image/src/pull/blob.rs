@@ -19,7 +19,7 @@ use super::{CONFIG_MAX, PullProgress, PullStep, tell};
 use crate::archive::MAX_LAYER_SIZE;
 use crate::error::{Error, Result};
 use crate::images::Images;
-use crate::registry::{Ask, Endpoint, Failure, Right, Round, Source, nothing};
+use crate::registry::{Ask, Endpoint, Failure, Registry, RegistryError, Right, Round, Source, nothing};
 
 /// A host that sends nothing for so long is taken for dead.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
@@ -66,27 +66,13 @@ impl Images {
             let mut round = self.registry.round(source, Right::Pull);
             loop {
                 let Some(endpoint) = round.next() else { return Err(round.over().into()) };
-                match self.document_at(&endpoint, source, &descriptor.digest).await {
+                match self.registry.document_at(&endpoint, source, &descriptor.digest).await {
                     Ok(bytes) => break drop(content.put(&bytes)?),
                     Err(failure) => round.failed(&endpoint, failure),
                 }
             }
         }
         Ok((content.read_small(&descriptor.digest, CONFIG_MAX as u64)?, pin))
-    }
-
-    async fn document_at(
-        &self,
-        endpoint: &Endpoint,
-        source: &Source,
-        digest: &Digest,
-    ) -> Result<Vec<u8>, Failure> {
-        let answer = self.registry.send(endpoint, source, &ask(source, digest, 0)).await?;
-        let bytes = crate::registry::collect(answer.into_body(), CONFIG_MAX).await?;
-        match Digest::of(&bytes) == *digest {
-            true => Ok(bytes),
-            false => Err(Failure::Content(format!("{digest} has another content"))),
-        }
     }
 
     /// A layer, unless it is there.
@@ -140,7 +126,7 @@ impl Images {
         let mut way = Way { layer, received: 0, reported: 0, sink, progress: Some(progress) };
         let served = loop {
             let Some(endpoint) = round.next() else { break None };
-            match self.fetch_from(&endpoint, source, &mut way).await {
+            match self.registry.fetch_from(&endpoint, source, &mut way).await {
                 Ok(()) => break Some(endpoint),
                 Err(failure) => round.failed(&endpoint, failure),
             }
@@ -161,6 +147,58 @@ impl Images {
         }
     }
 
+    /// Writes pieces as they come; runs where it may block.
+    fn write(&self, layer: &Descriptor, mut pieces: mpsc::Receiver<Bytes>) -> Result<Pin> {
+        let mut ingest = self.store.content().ingest(layer.size)?;
+        let mut written = 0;
+        while let Some(piece) = pieces.blocking_recv() {
+            let path = ingest.path().to_owned();
+            ingest.write_all(&piece).map_err(|source| Error::File { what: "write", path, source })?;
+            written += piece.len() as u64;
+        }
+        if written < layer.size {
+            // Whoever fetched it gave up.
+            return Err(Error::Cancelled);
+        }
+        Ok(ingest.commit(Some(&layer.digest))?.1)
+    }
+}
+
+impl Registry {
+    /// A document, which is small.
+    pub(crate) async fn document_at(
+        &self,
+        endpoint: &Endpoint,
+        source: &Source,
+        digest: &Digest,
+    ) -> Result<Vec<u8>, Failure> {
+        let answer = self.send(endpoint, source, &ask(source, digest, 0)).await?;
+        let bytes = crate::registry::collect(answer.into_body(), CONFIG_MAX).await?;
+        match Digest::of(&bytes) == *digest {
+            true => Ok(bytes),
+            false => Err(Failure::Content(format!("{digest} has another content"))),
+        }
+    }
+
+    /// Fetches a blob from the first host that has it, and passes its pieces on as they come; a reader that is gone ends it. What
+    /// the pieces make is the reader's to check.
+    pub(crate) async fn fetch_blob(
+        &self,
+        source: &Source,
+        blob: &Descriptor,
+        sink: mpsc::Sender<Bytes>,
+    ) -> Result<(), RegistryError> {
+        let mut round = self.round(source, Right::Pull);
+        let mut way = Way { layer: blob, received: 0, reported: 0, sink, progress: None };
+        while let Some(endpoint) = round.next() {
+            match self.fetch_from(&endpoint, source, &mut way).await {
+                Ok(()) => return Ok(()),
+                Err(failure) => round.failed(&endpoint, failure),
+            }
+        }
+        Err(round.over())
+    }
+
     /// Fetches what is missing of a blob from one host.
     async fn fetch_from(
         &self,
@@ -171,8 +209,7 @@ impl Images {
         let mut cuts = 0;
         while way.received < way.layer.size {
             let before = way.received;
-            let answer =
-                self.registry.send(endpoint, source, &ask(source, &way.layer.digest, before)).await?;
+            let answer = self.send(endpoint, source, &ask(source, &way.layer.digest, before)).await?;
             // A host that knows no ranges begins anew; what is known already is passed over.
             let begin = match answer.status().as_u16() {
                 206 => range_begin(answer.headers()).unwrap_or(before),
@@ -199,22 +236,6 @@ impl Images {
             }
         }
         Ok(())
-    }
-
-    /// Writes pieces as they come; runs where it may block.
-    fn write(&self, layer: &Descriptor, mut pieces: mpsc::Receiver<Bytes>) -> Result<Pin> {
-        let mut ingest = self.store.content().ingest(layer.size)?;
-        let mut written = 0;
-        while let Some(piece) = pieces.blocking_recv() {
-            let path = ingest.path().to_owned();
-            ingest.write_all(&piece).map_err(|source| Error::File { what: "write", path, source })?;
-            written += piece.len() as u64;
-        }
-        if written < layer.size {
-            // Whoever fetched it gave up.
-            return Err(Error::Cancelled);
-        }
-        Ok(ingest.commit(Some(&layer.digest))?.1)
     }
 }
 

@@ -129,6 +129,21 @@ impl Tls {
 
 /// The endpoints of a registry, in the order in which they are asked.
 pub(super) fn endpoints(config: &Config, access: &Access, domain: &str) -> Result<Vec<Endpoint>, Failure> {
+    let mut endpoints = configured(config, access, domain)?;
+    // What whoever asks says of certificates is for the registry itself: mirrors have theirs in hosts.toml.
+    for own in endpoints.iter_mut().filter(|endpoint| endpoint.mirror_of.is_none()) {
+        own.tls.skip_verify |= access.skip_verify;
+        own.tls.clients.extend_from_slice(&access.clients);
+        if !access.authorities.is_empty() && own.scheme != Scheme::Http {
+            own.tls.authorities.extend_from_slice(&access.authorities);
+            // Who gives an authority wants it asked.
+            (own.scheme, own.tls.skip_verify) = (Scheme::Https, access.skip_verify);
+        }
+    }
+    Ok(endpoints)
+}
+
+fn configured(config: &Config, access: &Access, domain: &str) -> Result<Vec<Endpoint>, Failure> {
     for root in access.host_directories.as_ref().unwrap_or(&config.host_directories) {
         for name in directory_names(domain) {
             let directory = root.join(name);

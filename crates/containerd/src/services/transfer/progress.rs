@@ -9,7 +9,6 @@ use api::types::transfer::Progress as Message;
 use engine::images::{Found, PullEvent, PullStep, PushEvent, PushStep};
 use oci::descriptor::Descriptor;
 use oci::digest::Digest;
-use oci::manifest::media_type;
 
 use super::super::streaming::Taken;
 
@@ -69,10 +68,10 @@ impl<'a> Blobs<'a> {
             tree.iter().map(|(_, descriptor)| (&descriptor.digest, descriptor)).collect();
         for (parent, descriptor) in &tree {
             let parent = parent.as_ref().and_then(|parent| by_digest.get(parent));
-            let parent = parent.map_or_else(|| name.to_owned(), |parent| key(parent));
+            let parent = parent.map_or_else(|| name.to_owned(), |parent| parent.key());
             self.parents.insert(descriptor.digest.clone(), vec![parent]);
             self.blob("waiting", descriptor, 0).await;
-            if !key(descriptor).starts_with("layer-") {
+            if !descriptor.key().starts_with("layer-") {
                 self.blob("complete", descriptor, descriptor.size).await;
             }
         }
@@ -116,7 +115,7 @@ impl<'a> Blobs<'a> {
     async fn blob(&self, event: &str, descriptor: &Descriptor, current: u64) {
         let message = Message {
             event: event.to_owned(),
-            name: key(descriptor),
+            name: descriptor.key(),
             parents: self.parents.get(&descriptor.digest).cloned().unwrap_or_default(),
             progress: i64::try_from(current).unwrap_or(i64::MAX),
             total: i64::try_from(descriptor.size).unwrap_or(i64::MAX),
@@ -124,19 +123,6 @@ impl<'a> Blobs<'a> {
         };
         self.progress.tell(message).await;
     }
-}
-
-/// What containerd calls a blob by.
-fn key(descriptor: &Descriptor) -> String {
-    let kind = descriptor.media_type.as_str();
-    let word = match kind {
-        media_type::OCI_CONFIG | media_type::DOCKER_CONFIG => "config",
-        _ if media_type::is_manifest(kind) => "manifest",
-        _ if media_type::is_index(kind) => "index",
-        _ if kind.contains(".image.layer.") || kind.contains(".image.rootfs.") => "layer",
-        _ => "unknown",
-    };
-    format!("{word}-{}", descriptor.digest)
 }
 
 fn described(descriptor: &Descriptor) -> types::Descriptor {
