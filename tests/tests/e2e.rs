@@ -22,6 +22,10 @@ mod crowd;
 mod ctr;
 #[path = "e2e/differences.rs"]
 mod differences;
+#[path = "e2e/ctr_images.rs"]
+mod ctr_images;
+#[path = "e2e/ctr_seeds.rs"]
+mod ctr_seeds;
 #[path = "e2e/files.rs"]
 mod files;
 #[path = "e2e/flags.rs"]

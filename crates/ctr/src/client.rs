@@ -60,6 +60,7 @@ macro_rules! services {
 services! {
     containers: grpc::containers::containers_client::ContainersClient<Service>,
     content: grpc::content::content_client::ContentClient<Service>,
+    diff: grpc::diff::diff_client::DiffClient<Service>,
     events: grpc::events::events_client::EventsClient<Service>,
     images: grpc::images::images_client::ImagesClient<Service>,
     introspection: grpc::introspection::introspection_client::IntrospectionClient<Service>,
@@ -67,6 +68,8 @@ services! {
     namespaces: grpc::namespaces::namespaces_client::NamespacesClient<Service>,
     tasks: grpc::tasks::tasks_client::TasksClient<Service>,
     snapshots: grpc::snapshots::snapshots_client::SnapshotsClient<Service>,
+    streaming: grpc::streaming::streaming_client::StreamingClient<Service>,
+    transfer: grpc::transfer::transfer_client::TransferClient<Service>,
     version: grpc::version::version_client::VersionClient<Service>,
 }
 
@@ -98,6 +101,13 @@ impl Client {
             channel: self.channel.clone(),
             headers: Headers { namespace, lease: self.headers.lease.clone() },
         })
+    }
+
+    /// The same connection, whose calls put what they make under a lease.
+    pub(crate) fn with_lease(&self, id: &str) -> Result<Client, Error> {
+        let wrong = |_| Error::Usage(format!("lease {id:?}: invalid argument"));
+        let headers = Headers { lease: Some(id.parse().map_err(wrong)?), ..self.headers.clone() };
+        Ok(Client { channel: self.channel.clone(), headers })
     }
 
     /// The snapshotter to use: the flag (or its environment variable), the namespace's default, overlayfs.

@@ -25,7 +25,8 @@ const fn refuse(names: &'static [&'static str], usage: &'static str, reason: &'s
 }
 
 /// Why commands of containerd's `ctr` are not here, and what does the same.
-const MOVES_NO_IMAGES: &str = "this client does not move images yet; use `corten pull`, `push`, `load` and `save` with `-n`, which have the same store";
+const NOT_CONVERTED: &str =
+    "it is not there yet; `skopeo copy` converts images between a registry and archives";
 const NOT_YET: &str = "it is not there yet";
 const NO_CHECKPOINTS: &str = "checkpoints are not there yet";
 const NO_SANDBOXES: &str = "sandboxes are not there yet";
@@ -37,6 +38,29 @@ const LIST: &[&str] = &["list", "ls"];
 const SNAPSHOTTER: &[Flag] =
     &[Flag::text(&["snapshotter"], "Snapshotter name; empty stands for the namespace's default")
         .env("CONTAINERD_SNAPSHOTTER")];
+
+const REGISTRY: &[Flag] = &[
+    Flag::switch(&["skip-verify", "k"], "Do not check the registry's certificate"),
+    Flag::switch(&["plain-http"], "Speak plain HTTP to the registry"),
+    Flag::text(&["user", "u"], "User[:password] at the registry"),
+    Flag::text(&["refresh"], "Refresh token for the server of tokens"),
+    Flag::text(&["hosts-dir"], "Folder with <host>/hosts.toml, in place of the configured ones"),
+    Flag::text(&["tlscacert"], "File of who may have signed the registry's certificate"),
+    Flag::text(&["tlscert"], "File of a certificate to show"),
+    Flag::text(&["tlskey"], "File of its key"),
+    Flag::switch(&["http-dump"], "Show what is said to the registry").refused(NO_HTTP),
+    Flag::switch(&["http-trace"], "Show when what is said to the registry").refused(NO_HTTP),
+];
+const NO_HTTP: &str = "what is said to a registry is not shown, because of the passwords in it; errors tell which host failed and why";
+const PLATFORMS: &[Flag] = &[
+    Flag::list(&["platform"], "The image for this platform"),
+    Flag::switch(&["all-platforms"], "The images for all platforms"),
+];
+const LOCAL: &[Flag] = &[Flag::switch(
+    &["local"],
+    "Do it from this side; that is also done when the daemon has no transfer service",
+)];
+const SYNC_FS: &[Flag] = &[Flag::switch(&["sync-fs"], "What is unpacked is on the disk at the end")];
 
 const IO: &[Flag] = &[
     Flag::switch(&["null-io"], "Send all output to /dev/null"),
@@ -253,12 +277,57 @@ const CONTENT: &[Command] = &[
         &[],
         content::label
     ),
-    refuse(&["fetch"], "Fetch all content for an image into the store", MOVES_NO_IMAGES),
-    refuse(&["fetch-object"], "Print an object of a registry", MOVES_NO_IMAGES),
-    refuse(&["fetch-blob"], "Print a blob of a registry", MOVES_NO_IMAGES),
-    refuse(&["push-object"], "Push a blob to a registry", MOVES_NO_IMAGES),
-    refuse(&["prune"], "Remove references of layers that are unpacked", NOT_YET),
+    does!(
+        &["fetch"],
+        "Fetch an image into the content, without unpacking it",
+        "<remote>",
+        &[
+            REGISTRY,
+            PLATFORMS,
+            &[
+                Flag::list(&["label"], "Label of the image (foo=bar)"),
+                Flag::switch(&["metadata-only"], "Without the layers"),
+            ],
+        ],
+        content::remote::fetch
+    ),
+    does!(
+        &["fetch-object"],
+        "Print the document that a name leads to at its registry",
+        "<remote>",
+        &[REGISTRY],
+        content::remote::fetch_object
+    ),
+    does!(
+        &["fetch-blob"],
+        "Print blobs of a registry",
+        "<remote> [<digest>, ...]",
+        &[
+            REGISTRY,
+            &[Flag::text(&["media-type"], "Media type to ask for").refused("blobs come as they are")]
+        ],
+        content::remote::fetch_blob
+    ),
+    does!(
+        &["push-object"],
+        "Push a blob or a document to a registry",
+        "<remote> <object> <type>",
+        &[REGISTRY],
+        content::remote::push_object
+    ),
+    group(&["prune"], "Let content be collected", PRUNE),
 ];
+
+const PRUNE: &[Command] = &[does!(
+    &["references"],
+    "Let the layers of images be collected",
+    "",
+    &[&[
+        Flag::switch(&["async"], "Do not wait for the collection"),
+        Flag::switch(&["dry"], "Only show what would be done"),
+    ]],
+    content::prune::references
+)];
 
 const IMAGES: &[Command] = &[
     does!(
@@ -315,13 +384,109 @@ const IMAGES: &[Command] = &[
         images::label
     ),
     does!(&["usage"], "Show what an image's snapshots take", "<ref>", &[SNAPSHOTTER], images::usage),
-    refuse(&["export"], "Export images", MOVES_NO_IMAGES),
-    refuse(&["import"], "Import images", MOVES_NO_IMAGES),
-    refuse(&["pull"], "Pull an image from a registry", MOVES_NO_IMAGES),
-    refuse(&["push"], "Push an image to a registry", MOVES_NO_IMAGES),
-    refuse(&["mount"], "Mount an image", NOT_YET),
-    refuse(&["unmount"], "Unmount an image", NOT_YET),
-    refuse(&["convert"], "Convert an image", NOT_YET),
+    does!(
+        &["export"],
+        "Write images into an archive (- for stdout)",
+        "<out> <image> ...",
+        &[
+            &[
+                Flag::switch(&["skip-manifest-json"], "Leave out the list that only Docker reads"),
+                Flag::switch(&["skip-non-distributable"], "Leave out layers that may not be passed on"),
+            ],
+            PLATFORMS,
+            LOCAL,
+        ],
+        images::export::export
+    ),
+    does!(
+        &["import"],
+        "Take the images of an archive (- for stdin)",
+        "<in>",
+        &[
+            &[
+                Flag::text(&["base-name"], "What the images' names begin with; others are left out"),
+                Flag::switch(&["digests"], "Give the images names by digest, too"),
+                Flag::switch(&["skip-digest-for-named"], "But not those that have a name"),
+                Flag::text(&["index-name"], "Name to keep the archive's index by"),
+                Flag::switch(&["all-platforms"], "Images for all platforms"),
+                Flag::text(&["platform"], "Images for this platform"),
+                Flag::switch(&["no-unpack"], "Do not unpack them"),
+                Flag::switch(&["compress-blobs"], "Compress layers that are not")
+                    .refused("layers are stored as they come"),
+                Flag::switch(
+                    &["discard-unpacked-layers"],
+                    "Let the layers be collected once they are unpacked"
+                ),
+                Flag::list(&["label"], "Label of the images (foo=bar)"),
+            ],
+            SYNC_FS,
+            LOCAL,
+            SNAPSHOTTER,
+        ],
+        images::import::import
+    ),
+    does!(
+        &["pull"],
+        "Pull an image from a registry",
+        "<ref>",
+        &[
+            REGISTRY,
+            SNAPSHOTTER,
+            PLATFORMS,
+            &[
+                Flag::list(&["label"], "Label of the image (foo=bar)"),
+                Flag::switch(&["skip-metadata"], "Leave out the documents of other platforms"),
+                Flag::switch(&["print-chainid"], "Print the name of the uppermost snapshot"),
+                Flag::new(Kind::Integer, &["max-concurrent-downloads"], "Blobs to fetch at one time"),
+            ],
+            SYNC_FS,
+            LOCAL,
+        ],
+        images::pull::pull
+    ),
+    does!(
+        &["push"],
+        "Push an image to a registry",
+        "<remote> [<local>]",
+        &[
+            REGISTRY,
+            &[
+                Flag::text(&["manifest"], "Digest of the manifest to push"),
+                Flag::text(&["manifest-type"], "Media type of that manifest")
+                    .or("application/vnd.oci.image.manifest.v1+json"),
+                Flag::list(&["platform"], "Push the image for this platform"),
+                Flag::new(Kind::Integer, &["max-concurrent-uploaded-layers"], "Blobs to send at one time"),
+                Flag::switch(
+                    &["allow-non-distributable-blobs"],
+                    "Send layers that may not be passed on, too"
+                ),
+            ],
+            LOCAL,
+        ],
+        images::push::push
+    ),
+    does!(
+        &["mount"],
+        "Mount an image's files in a folder",
+        "<ref> <target>",
+        &[
+            SNAPSHOTTER,
+            &[
+                Flag::switch(&["rw"], "Files may be written"),
+                Flag::text(&["platform"], "The image for this platform"),
+            ],
+            SYNC_FS,
+        ],
+        images::mount::mount
+    ),
+    does!(
+        &["unmount"],
+        "Unmount an image's files",
+        "<target>",
+        &[SNAPSHOTTER, &[Flag::switch(&["rm"], "Remove what was written, too")]],
+        images::mount::unmount
+    ),
+    refuse(&["convert"], "Convert an image", NOT_CONVERTED),
 ];
 
 const LEASES: &[Command] = &[
@@ -423,8 +588,26 @@ const SNAPSHOTS: &[Command] = &[
         &[MOUNT_FLAGS],
         snapshots::view
     ),
-    refuse(&["diff"], "Show the changes between two snapshots", NOT_YET),
-    refuse(&["unpack"], "Unpack layers into snapshots", NOT_YET),
+    does!(
+        &["diff"],
+        "Print the layer that is between two snapshots (default: between the first and its parent)",
+        "<idA> [<idB>]",
+        &[&[
+            Flag::text(&["media-type"], "Media type of the layer")
+                .or("application/vnd.oci.image.layer.v1.tar+gzip"),
+            Flag::text(&["ref"], "Name of the layer's upload"),
+            Flag::switch(&["keep"], "Keep the layer in the content, until somebody deletes it"),
+            Flag::list(&["label"], "Label of the layer (foo=bar)"),
+        ]],
+        snapshots::layers::diff
+    ),
+    does!(
+        &["unpack"],
+        "Unpack the layers of an image into snapshots",
+        "<digest>",
+        &[SYNC_FS],
+        snapshots::layers::unpack
+    ),
 ];
 
 const TASKS: &[Command] = &[

@@ -1,11 +1,11 @@
 //! `ctr content`: blobs, and uploads under way.
 
 use std::fmt::Write;
-use std::io::{Read, Write as _};
+use std::io::Write as _;
 
 use grpc::content::{
     AbortRequest, DeleteContentRequest, Info, ListContentRequest, ListStatusesRequest, ReadContentRequest,
-    UpdateRequest, WriteAction, WriteContentRequest,
+    UpdateRequest,
 };
 use prost_types::FieldMask;
 use tonic::Streaming;
@@ -15,8 +15,14 @@ use crate::error::Error;
 use crate::grammar::Call;
 use crate::{labels, output, table, text};
 
-/// What is sent at once.
-const CHUNK_BYTES: usize = 1 << 20;
+pub(crate) mod prune;
+pub(crate) mod remote;
+pub(crate) mod write;
+
+use write::{Source, Upload, write};
+
+/// Pieces of a blob that wait for a registry.
+const PIECES_MAX: usize = 4;
 /// A document of an image (index, manifest, configuration) is not larger; what is, is none.
 const DOCUMENT_LIMIT_BYTES: usize = 8 << 20;
 
@@ -30,7 +36,7 @@ pub(crate) async fn get(call: &Call) -> Result<u8, Error> {
     Ok(0)
 }
 
-fn digest(text: &str) -> Result<String, Error> {
+pub(crate) fn digest(text: &str) -> Result<String, Error> {
     let invalid = |part: &str| Error::Usage(format!("invalid checksum digest {part}"));
     let Some((algorithm, digits)) = text.split_once(':') else { return Err(invalid("format")) };
     match (algorithm, digits.len()) {
@@ -47,6 +53,31 @@ fn digest(text: &str) -> Result<String, Error> {
 async fn read(client: &Client, digest: &str) -> Result<Streaming<grpc::content::ReadContentResponse>, Error> {
     let request = ReadContentRequest { digest: digest.into(), offset: 0, size: 0 };
     Ok(client.content().read(request).await?.into_inner())
+}
+
+/// A blob's pieces, as they come; of whom nobody reads any more, nothing more is asked.
+pub(crate) fn pieces(client: &Client, digest: &str) -> image::remote::Pieces {
+    let (sink, pieces) = tokio::sync::mpsc::channel(PIECES_MAX);
+    let (client, digest) = (client.clone(), digest.to_owned());
+    tokio::spawn(async move {
+        let failed = |error: Error| std::io::Error::other(error.to_string());
+        let mut chunks = match read(&client, &digest).await {
+            Ok(chunks) => chunks,
+            Err(error) => return drop(sink.send(Err(failed(error))).await),
+        };
+        loop {
+            let piece = match chunks.message().await {
+                Ok(None) => return,
+                Ok(Some(chunk)) => Ok(chunk.data),
+                Err(status) => Err(failed(status.into())),
+            };
+            let is_over = piece.is_err();
+            if sink.send(piece).await.is_err() || is_over {
+                return;
+            }
+        }
+    });
+    pieces
 }
 
 /// A document of an image, whole.
@@ -74,94 +105,8 @@ pub(crate) async fn ingest(call: &Call) -> Result<u8, Error> {
     };
     let client = Client::connect(call).await?;
     let size = call.integer("expected-size");
-    let mut stdin = std::io::stdin().lock();
-    let stored = write(&client, key, (size, &expected), std::collections::HashMap::new(), &mut stdin).await;
-    stored.map(|_| 0)
-}
-
-/// Stores what `source` gives under the upload `key`; gives its digest. What is there already is not read again.
-pub(crate) async fn write(
-    client: &Client,
-    key: &str,
-    (size, expected): (i64, &str),
-    labels: std::collections::HashMap<String, String>,
-    source: &mut dyn Read,
-) -> Result<String, Error> {
-    let (send, receive) = tokio::sync::mpsc::channel(2);
-    let first = WriteContentRequest {
-        action: WriteAction::Stat.into(),
-        r#ref: key.into(),
-        total: size,
-        expected: expected.into(),
-        ..WriteContentRequest::default()
-    };
-    let gone = || Error::Usage(format!("the daemon ended the upload {key:?}"));
-    send.send(first).await.map_err(|_| gone())?;
-    let started = client.content().write(Queue(receive)).await;
-    let mut answers = match started {
-        Ok(response) => response.into_inner(),
-        Err(status) if status.code() == tonic::Code::AlreadyExists => return Ok(expected.to_owned()),
-        Err(status) => return Err(status.into()),
-    };
-    let status = match answers.message().await {
-        Ok(status) => status.ok_or_else(gone)?,
-        Err(status) if status.code() == tonic::Code::AlreadyExists => return Ok(expected.to_owned()),
-        Err(status) => return Err(status.into()),
-    };
-    // An upload under this key that somebody left is begun again: what it holds is not known here.
-    let mut offset = 0;
-    let mut is_first = status.offset > 0;
-    let mut chunk = vec![0; CHUNK_BYTES];
-    loop {
-        let count = fill(source, &mut chunk)?;
-        if count == 0 && !is_first {
-            break;
-        }
-        is_first = false;
-        let request = WriteContentRequest {
-            action: WriteAction::Write.into(),
-            r#ref: key.into(),
-            total: size,
-            expected: expected.into(),
-            offset,
-            data: chunk[..count].to_vec().into(),
-            ..WriteContentRequest::default()
-        };
-        send.send(request).await.map_err(|_| gone())?;
-        offset = answers.message().await?.ok_or_else(gone)?.offset;
-        if count == 0 {
-            break;
-        }
-    }
-    let commit = WriteContentRequest {
-        action: WriteAction::Commit.into(),
-        r#ref: key.into(),
-        total: size,
-        expected: expected.into(),
-        offset,
-        labels,
-        ..WriteContentRequest::default()
-    };
-    send.send(commit).await.map_err(|_| gone())?;
-    match answers.message().await {
-        Ok(answer) => Ok(answer.ok_or_else(gone)?.digest),
-        Err(status) if status.code() == tonic::Code::AlreadyExists => Ok(expected.to_owned()),
-        Err(status) => Err(status.into()),
-    }
-}
-
-/// Reads until `chunk` is full or the source ends.
-fn fill(source: &mut dyn Read, chunk: &mut [u8]) -> Result<usize, Error> {
-    let mut filled = 0;
-    while filled < chunk.len() {
-        match source.read(&mut chunk[filled..]) {
-            Ok(0) => break,
-            Ok(count) => filled += count,
-            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-            Err(source) => return Err(Error::File { what: "read content".into(), source }),
-        }
-    }
-    Ok(filled)
+    let upload = Upload { size, digest: &expected, ..Upload::of(key) };
+    write(&client, upload, Source::Reader(&mut std::io::stdin().lock())).await.map(|_| 0)
 }
 
 /// Messages of a channel as a stream of a call.
@@ -278,7 +223,7 @@ pub(crate) async fn edit(call: &Call) -> Result<u8, Error> {
         }
         let mut source = std::fs::File::open(&path).map_err(file("read the text"))?;
         let key = format!("edit-{digest}-{}", std::process::id());
-        let written = write(&client, &key, (0, ""), std::collections::HashMap::new(), &mut source).await;
+        let written = write(&client, Upload::of(&key), Source::Reader(&mut source)).await;
         if written.is_err() {
             // The upload is of no use to anybody; that it stays is what its expiry is for.
             let _ = client.content().abort(AbortRequest { r#ref: key }).await;

@@ -34,6 +34,8 @@ pub(crate) enum Error {
         what: String,
         reason: String,
     },
+    /// What the hosts of a registry said to this side.
+    Registry(image::registry::RegistryError),
     Runtime(io::Error),
     Output(io::Error),
     Deadline,
@@ -58,6 +60,7 @@ impl Error {
     pub(crate) fn hint(&self) -> Option<String> {
         match self {
             Error::Status { hint, .. } => hint.clone(),
+            Error::Registry(source) => source.hint().map(str::to_owned),
             Error::Connect { .. } => {
                 Some("start one with 'corten daemon', or name another address with --address".to_owned())
             }
@@ -69,6 +72,12 @@ impl Error {
 impl From<tonic::Status> for Error {
     fn from(status: tonic::Status) -> Error {
         Error::Status { what: None, status: Box::new(status), hint: None }
+    }
+}
+
+impl From<image::registry::RegistryError> for Error {
+    fn from(source: image::registry::RegistryError) -> Error {
+        Error::Registry(source)
     }
 }
 
@@ -88,6 +97,7 @@ impl fmt::Display for Error {
             Error::Refused { what, reason } => write!(f, "{what} is not supported: {reason}"),
             Error::File { what, source } => write!(f, "{what}: {source}"),
             Error::Document { what, reason } => write!(f, "{what}: {reason}"),
+            Error::Registry(source) => source.fmt(f),
             Error::Runtime(source) => write!(f, "start: {source}"),
             Error::Output(source) => write!(f, "write to stdout: {source}"),
             Error::Deadline => f.write_str("context deadline exceeded"),

@@ -3,7 +3,7 @@
 //! Conventions of `ctr`'s own parser: one dash or two, `-x=v` or `-x v`, a switch may be given `=false`, flags end at the
 //! first operand or at `--`. Beyond it, a global flag is taken behind the command's name, too.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
@@ -93,9 +93,16 @@ pub(crate) enum Does {
 pub(crate) struct Call {
     values: BTreeMap<&'static str, Vec<String>>,
     pub(crate) operands: Vec<String>,
+    /// The flags that somebody gave, on the command line.
+    given: BTreeSet<&'static str>,
 }
 
 impl Call {
+    /// Whether somebody gave the flag, with whatever value.
+    pub(crate) fn is_given(&self, name: &str) -> bool {
+        self.given.contains(name)
+    }
+
     /// The value of a flag of one value; empty when it has none.
     pub(crate) fn text(&self, name: &str) -> &str {
         self.values.get(name).and_then(|values| values.last()).map_or("", String::as_str)
@@ -244,6 +251,7 @@ fn flags<'a>(
         rest = if attached.is_none() && flag.kind != Kind::Switch { &after[1..] } else { after };
         let value = checked(flag.kind, &value)
             .ok_or_else(|| fault(format!("invalid value {value:?} for flag -{name}: parse error")))?;
+        call.given.insert(flag.names[0]);
         let values = call.values.entry(flag.names[0]).or_default();
         if flag.kind != Kind::List {
             values.clear();

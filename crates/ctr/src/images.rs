@@ -1,4 +1,4 @@
-//! `ctr images`: names, and what is behind them. Archives and registries are in `transfer`.
+//! `ctr images`: names, and what is behind them; how images come and go is in a file per command.
 
 use std::collections::{BTreeSet, HashMap};
 use std::fmt::Write;
@@ -17,6 +17,11 @@ use crate::error::Error;
 use crate::grammar::Call;
 use crate::{labels, output, snapshots, table, text};
 
+pub(crate) mod export;
+pub(crate) mod import;
+pub(crate) mod mount;
+pub(crate) mod pull;
+pub(crate) mod push;
 pub(crate) mod tree;
 
 use tree::Stock;
@@ -56,7 +61,7 @@ async fn elsewhere(client: &Client, name: &str) -> Option<String> {
     None
 }
 
-async fn all(client: &Client, filters: &[String]) -> Result<Vec<Image>, Error> {
+pub(crate) async fn all(client: &Client, filters: &[String]) -> Result<Vec<Image>, Error> {
     let request = ListImagesRequest { filters: filters.to_vec() };
     Ok(client.images().list(request).await?.into_inner().images)
 }

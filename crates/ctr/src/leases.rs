@@ -44,7 +44,7 @@ pub(crate) async fn create(call: &Call) -> Result<u8, Error> {
 }
 
 /// An id of the clock and of chance, so that two leases made at once are two.
-fn generated() -> String {
+pub(crate) fn generated() -> String {
     let mut chance = [0; 3];
     // Without chance the clock is still there.
     let _ = rustix::rand::getrandom(&mut chance, rustix::rand::GetRandomFlags::empty());

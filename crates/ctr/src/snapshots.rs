@@ -17,6 +17,8 @@ use crate::error::{Error, words};
 use crate::grammar::Call;
 use crate::{labels, output, table, text};
 
+pub(crate) mod layers;
+
 /// The snapshot that a caller made is kept until somebody removes it.
 pub(crate) const ROOT_LABEL: &str = "containerd.io/gc.root";
 

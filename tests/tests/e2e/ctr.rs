@@ -7,13 +7,13 @@ use std::time::{Duration, Instant};
 use tests::host::{Outcome, PATIENCE, executable, path_text, run_with_input};
 
 /// A containerd that ends with the test.
-struct Containerd {
+pub(crate) struct Containerd {
     folder: tempfile::TempDir,
     process: Child,
 }
 
 impl Containerd {
-    fn start() -> Containerd {
+    pub(crate) fn start() -> Containerd {
         let folder = tempfile::tempdir().expect("a folder");
         let at = |name: &str| path_text(&folder.path().join(name)).to_owned();
         // What nothing refers to stays until it is asked for: no collection starts by itself.
@@ -41,7 +41,7 @@ impl Containerd {
         daemon
     }
 
-    fn socket(&self) -> PathBuf {
+    pub(crate) fn socket(&self) -> PathBuf {
         self.folder.path().join("socket")
     }
 

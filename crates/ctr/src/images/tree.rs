@@ -24,6 +24,7 @@ pub(crate) struct Node {
     platform: Option<Platform>,
     pub(crate) children: Vec<Node>,
     chain: Vec<String>,
+    diff_ids: Vec<String>,
     text: Option<String>,
     config: Option<Value>,
 }
@@ -32,6 +33,15 @@ impl Node {
     /// The names of the snapshots that the layers unpack to, lowest first.
     pub(crate) fn chain(&self) -> &[String] {
         &self.chain
+    }
+
+    /// What the layers are when they are not compressed, lowest first.
+    pub(crate) fn diff_ids(&self) -> &[String] {
+        &self.diff_ids
+    }
+
+    pub(crate) fn platform(&self) -> Option<&Platform> {
+        self.platform.as_ref()
     }
 
     /// The configuration that a manifest names.
@@ -72,7 +82,8 @@ impl Stock {
         Ok(Stock { root })
     }
 
-    fn manifests(&self) -> Vec<&Node> {
+    /// The manifests that are here.
+    pub(crate) fn manifests(&self) -> Vec<&Node> {
         let mut found = Vec::new();
         let mut stack = vec![&self.root];
         while let Some(node) = stack.pop() {
@@ -162,7 +173,9 @@ async fn expand(client: &Client, node: &mut Node) -> Result<(), Error> {
     let diff_ids: Option<Vec<_>> =
         diff_ids.iter().map(|id| oci::digest::Digest::parse(id.as_str()?).ok()).collect();
     node.config = Some(document);
-    node.chain = oci::chain_ids(&diff_ids.unwrap_or_default()).iter().map(ToString::to_string).collect();
+    let diff_ids = diff_ids.unwrap_or_default();
+    node.chain = oci::chain_ids(&diff_ids).iter().map(ToString::to_string).collect();
+    node.diff_ids = diff_ids.iter().map(ToString::to_string).collect();
     Ok(())
 }
 
