@@ -4,7 +4,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use tests::host::{Host, Outcome, enter_own_network, executable, fixture, path_text, run_with_input};
+use tests::host::{
+    Host, Outcome, PATIENCE, enter_own_network, executable, fixture, path_text, run_with_input,
+};
 use tests::network::said;
 use tests::registry::{Nuisance, Registry};
 
@@ -84,6 +86,14 @@ fn an_image_goes_from_a_registry_to_another_name_an_archive_and_back() {
         assert!(client.ok(&["-n", namespace, "i", "ls"]).contains(" a=b"));
         assert_eq!(client.ok(&["-n", namespace, "i", "check", "-q"]), format!("{image}\n"), "it is unpacked");
         assert_eq!(client.ok(&["-n", namespace, "leases", "ls", "-q"]), "");
+        // A collection takes nothing of it.
+        let lease = client.ok(&["-n", namespace, "leases", "create"]);
+        client.ok(&["-n", namespace, "leases", "rm", "--sync", lease.trim()]);
+        assert_eq!(
+            client.ok(&["-n", namespace, "i", "check", "-q"]),
+            format!("{image}\n"),
+            "it is still whole"
+        );
         go("push", &["--plain-http", &back, &image]);
         assert_eq!(registry.digest("back:1"), registry.digest("busybox:1"));
 
@@ -195,6 +205,32 @@ fn two_pulls_of_one_image_are_both_done_and_a_killed_one_is_in_nobodys_way() {
         }
         assert_eq!(client.ok(&["-n", "twice", "i", "check", "-q"]), format!("{image}\n"));
     });
+}
+
+#[test]
+fn a_blob_that_somebody_else_is_writing_is_waited_for() {
+    enter_own_network();
+    let registry = Registry::plain(5000);
+    registry.fill(&fixture("busybox.tar"), "busybox:1");
+    let image = format!("{}/busybox:1", registry.host());
+    let manifest = said("skopeo", &["inspect", "--raw", "--tls-verify=false", &format!("docker://{image}")]);
+    let manifest: serde_json::Value = serde_json::from_str(&manifest).expect("a document");
+    let upload = format!("layer-{}", manifest["layers"][0]["digest"].as_str().expect("a digest"));
+    let theirs = Containerd::start();
+    let client = Client { socket: theirs.socket(), way: &[] };
+    let mut writer =
+        client.command(&["content", "ingest", &upload]).stdin(Stdio::piped()).spawn().expect("it runs");
+    let began = std::time::Instant::now();
+    while !client.ok(&["content", "active"]).contains(&upload) {
+        assert!(began.elapsed() < PATIENCE, "the upload is there");
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    let mut pull = client.command(&["i", "pull", "--plain-http", &image]);
+    let mut pull = pull.stdin(Stdio::null()).stdout(Stdio::null()).spawn().expect("it runs");
+    std::thread::sleep(std::time::Duration::from_millis(500));
+    drop(writer.stdin.take());
+    assert!(writer.wait().expect("it ends").success());
+    assert!(pull.wait().expect("it ends").success());
 }
 
 #[test]
