@@ -20,12 +20,14 @@ mod conversation;
 mod crowd;
 #[path = "e2e/ctr.rs"]
 mod ctr;
-#[path = "e2e/differences.rs"]
-mod differences;
+#[path = "e2e/ctr_containers.rs"]
+mod ctr_containers;
 #[path = "e2e/ctr_images.rs"]
 mod ctr_images;
 #[path = "e2e/ctr_seeds.rs"]
 mod ctr_seeds;
+#[path = "e2e/differences.rs"]
+mod differences;
 #[path = "e2e/files.rs"]
 mod files;
 #[path = "e2e/flags.rs"]

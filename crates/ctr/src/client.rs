@@ -58,6 +58,7 @@ macro_rules! services {
 }
 
 services! {
+    controller: grpc::sandbox::controller_client::ControllerClient<Service>,
     containers: grpc::containers::containers_client::ContainersClient<Service>,
     content: grpc::content::content_client::ContentClient<Service>,
     diff: grpc::diff::diff_client::DiffClient<Service>,
@@ -66,6 +67,7 @@ services! {
     introspection: grpc::introspection::introspection_client::IntrospectionClient<Service>,
     leases: grpc::leases::leases_client::LeasesClient<Service>,
     namespaces: grpc::namespaces::namespaces_client::NamespacesClient<Service>,
+    sandboxes: grpc::sandbox::store_client::StoreClient<Service>,
     tasks: grpc::tasks::tasks_client::TasksClient<Service>,
     snapshots: grpc::snapshots::snapshots_client::SnapshotsClient<Service>,
     streaming: grpc::streaming::streaming_client::StreamingClient<Service>,
@@ -130,7 +132,7 @@ impl Client {
 }
 
 /// The address that the user gave, or that of the door which is there.
-fn address(call: &Call) -> String {
+pub(crate) fn address(call: &Call) -> String {
     match call.text("address") {
         "" if !Path::new(ADDRESS).exists() && Path::new(CONTAINERD_ADDRESS).exists() => {
             CONTAINERD_ADDRESS.to_owned()

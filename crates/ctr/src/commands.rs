@@ -1,7 +1,10 @@
 //! The commands and their flags, in the order in which `ctr` shows them.
 
 use crate::grammar::{Command, Does, Flag, Kind};
-use crate::{containers, content, events, images, leases, namespaces, run, server, snapshots, tasks};
+use crate::{
+    containers, content, events, images, leases, metrics, namespaces, run, runtime, sandboxes, server, shim,
+    snapshots, spec, tasks,
+};
 
 /// A command that does something.
 macro_rules! does {
@@ -29,8 +32,6 @@ const NOT_CONVERTED: &str =
     "it is not there yet; `skopeo copy` converts images between a registry and archives";
 const NOT_YET: &str = "it is not there yet";
 const NO_CHECKPOINTS: &str = "checkpoints are not there yet";
-const NO_SANDBOXES: &str = "sandboxes are not there yet";
-const NO_SHIMS: &str = "shims are not talked to directly; use `tasks`";
 
 const QUIET: &[&str] = &["quiet", "q"];
 const DELETE: &[&str] = &["delete", "del", "remove", "rm"];
@@ -69,11 +70,17 @@ const IO: &[Flag] = &[
     Flag::switch(&["detach", "d"], "Do not wait for the process's end"),
 ];
 const PID_FILE: &[Flag] = &[Flag::text(&["pid-file"], "File to write the task's process id to")];
+const RUNTIME: &[Flag] = &[
+    Flag::text(&["runtime"], "Name of the runtime, or path of its shim").or("io.containerd.runc.v2"),
+    Flag::text(&["runtime-config-path"], "File with the runtime's options"),
+    Flag::text(&["runc-binary"], "Program in place of runc"),
+    Flag::text(&["runc-root"], "Where runc keeps its state"),
+    Flag::switch(&["runc-systemd-cgroup"], "Let systemd make the cgroup, which --cgroup names"),
+];
 const CONTAINER: &[Flag] = &[
     Flag::text(&["snapshotter"], "Snapshotter name; empty stands for the namespace's default")
         .env("CONTAINERD_SNAPSHOTTER"),
     Flag::list(&["snapshotter-label"], "Label of the container's snapshot"),
-    Flag::text(&["runtime"], "Name of the runtime, or path of its shim").or("io.containerd.runc.v2"),
     Flag::text(&["cwd"], "Working directory of the process"),
     Flag::list(&["env"], "Variable of the process (FOO=bar)"),
     Flag::list(&["label"], "Label of the container (foo=bar)"),
@@ -88,47 +95,49 @@ const CONTAINER: &[Flag] = &[
     Flag::text(&["hostname"], "Host name of the container"),
     Flag::text(&["user", "u"], "User and group of the process, as numbers"),
     Flag::switch(&["rootfs"], "The first operand is a folder, not an image"),
+    Flag::text(&["config", "c"], "File with the whole document; the only operand is the container's id then"),
+    Flag::text(&["env-file"], "File with variables of the process, one in each line"),
+    Flag::switch(&["privileged"], "Give the process every right that this program has, and all devices"),
+    Flag::text(&["sandbox"], "Sandbox that the container is in"),
+    Flag::list(&["cap-add"], "Give the process a capability (CAP_...)"),
+    Flag::list(&["cap-drop"], "Take a capability away from the process (CAP_...)"),
+    Flag::switch(&["seccomp"], "Filter system calls, by the default profile"),
+    Flag::text(&["seccomp-profile"], "File with the filter that --seccomp uses"),
+    Flag::text(&["apparmor-profile"], "AppArmor profile of the process, which is loaded already"),
+    Flag::text(&["apparmor-default-profile"], "Load a default AppArmor profile under this name")
+        .refused("this client loads no profiles; name one that is loaded with --apparmor-profile"),
+    Flag::text(&["rdt-class"], "Class of service of Intel's Resource Director"),
+    Flag::text(&["blockio-config-file"], "File with classes of block I/O").refused(NO_BLOCKIO),
+    Flag::text(&["blockio-class"], "Class of block I/O").refused(NO_BLOCKIO),
+    Flag::switch(&["no-pivot"], "Do not pivot the root (runc)"),
+    Flag::new(Kind::Integer, &["cpu-quota"], "Processor time in each period, in microseconds"),
+    Flag::new(Kind::Unsigned, &["cpu-period"], "Length of a period, in microseconds"),
+    Flag::text(&["rootfs-propagation"], "Propagation of the root's mounts"),
+    Flag::list(&["device"], "Give a device, or all below a folder"),
+    Flag::list(&["gpus"], "Give a GPU")
+        .refused("this client reads no vendor's files; `corten run --gpus` does"),
 ];
+const NO_BLOCKIO: &str =
+    "classes of block I/O are not there yet; set weights and limits in the document that --config names";
 
-const FLAG_NOT_YET: &str = "it is not there yet; `corten run` may have it";
-/// What `run` and `containers create` of containerd's have, too.
-const ABSENT: &[Flag] = &[
-    Flag::switch(&["privileged"], "Give the container every right").refused(FLAG_NOT_YET),
-    Flag::switch(&["cni"], "Connect the container to a network").refused(FLAG_NOT_YET),
-    Flag::list(&["cap-add"], "Give a capability").refused(FLAG_NOT_YET),
-    Flag::list(&["cap-drop"], "Take a capability away").refused(FLAG_NOT_YET),
-    Flag::text(&["config"], "File with the runtime's document").refused(FLAG_NOT_YET),
-    Flag::text(&["env-file"], "File with variables").refused(FLAG_NOT_YET),
-    Flag::list(&["device"], "Give a device").refused(FLAG_NOT_YET),
-    Flag::list(&["gpus"], "Give a GPU").refused(FLAG_NOT_YET),
-    Flag::text(&["sandbox"], "Sandbox that the container is in").refused(FLAG_NOT_YET),
-    Flag::switch(&["seccomp"], "Filter system calls").refused(FLAG_NOT_YET),
-    Flag::text(&["seccomp-profile"], "File with the filter").refused(FLAG_NOT_YET),
-    Flag::text(&["apparmor-default-profile"], "AppArmor profile").refused(FLAG_NOT_YET),
-    Flag::text(&["apparmor-profile"], "AppArmor profile").refused(FLAG_NOT_YET),
-    Flag::text(&["rdt-class"], "RDT class").refused(FLAG_NOT_YET),
-    Flag::text(&["blockio-config-file"], "Block I/O classes").refused(FLAG_NOT_YET),
-    Flag::text(&["blockio-class"], "Block I/O class").refused(FLAG_NOT_YET),
-    Flag::switch(&["no-pivot"], "Do not pivot the root").refused(FLAG_NOT_YET),
-    Flag::text(&["cpu-quota"], "Quota of processor time").refused(FLAG_NOT_YET),
-    Flag::text(&["cpu-period"], "Period of the quota").refused(FLAG_NOT_YET),
-    Flag::text(&["rootfs-propagation"], "Propagation of the root's mounts").refused(FLAG_NOT_YET),
-    Flag::text(&["runtime-config-path"], "File with the runtime's options").refused(FLAG_NOT_YET),
-    Flag::text(&["runc-binary"], "Program in place of runc").refused(FLAG_NOT_YET),
-    Flag::text(&["runc-root"], "Where runc keeps its state").refused(FLAG_NOT_YET),
-    Flag::switch(&["runc-systemd-cgroup"], "Let systemd make the cgroup").refused(FLAG_NOT_YET),
-    Flag::text(&["platform"], "Platform of the image").refused(FLAG_NOT_YET),
-    Flag::text(&["cpus"], "Processors").refused(FLAG_NOT_YET),
-    Flag::text(&["cpu-shares"], "Shares of processor time").refused(FLAG_NOT_YET),
-    Flag::text(&["cpuset-cpus"], "Processors by number").refused(FLAG_NOT_YET),
-    Flag::text(&["cpuset-mems"], "Memory nodes by number").refused(FLAG_NOT_YET),
-    Flag::text(&["rlimit-nofile"], "Limit of open files").refused(FLAG_NOT_YET),
-    Flag::list(&["uidmap"], "Users of the container").refused(FLAG_NOT_YET),
-    Flag::list(&["gidmap"], "Groups of the container").refused(FLAG_NOT_YET),
-    Flag::switch(&["remap-labels"], "Tell the snapshotter of the users").refused(FLAG_NOT_YET),
-    Flag::switch(&["privileged-without-host-devices"], "No devices of the host").refused(FLAG_NOT_YET),
-    Flag::text(&["dump-config"], "Write the runtime's document to a file").refused(FLAG_NOT_YET),
-    Flag::switch(&["sync-fs"], "Write what is unpacked to disk").refused(FLAG_NOT_YET),
+/// What only `run` has.
+const RUN: &[Flag] = &[
+    Flag::switch(&["rm"], "Remove the container at its end"),
+    Flag::text(&["cgroup"], "Path of the container's cgroup; empty for none"),
+    Flag::text(&["platform"], "Platform of the image"),
+    Flag::switch(&["cni"], "Connect the container to a network").refused(NOT_YET),
+    Flag::switch(&["sync-fs"], "Write what is unpacked to disk")
+        .refused("an image is unpacked before it is run; nothing is unpacked here"),
+    Flag::text(&["dump-config"], "Write the container's document to this file"),
+    Flag::list(&["uidmap"], "Users of the container (container-uid:host-uid:length)"),
+    Flag::list(&["gidmap"], "Groups of the container (container-gid:host-gid:length)"),
+    Flag::switch(&["remap-labels"], "Let the snapshotter map the users of the image's files"),
+    Flag::switch(&["privileged-without-host-devices"], "Give a privileged container no devices of the host"),
+    Flag::new(Kind::Real, &["cpus"], "How many processors' time the container gets"),
+    Flag::new(Kind::Integer, &["cpu-shares"], "Weight of the container's processor time").or("1024"),
+    Flag::text(&["cpuset-cpus"], "Processors that the container runs on (0-2,4)"),
+    Flag::text(&["cpuset-mems"], "Memory nodes that the container uses (0-2,4)"),
+    Flag::text(&["rlimit-nofile"], "Limit of open files (soft:hard)"),
 ];
 
 /// `ctr` itself: its flags are every command's.
@@ -167,16 +176,7 @@ const COMMANDS: &[Command] = &[
         &["run"],
         "Run a container",
         "Image|RootFS ID [COMMAND] [ARG...]",
-        &[
-            &[
-                Flag::switch(&["rm"], "Remove the container at its end"),
-                Flag::text(&["cgroup"], "Path of the container's cgroup"),
-            ],
-            IO,
-            PID_FILE,
-            CONTAINER,
-            ABSENT,
-        ],
+        &[RUN, IO, PID_FILE, RUNTIME, CONTAINER,],
         run::run
     ),
     refuse(&["pprof"], "Profiles of a daemon written in Go", "there is no Go in this daemon; use perf"),
@@ -185,28 +185,103 @@ const COMMANDS: &[Command] = &[
     does!(&["info"], "Print what the server tells about itself", "", &[], server::info),
     group(&["deprecations"], "What will go away", DEPRECATIONS),
     refuse(&["install"], "Install a package from an image", NOT_YET),
-    refuse(&["oci"], "Show the document of a container that asks for nothing", NOT_YET),
-    refuse(&["sandboxes", "sandbox", "sb", "s"], "Manage sandboxes", NO_SANDBOXES),
-    refuse(&["shim"], "Talk to a shim", NO_SHIMS),
+    group(&["oci"], "Show documents of containers", OCI),
+    group(&["sandboxes", "sandbox", "sb", "s"], "Manage sandboxes", SANDBOXES),
+    Command { flags: &[SHIM_FLAGS], ..group(&["shim"], "Talk to a shim directly", SHIM) },
 ];
 
-const PLUGINS: &[Command] = &[does!(
-    LIST,
-    "List plugins",
-    "[<filter>, ...]",
-    &[&[
-        Flag::switch(QUIET, "Print only the plugins' ids"),
-        Flag::switch(&["detailed", "d"], "Print all about each plugin"),
-    ]],
-    server::plugins
+const PLUGINS: &[Command] = &[
+    does!(
+        LIST,
+        "List plugins",
+        "[<filter>, ...]",
+        &[&[
+            Flag::switch(QUIET, "Print only the plugins' ids"),
+            Flag::switch(&["detailed", "d"], "Print all about each plugin"),
+        ]],
+        server::plugins
+    ),
+    does!(&["inspect-runtime"], "Show what a runtime says about itself", "", &[RUNTIME], runtime::inspect),
+];
+
+const OCI: &[Command] = &[does!(
+    &["spec"],
+    "Show the document of a container that asks for nothing",
+    "",
+    &[&[Flag::text(&["platform"], "Platform of the document")]],
+    spec::show
 )];
+
+const SANDBOXES: &[Command] = &[
+    does!(
+        &["run", "create", "c", "r"],
+        "Run a sandbox",
+        "<pod-config.json> <sandbox-id>",
+        &[&[Flag::text(&["runtime"], "Name of the runtime").or("io.containerd.runc.v2")]],
+        sandboxes::run
+    ),
+    does!(
+        LIST,
+        "List sandboxes",
+        "",
+        &[&[Flag::list(&["filters"], "Which ones, as a filter")]],
+        sandboxes::list
+    ),
+    does!(
+        &["remove", "rm"],
+        "Stop and remove sandboxes",
+        "<id> [<id>, ...]",
+        &[&[Flag::switch(&["force", "f"], "Remove what does not stop, too")]],
+        sandboxes::remove
+    ),
+    does!(&["info", "i"], "Show what is kept of a sandbox", "<sandbox id>", &[], sandboxes::info),
+];
+
+const SHIM_FLAGS: &[Flag] = &[
+    Flag::text(&["id"], "Id of the shim, which is its first container's"),
+    Flag::text(
+        &["shim-address"],
+        "Address of its socket; without it, the place where containerd's shims have it",
+    ),
+];
+const API_VERSION: &[Flag] =
+    &[Flag::new(Kind::Integer, &["api-version"], "Version of the protocol: 3 or 2; the newest that it has")];
+const SHIM: &[Command] = &[
+    does!(&["delete"], "Delete a task that has ended", "CONTAINER", &[], shim::delete),
+    does!(
+        &["exec"],
+        "Run another process in the container",
+        "EXEC",
+        &[&[
+            Flag::text(&["stdin"], "Pipe that the process reads"),
+            Flag::text(&["stdout"], "Pipe, file or logger that it writes to"),
+            Flag::text(&["stderr"], "The same for its errors"),
+            Flag::switch(&["tty", "t"], "Give it a terminal"),
+            Flag::text(&["spec"], "File with the process, as the runtime's document has it"),
+            Flag::switch(&["attach", "a"], "Stay with the process").refused("use `tasks exec`"),
+            Flag::list(&["env", "e"], "Variable of the process").refused("the file of --spec has them"),
+            Flag::text(&["cwd"], "Working directory").refused("the file of --spec has it"),
+        ]],
+        shim::exec
+    ),
+    does!(&["start"], "Start a task that was created", "CONTAINER", &[], shim::start),
+    does!(
+        &["state"],
+        "Show the state of a task",
+        "",
+        &[&[Flag::text(&["task-id", "t"], "The task, when it is not the shim's first")], API_VERSION],
+        shim::state
+    ),
+    does!(&["shutdown"], "End a shim that has no task", "", &[API_VERSION], shim::shutdown),
+    refuse(&["pprof"], "Profiles of a shim written in Go", "there is no Go in Corten's shims; use perf"),
+];
 
 const CONTAINERS: &[Command] = &[
     does!(
         &["create"],
         "Create a container",
         "Image|RootFS CONTAINER [COMMAND] [ARG...]",
-        &[CONTAINER, ABSENT],
+        &[RUNTIME, CONTAINER],
         run::create
     ),
     does!(
@@ -239,7 +314,6 @@ const CONTAINERS: &[Command] = &[
     ),
     refuse(&["checkpoint"], "Checkpoint a container", NO_CHECKPOINTS),
     refuse(&["restore"], "Restore a container from a checkpoint", NO_CHECKPOINTS),
-    refuse(&["inspect-runtime"], "Show what a runtime is", NOT_YET),
 ];
 
 const CONTENT: &[Command] = &[
@@ -626,7 +700,13 @@ const TASKS: &[Command] = &[
         ],
         run::exec
     ),
-    does!(&["start"], "Start a container that was created", "CONTAINER", &[IO, PID_FILE], run::start),
+    does!(
+        &["start"],
+        "Start a container that was created",
+        "CONTAINER",
+        &[IO, PID_FILE, &[Flag::switch(&["no-pivot"], "Do not pivot the root (runc)")]],
+        run::start
+    ),
     does!(
         DELETE,
         "Delete tasks that have ended",
@@ -652,9 +732,15 @@ const TASKS: &[Command] = &[
     does!(&["pause"], "Pause a container", "CONTAINER", &[], tasks::pause),
     does!(&["ps"], "List the processes of a container", "CONTAINER", &[], tasks::processes),
     does!(&["resume"], "Let a paused container go on", "CONTAINER", &[], tasks::resume),
-    refuse(&["attach"], "Connect to the streams of a task", NOT_YET),
+    does!(&["attach"], "Connect to the streams of a task", "CONTAINER", &[], tasks::attach),
     refuse(&["checkpoint"], "Checkpoint a task", NO_CHECKPOINTS),
-    refuse(&["metrics", "metric"], "Show what a task uses", NOT_YET),
+    does!(
+        &["metrics", "metric"],
+        "Show what a task uses",
+        "CONTAINER",
+        &[&[Flag::text(&["format"], "Output format: table or json").or("table")]],
+        metrics::show
+    ),
 ];
 
 const DEPRECATIONS: &[Command] = &[does!(

@@ -9,8 +9,13 @@ use serde_json::{Map, Value, json};
 
 /// Indented by four blanks.
 pub(crate) fn pretty(value: &Value) -> String {
+    indented(value, b"    ")
+}
+
+/// Indented by `blanks`.
+pub(crate) fn indented(value: &Value, blanks: &[u8]) -> String {
     let mut text = Vec::new();
-    let formatter = serde_json::ser::PrettyFormatter::with_indent(b"    ");
+    let formatter = serde_json::ser::PrettyFormatter::with_indent(blanks);
     let mut serializer = serde_json::Serializer::with_formatter(&mut text, formatter);
     serde::ser::Serialize::serialize(value, &mut serializer).expect("a value has only text as keys");
     String::from_utf8(text).expect("JSON is text")

@@ -1,16 +1,15 @@
 //! `ctr events`: what happens, in all namespaces, until it is stopped.
 
-use std::collections::BTreeMap;
-
 use api::types::Envelope;
 use grpc::events::SubscribeRequest;
 use prost_types::Any;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use crate::client::Client;
 use crate::documents;
 use crate::error::Error;
 use crate::grammar::Call;
+use crate::wire::{Field, Kind, message};
 use crate::{output, text};
 
 pub(crate) async fn watch(call: &Call) -> Result<u8, Error> {
@@ -28,21 +27,6 @@ fn line(envelope: &Envelope) -> String {
     let time = text::go_time(envelope.timestamp.as_ref());
     format!("{time} {} {} {event}", envelope.namespace, envelope.topic)
 }
-
-/// What a field of an event holds. Fields that are empty are not shown.
-#[derive(Clone, Copy)]
-enum Kind {
-    Text,
-    Number,
-    Switch,
-    Time,
-    Labels,
-    Opaque,
-    One(&'static [Field]),
-    Many(&'static [Field]),
-}
-
-type Field = (u32, &'static str, Kind);
 
 const RUNTIME: &[Field] = &[(1, "name", Kind::Text), (2, "options", Kind::Opaque)];
 const IO: &[Field] = &[
@@ -115,76 +99,6 @@ fn fields(message: &str) -> Option<&'static [Field]> {
 fn document(event: &Any) -> Value {
     let name = event.type_url.rsplit(['.', '/']).next().unwrap_or_default();
     fields(name).and_then(|fields| message(fields, &event.value)).unwrap_or_else(|| documents::opaque(event))
-}
-
-/// A message by its fields; `None` when it is none of that kind.
-fn message(fields: &[Field], bytes: &[u8]) -> Option<Value> {
-    let mut found: BTreeMap<u32, Value> = BTreeMap::new();
-    let mut rest = bytes;
-    while !rest.is_empty() {
-        let (number, wire) = next(&mut rest)?;
-        let Some((_, _, kind)) = fields.iter().find(|field| field.0 == number) else { continue };
-        let value = match (kind, wire) {
-            (Kind::Text, Wire::Bytes(bytes)) => std::str::from_utf8(bytes).ok()?.into(),
-            (Kind::Number, Wire::Number(number)) => number.into(),
-            (Kind::Switch, Wire::Number(number)) => (number != 0).into(),
-            (Kind::Time, Wire::Bytes(bytes)) => {
-                let time: prost_types::Timestamp = prost::Message::decode(bytes).ok()?;
-                message(
-                    &[(1, "seconds", Kind::Number), (2, "nanos", Kind::Number)],
-                    &prost::Message::encode_to_vec(&time),
-                )?
-            }
-            (Kind::Labels, Wire::Bytes(bytes)) => {
-                let pair = message(&[(1, "key", Kind::Text), (2, "value", Kind::Text)], bytes)?;
-                let text = |name: &str| pair[name].as_str().unwrap_or_default().to_owned();
-                let mut labels = found.remove(&number).unwrap_or_else(|| Map::new().into());
-                labels[text("key")] = text("value").into();
-                labels
-            }
-            (Kind::Opaque, Wire::Bytes(bytes)) => documents::opaque(&prost::Message::decode(bytes).ok()?),
-            (Kind::One(fields), Wire::Bytes(bytes)) => message(fields, bytes)?,
-            (Kind::Many(fields), Wire::Bytes(bytes)) => {
-                let mut list = found.remove(&number).unwrap_or_else(|| Vec::<Value>::new().into());
-                list.as_array_mut()?.push(message(fields, bytes)?);
-                list
-            }
-            _ => return None,
-        };
-        // A repeated text is a list; what comes once is itself.
-        match found.remove(&number) {
-            Some(Value::Array(mut list)) => {
-                list.push(value);
-                found.insert(number, list.into());
-            }
-            Some(before) => drop(found.insert(number, vec![before, value].into())),
-            None => drop(found.insert(number, value)),
-        }
-    }
-    let named =
-        fields.iter().filter_map(|(number, name, _)| Some(((*name).to_owned(), found.remove(number)?)));
-    Some(named.collect::<Map<_, _>>().into())
-}
-
-enum Wire<'a> {
-    Number(u64),
-    Bytes(&'a [u8]),
-}
-
-/// The next field of a message.
-fn next<'a>(rest: &mut &'a [u8]) -> Option<(u32, Wire<'a>)> {
-    let key = prost::encoding::decode_varint(rest).ok()?;
-    let wire = match key & 7 {
-        0 => Wire::Number(prost::encoding::decode_varint(rest).ok()?),
-        2 => {
-            let length = usize::try_from(prost::encoding::decode_varint(rest).ok()?).ok()?;
-            let (bytes, after) = rest.split_at_checked(length)?;
-            *rest = after;
-            Wire::Bytes(bytes)
-        }
-        _ => return None,
-    };
-    Some((u32::try_from(key >> 3).ok()?, wire))
 }
 
 #[cfg(test)]

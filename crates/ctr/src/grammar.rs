@@ -20,6 +20,10 @@ pub(crate) enum Kind {
     /// May be repeated; commas do not split it.
     List,
     Integer,
+    /// An integer that is not negative.
+    Unsigned,
+    /// With a fraction, and not negative.
+    Real,
     Duration,
 }
 
@@ -92,6 +96,8 @@ pub(crate) enum Does {
 #[derive(Debug, Default)]
 pub(crate) struct Call {
     values: BTreeMap<&'static str, Vec<String>>,
+    /// Which of the values nobody gave.
+    defaults: BTreeSet<&'static str>,
     pub(crate) operands: Vec<String>,
     /// The flags that somebody gave, on the command line.
     given: BTreeSet<&'static str>,
@@ -110,6 +116,11 @@ impl Call {
 
     pub(crate) fn is(&self, name: &str) -> bool {
         self.text(name) == "true"
+    }
+
+    /// Whether somebody gave the flag a value, which may be empty.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.values.contains_key(name) && !self.defaults.contains(name)
     }
 
     pub(crate) fn list(&self, name: &str) -> &[String] {
@@ -267,6 +278,8 @@ fn checked(kind: Kind, value: &str) -> Option<String> {
         Kind::Switch => return boolean(value).map(|value| value.to_string()),
         Kind::Text | Kind::List => true,
         Kind::Integer => value.parse::<i64>().is_ok(),
+        Kind::Unsigned => value.parse::<u64>().is_ok(),
+        Kind::Real => value.parse::<f64>().is_ok_and(|number| number.is_finite() && number >= 0.0),
         Kind::Duration => text::duration(value).is_some(),
     };
     is_right.then(|| value.to_owned())
@@ -290,6 +303,7 @@ fn defaults(path: &[&'static Command], call: &mut Call) {
         let value = given.filter(|value| !value.is_empty()).unwrap_or_else(|| flag.default.to_owned());
         if !value.is_empty() {
             call.values.insert(flag.names[0], vec![value]);
+            call.defaults.insert(flag.names[0]);
         }
     }
 }

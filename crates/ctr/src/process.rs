@@ -37,6 +37,15 @@ impl Process {
         outcome
     }
 
+    /// The same for one that runs already, whose streams are others', too: the end of our input is not its.
+    pub(crate) async fn watch(&self) -> Result<u32, Error> {
+        let raw = if self.has_terminal { Raw::enter()? } else { None };
+        let waiter = self.clone();
+        let outcome = self.attend(tokio::spawn(async move { waiter.wait().await }), None).await;
+        drop(raw);
+        outcome
+    }
+
     async fn wait(&self) -> Result<u32, Error> {
         let request = WaitRequest { container_id: self.container.clone(), exec_id: self.exec.clone() };
         Ok(self.client.tasks().wait(request).await?.into_inner().exit_status)

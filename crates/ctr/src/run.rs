@@ -15,9 +15,7 @@ use crate::grammar::Call;
 use crate::images::tree::Stock;
 use crate::process::Process;
 use crate::stdio::Stdio;
-use crate::{containers, images, labels, snapshots, spec, tasks, text};
-
-const DEFAULT_RUNTIME: &str = "io.containerd.runc.v2";
+use crate::{containers, documents, images, labels, runtime, snapshots, spec, tasks, text};
 
 pub(crate) async fn run(call: &Call) -> Result<u8, Error> {
     if call.is("rm") && call.is("detach") {
@@ -56,9 +54,10 @@ fn document(container: &Container) -> Value {
 async fn go(call: &Call, client: &Client, container: &Container) -> Result<u8, Error> {
     let has_terminal = document(container)["process"]["terminal"] == true;
     let mut stdio = Stdio::of(call, &container.id, has_terminal)?;
-    // The shim opens the pipes when the task is made, and waits for this side.
-    let ended = stdio.copy();
-    let created = create_task(client, container, &stdio, has_terminal).await;
+    let is_left = call.is("detach");
+    let held = if is_left { stdio.hold()? } else { Vec::new() };
+    let ended = if is_left { None } else { stdio.copy() };
+    let created = create_task(call, client, container, &stdio).await;
     let pid = match created {
         Ok(pid) => pid,
         Err(error) => {
@@ -74,9 +73,11 @@ async fn go(call: &Call, client: &Client, container: &Container) -> Result<u8, E
         has_terminal,
     };
     let request = DeleteTaskRequest { container_id: container.id.clone() };
-    if call.is("detach") {
-        // The shim holds the pipes from here on; nobody reads them, as with ctr.
-        return process.start().await.map(|_| 0);
+    if is_left {
+        let started = process.start().await.map(|_| 0);
+        // The shim holds the pipes from here on.
+        drop(held);
+        return started;
     }
     let outcome = process.run(ended).await;
     if outcome.is_ok() {
@@ -91,23 +92,30 @@ async fn go(call: &Call, client: &Client, container: &Container) -> Result<u8, E
 }
 
 async fn create_task(
+    call: &Call,
     client: &Client,
     container: &Container,
     stdio: &Stdio,
-    terminal: bool,
 ) -> Result<u32, Error> {
     let rootfs = match container.snapshot_key.as_str() {
         "" => Vec::new(),
         key => mounts(client, &container.snapshotter, key).await?,
     };
+    let document = document(container);
+    let runtime = container.runtime.clone().unwrap_or_default();
+    // Whom the container's first user and group are outside: the pipes are theirs.
+    let host =
+        |list: &str| document["linux"][list][0]["hostID"].as_u64().and_then(|id| u32::try_from(id).ok());
+    let owner = host("uidMappings").zip(host("gidMappings"));
+    let options = runtime::task_options(runtime.options.as_ref(), &runtime.name, owner, call.is("no-pivot"))?;
     let request = CreateTaskRequest {
         container_id: container.id.clone(),
         rootfs,
         stdin: stdio.stdin.clone(),
         stdout: stdio.stdout.clone(),
         stderr: stdio.stderr.clone(),
-        terminal,
-        options: container.runtime.as_ref().and_then(|runtime| runtime.options.clone()),
+        terminal: document["process"]["terminal"] == true,
+        options,
         ..CreateTaskRequest::default()
     };
     Ok(client.tasks().create(request).await?.into_inner().pid)
@@ -128,49 +136,121 @@ fn write_pid(call: &Call, pid: u32) -> Result<(), Error> {
 
 /// Makes a container of the words: its snapshot, its document, its record.
 async fn make(call: &Call, client: &Client) -> Result<Container, Error> {
-    let (reference, id) = (call.operand(0), call.operand(1));
-    if reference.is_empty() {
-        return Err(Error::Usage("image ref must be provided".into()));
-    }
-    if id.is_empty() {
-        return Err(Error::Usage("container id must be provided".into()));
-    }
-    let words = call.operands.get(2..).unwrap_or_default();
-    let mut document = spec::default_spec(client.namespace(), id);
-    let mut container =
-        Container { id: id.into(), labels: labels::parse(call.list("label"), ""), ..Container::default() };
+    let Words { source, id, command } = words(call)?;
+    let options = runtime::options(call)?;
+    let mut container = Container {
+        id: id.into(),
+        labels: labels::parse(call.list("label"), "true"),
+        sandbox: call.text("sandbox").into(),
+        ..Container::default()
+    };
     let mut parent = None;
-    if call.is("rootfs") {
-        document["root"]["path"] = std::path::absolute(reference)
-            .map_err(|source| Error::File { what: reference.into(), source })?
-            .to_string_lossy()
-            .into();
-        spec::apply_image(&mut document, &Value::Null, words).map_err(Error::Usage)?;
-    } else {
-        let image = images::get(client, reference).await?;
-        let stock = Stock::of(client, &image.target.clone().unwrap_or_default()).await?;
-        let node = stock.image(&Platform::host()).ok_or_else(|| {
-            Error::Usage(format!("image {reference:?} has nothing for this machine's platform: not found"))
-        })?;
-        let config = node.config().cloned().unwrap_or_default();
-        spec::apply_image(&mut document, &config["config"], words).map_err(Error::Usage)?;
-        for (key, value) in config["config"]["Labels"].as_object().into_iter().flatten() {
-            let value = value.as_str().unwrap_or_default().to_owned();
-            container.labels.entry(key.clone()).or_insert(value);
+    let mut document = match source {
+        Source::Config(path) => spec::flags::read_config(path)?,
+        Source::Folder(path) => from_folder(client, id, path, command)?,
+        Source::Image(reference) => {
+            let (document, chain) = from_image(call, client, reference, command, &mut container).await?;
+            parent = Some(chain);
+            document
         }
-        let stop = config["config"]["StopSignal"].as_str().unwrap_or("SIGTERM");
-        container.labels.insert("io.containerd.image.config.stop-signal".into(), stop.into());
-        container.image = image.name;
-        parent = Some(node.chain().last().cloned().unwrap_or_default());
+    };
+    spec::flags::apply(call, &mut document)?;
+    spec::arrange(&mut document);
+    if matches!(source, Source::Image(_)) && !call.list("uidmap").is_empty() && !call.is("remap-labels") {
+        return Err(Error::Usage(
+            "--uidmap without --remap-labels is not supported: an image's files are not given to other owners here".into(),
+        ));
     }
-    apply_flags(call, &mut document)?;
-    let runtime = if call.text("runtime").is_empty() { DEFAULT_RUNTIME } else { call.text("runtime") };
-    let options = (runtime == DEFAULT_RUNTIME).then(|| api::any::pack(&api::runc::Options::default()));
-    container.runtime = Some(grpc::containers::container::Runtime { name: runtime.into(), options });
+    container.runtime =
+        Some(grpc::containers::container::Runtime { name: runtime::name(call).into(), options });
     container.spec = Some(api::any::pack_json(api::any::SPEC, &document).map_err(|error| {
         Error::Document { what: "the container's document".into(), reason: error.to_string() }
     })?);
+    if call.has("dump-config") {
+        let path = call.text("dump-config");
+        std::fs::write(path, documents::indented(&document, b"  "))
+            .map_err(|source| Error::File { what: format!("write {path:?}"), source })?;
+    }
     store(call, client, container, parent).await
+}
+
+/// Where a container's files and document come from.
+#[derive(Clone, Copy)]
+enum Source<'a> {
+    Image(&'a str),
+    Folder(&'a str),
+    /// A document that is whole.
+    Config(&'a str),
+}
+
+struct Words<'a> {
+    source: Source<'a>,
+    id: &'a str,
+    command: &'a [String],
+}
+
+fn words(call: &Call) -> Result<Words<'_>, Error> {
+    let (first, config) = (call.operand(0), call.text("config"));
+    let wrong = |text: &str| Err(Error::Usage(text.to_owned()));
+    let (source, id, command) = match (config, call.is("rootfs")) {
+        ("", false) => (Source::Image(first), call.operand(1), call.operands.get(2..)),
+        ("", true) => (Source::Folder(first), call.operand(1), call.operands.get(2..)),
+        (path, false) => (Source::Config(path), first, call.operands.get(1..)),
+        (_, true) => {
+            return wrong("--config and --rootfs cannot be specified together: the document names the root");
+        }
+    };
+    let command = command.unwrap_or_default();
+    match source {
+        Source::Config(_) if !command.is_empty() => {
+            return wrong("with spec config file, only container id should be provided");
+        }
+        Source::Image("") | Source::Folder("") => return wrong("image ref must be provided"),
+        _ if id.is_empty() => return wrong("container id must be provided"),
+        _ => {}
+    }
+    Ok(Words { source, id, command })
+}
+
+/// The document of a container whose root is a folder.
+fn from_folder(client: &Client, id: &str, path: &str, command: &[String]) -> Result<Value, Error> {
+    let mut document = spec::default_spec(client.namespace(), id);
+    let path = std::path::absolute(path).map_err(|source| Error::File { what: path.into(), source })?;
+    document["root"]["path"] = path.to_string_lossy().into();
+    spec::apply_image(&mut document, &Value::Null, command).map_err(Error::Usage)?;
+    Ok(document)
+}
+
+/// The document of a container of an image, and the snapshot that it starts from; the record learns what the image says.
+async fn from_image(
+    call: &Call,
+    client: &Client,
+    reference: &str,
+    command: &[String],
+    container: &mut Container,
+) -> Result<(Value, String), Error> {
+    let platform = match call.text("platform") {
+        "" => Platform::host(),
+        text => Platform::parse(text).map_err(|error| Error::Usage(format!("--platform {text}: {error}")))?,
+    };
+    let mut document = spec::default_spec(client.namespace(), &container.id);
+    let image = images::get(client, reference).await?;
+    let stock = Stock::of(client, &image.target.clone().unwrap_or_default()).await?;
+    let node = stock.image(&platform).ok_or_else(|| {
+        let what =
+            if call.text("platform").is_empty() { "this machine's platform" } else { call.text("platform") };
+        Error::Usage(format!("image {reference:?} has nothing for {what}: not found"))
+    })?;
+    let config = node.config().cloned().unwrap_or_default();
+    spec::apply_image(&mut document, &config["config"], command).map_err(Error::Usage)?;
+    for (key, value) in config["config"]["Labels"].as_object().into_iter().flatten() {
+        let value = value.as_str().unwrap_or_default().to_owned();
+        container.labels.entry(key.clone()).or_insert(value);
+    }
+    let stop = config["config"]["StopSignal"].as_str().unwrap_or("SIGTERM");
+    container.labels.insert("io.containerd.image.config.stop-signal".into(), stop.into());
+    container.image = image.name;
+    Ok((document, node.chain().last().cloned().unwrap_or_default()))
 }
 
 /// Prepares the snapshot and stores the record; without the record the snapshot goes again.
@@ -184,7 +264,12 @@ async fn store(
         container.snapshotter = client.snapshotter(call).await;
         container.snapshot_key = container.id.clone();
         // Until the record refers to the snapshot, this label keeps it.
-        let mut labels: HashMap<String, String> = labels::parse(call.list("snapshotter-label"), "");
+        let mut labels: HashMap<String, String> = labels::parse(call.list("snapshotter-label"), "true");
+        if call.is("remap-labels") {
+            for (label, flag) in [("uidmapping", "uidmap"), ("gidmapping", "gidmap")] {
+                labels.insert(format!("containerd.io/snapshot/{label}"), call.list(flag).join(","));
+            }
+        }
         labels.insert(snapshots::ROOT_LABEL.into(), text::now());
         let (snapshotter, key) = (container.snapshotter.clone(), container.id.clone());
         client.snapshots().prepare(PrepareSnapshotRequest { snapshotter, key, parent, labels }).await?;
@@ -197,56 +282,6 @@ async fn store(
             Err(status.into())
         }
     }
-}
-
-/// What the flags change in the document.
-fn apply_flags(call: &Call, document: &mut Value) -> Result<(), Error> {
-    spec::set_env(document, call.list("env"));
-    if !call.text("cwd").is_empty() {
-        document["process"]["cwd"] = call.text("cwd").into();
-    }
-    if !call.text("user").is_empty() {
-        spec::set_user(document, call.text("user")).map_err(Error::Usage)?;
-    }
-    for mount in call.list("mount") {
-        spec::add_mount(document, mount).map_err(Error::Usage)?;
-    }
-    if call.is("net-host") {
-        spec::set_namespace(document, "network", "");
-        for file in ["/etc/hosts", "/etc/resolv.conf"] {
-            spec::add_mount(document, &format!("type=bind,src={file},dst={file},options=rbind:ro"))
-                .map_err(Error::Usage)?;
-        }
-    }
-    for namespace in call.list("with-ns") {
-        let (kind, path) = namespace.split_once(':').ok_or_else(|| {
-            Error::Usage("joining a Linux namespace using --with-ns requires the format 'nstype:path'".into())
-        })?;
-        spec::set_namespace(document, kind, path);
-    }
-    if call.is("tty") {
-        document["process"]["terminal"] = true.into();
-        spec::set_env(document, &["TERM=xterm".to_owned()]);
-    }
-    if call.is("read-only") {
-        document["root"]["readonly"] = true.into();
-    }
-    if call.is("allow-new-privs") {
-        document["process"]["noNewPrivileges"] = false.into();
-    }
-    if call.integer("memory-limit") > 0 {
-        document["linux"]["resources"]["memory"] = json!({"limit": call.integer("memory-limit")});
-    }
-    if !call.text("hostname").is_empty() {
-        document["hostname"] = call.text("hostname").into();
-    }
-    if !call.text("cgroup").is_empty() {
-        document["linux"]["cgroupsPath"] = call.text("cgroup").into();
-    }
-    for (key, value) in labels::parse(call.list("annotation"), "") {
-        document["annotations"][key] = value.into();
-    }
-    Ok(())
 }
 
 pub(crate) async fn exec(call: &Call) -> Result<u8, Error> {
@@ -279,14 +314,18 @@ pub(crate) async fn exec(call: &Call) -> Result<u8, Error> {
         terminal: has_terminal,
         spec: Some(process),
     };
-    let ended = stdio.copy();
+    let is_left = call.is("detach");
+    let held = if is_left { stdio.hold()? } else { Vec::new() };
+    let ended = if is_left { None } else { stdio.copy() };
     if let Err(status) = client.tasks().exec(request).await {
         stdio.remove();
         return Err(status.into());
     }
     let process = Process { client: client.clone(), container: id.into(), exec: exec.into(), has_terminal };
-    if call.is("detach") {
-        return process.start().await.map(|_| 0);
+    if is_left {
+        let started = process.start().await.map(|_| 0);
+        drop(held);
+        return started;
     }
     let outcome = process.run(ended).await;
     if outcome.is_ok() {

@@ -10,7 +10,9 @@ use grpc::tasks::{
 use crate::client::Client;
 use crate::error::Error;
 use crate::grammar::Call;
-use crate::{containers, output, table};
+use crate::process::Process;
+use crate::stdio::Stdio;
+use crate::{containers, metrics, output, table};
 
 /// What a process that was killed by a signal exits with, above the signal's number.
 const SIGTERM: u32 = 15;
@@ -114,6 +116,29 @@ pub(crate) async fn resume(call: &Call) -> Result<u8, Error> {
     let container_id = container(&client, call).await?;
     client.tasks().resume(ResumeTaskRequest { container_id }).await?;
     Ok(0)
+}
+
+pub(crate) async fn attach(call: &Call) -> Result<u8, Error> {
+    let client = Client::connect(call).await?;
+    let id = call.operand(0);
+    containers::get(&client, id).await?;
+    let request = GetRequest { container_id: id.into(), exec_id: String::new() };
+    let found = client.tasks().get(request).await.map_err(|status| metrics::no_task(status.into()))?;
+    let task = found.into_inner().process.unwrap_or_default();
+    let mut stdio = Stdio::existing(&task);
+    // The end of our input is known to the task by the pipe.
+    stdio.copy();
+    let (container, has_terminal) = (id.to_owned(), task.terminal);
+    let process = Process { client: client.clone(), container, exec: String::new(), has_terminal };
+    let status = process.watch().await?;
+    stdio.finish().await;
+    let deleted = client.tasks().delete(DeleteTaskRequest { container_id: id.into() }).await;
+    match deleted {
+        // Who started it waits for it, too, and deletes it.
+        Err(status) if status.code() == tonic::Code::NotFound => {}
+        deleted => drop(deleted?),
+    }
+    Ok(code(status))
 }
 
 pub(crate) async fn delete(call: &Call) -> Result<u8, Error> {

@@ -39,6 +39,12 @@ pub(crate) fn now() -> String {
     seconds(jiff::Timestamp::now())
 }
 
+/// Now, as a message has it.
+pub(crate) fn stamp() -> Timestamp {
+    let now = jiff::Timestamp::now();
+    Timestamp { seconds: now.as_second(), nanos: now.subsec_nanosecond() }
+}
+
 /// As Go prints a time: `2026-11-28 03:26:06.180631528 +0000 UTC`.
 pub(crate) fn go_time(stamp: Option<&Timestamp>) -> String {
     let text = rfc3339(stamp).replace('T', " ");

@@ -41,34 +41,39 @@ impl Containerd {
         daemon
     }
 
+    /// Its folder.
+    pub(crate) fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
     pub(crate) fn socket(&self) -> PathBuf {
         self.folder.path().join("socket")
     }
 
-    fn ask(&self, program: &Path, before: &[&str], words: &[&str], input: &[u8]) -> Outcome {
+    pub(crate) fn ask(&self, program: &Path, before: &[&str], words: &[&str], input: &[u8]) -> Outcome {
         let mut command = Command::new(program);
         command.args(before).args(["--address", path_text(&self.socket())]).args(words);
         command.env_remove("CONTAINERD_ADDRESS").env_remove("CONTAINERD_NAMESPACE");
         run_with_input(command, input)
     }
 
-    fn theirs(&self, words: &[&str]) -> Outcome {
+    pub(crate) fn theirs(&self, words: &[&str]) -> Outcome {
         self.ask(Path::new("ctr"), &[], words, b"")
     }
 
-    fn ours(&self, words: &[&str]) -> Outcome {
+    pub(crate) fn ours(&self, words: &[&str]) -> Outcome {
         self.ask(&executable("corten"), &["ctr"], words, b"")
     }
 
     /// What a command of ours prints, which succeeds.
-    fn ok(&self, words: &[&str]) -> String {
+    pub(crate) fn ok(&self, words: &[&str]) -> String {
         let outcome = self.ours(words);
         assert_eq!((outcome.code, outcome.stderr.as_str()), (0, ""), "{words:?}");
         outcome.stdout
     }
 
     /// Both programs say the same, on stdout and stderr, and end with the same code.
-    fn same(&self, line: &str) {
+    pub(crate) fn same(&self, line: &str) {
         let words: Vec<&str> = line.split(' ').collect();
         let (theirs, ours) = (self.theirs(&words), self.ours(&words));
         assert_eq!(ours.stdout, theirs.stdout, "stdout of ctr {line}");
@@ -212,7 +217,7 @@ fn what_is_not_there_is_refused_with_a_reason() {
 }
 
 /// A root file system of busybox in `folder`.
-fn rootfs(folder: &Path) -> String {
+pub(crate) fn rootfs(folder: &Path) -> String {
     let root = folder.join("rootfs");
     std::fs::create_dir(&root).expect("a folder");
     let busybox = tests::host::fixture("busybox.tar");
