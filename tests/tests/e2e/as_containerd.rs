@@ -725,9 +725,14 @@ fn shown_of_others(daemon: &Containerd, kind: &str, id: &str) -> bool {
             daemon.ok(&["namespaces", "rm", "own"]);
         }
         ("io.containerd.grpc.v1", "sandboxes" | "sandbox-controllers")
-        | ("io.containerd.sandbox.store.v1", "local") => {
-            assert!(daemon.ok(&["sandboxes", "ls"]).contains("ID"));
+        | ("io.containerd.sandbox.controller.v1", "shim") => {
+            let document = daemon.at("pod.json");
+            std::fs::write(&document, r#"{"ociVersion":"1.0.2","hostname":"pod"}"#).expect("it is written");
+            daemon.ok(&["sandboxes", "run", path_text(&document), "pod"]);
+            assert!(daemon.ok(&["sandboxes", "ls"]).contains("pod"));
+            daemon.ok(&["sandboxes", "rm", "--force", "pod"]);
         }
+        ("io.containerd.monitor.container.v1", "restart") => restarts(daemon),
         ("io.containerd.grpc.v1", "tasks") | ("io.containerd.runtime.v2", "task") => {
             let cgroup = format!("{}/ran", daemon.cgroup());
             let run = daemon.ok(&["run", "--rm", "--cgroup", &cgroup, BUSYBOX, "ran", "echo", "inside"]);
@@ -737,6 +742,30 @@ fn shown_of_others(daemon: &Containerd, kind: &str, id: &str) -> bool {
         _ => return false,
     }
     true
+}
+
+/// A container whose label says that it runs is started.
+fn restarts(daemon: &Containerd) {
+    let label = "containerd.io/restart.status";
+    let cgroup = format!("{}/watched", daemon.cgroup());
+    let running = format!("{label}=running");
+    let create = ["run", "-d", "--cgroup", &cgroup, "--label", &running, BUSYBOX, "watched", "sleep", "1000"];
+    daemon.ok(&create);
+    let pid = || {
+        let tasks = daemon.ok(&["tasks", "ls"]);
+        let is_it = |line: &&str| line.starts_with("watched ") && line.ends_with("RUNNING");
+        tasks.lines().find(is_it).map(str::to_owned)
+    };
+    let before = pid();
+    daemon.ok(&["tasks", "kill", "-s", "KILL", "watched"]);
+    let started = std::time::Instant::now();
+    while pid().is_none() || pid() == before {
+        assert!(started.elapsed() < tests::host::PATIENCE, "it is started again");
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    }
+    daemon.ok(&["containers", "label", "watched", &format!("{label}=stopped")]);
+    daemon.ctr(&["tasks", "rm", "--force", "watched"]);
+    daemon.ok(&["containers", "rm", "watched"]);
 }
 
 /// Asks for the health as supervisors do.

@@ -59,6 +59,10 @@ const ENTRIES: &[Entry] = &[
     plain("io.containerd.content.v1", "content"),
     plain("io.containerd.grpc.v1", "containers"),
     plain("io.containerd.grpc.v1", "content"),
+    Entry { has_platform: true, ..plain("io.containerd.differ.v1", "walking") },
+    plain("io.containerd.grpc.v1", "diff"),
+    plain("io.containerd.lease.v1", "manager"),
+    plain("io.containerd.monitor.container.v1", "restart"),
     plain("io.containerd.sandbox.controller.v1", "shim"),
     plain("io.containerd.streaming.v1", "manager"),
     Entry { has_platform: true, ..plain("io.containerd.transfer.v1", "local") },
@@ -74,7 +78,11 @@ const ENTRIES: &[Entry] = &[
     plain("io.containerd.grpc.v1", "tasks"),
     plain("io.containerd.grpc.v1", "transfer"),
     plain("io.containerd.grpc.v1", "version"),
-    Entry { has_platform: true, exports: &[("log-uri-schemes", "fifo,file")], ..plain(RUNTIME.0, RUNTIME.1) },
+    Entry {
+        has_platform: true,
+        exports: &[("log-uri-schemes", "binary,binary-v2,fifo,file")],
+        ..plain(RUNTIME.0, RUNTIME.1)
+    },
 ];
 
 /// What the daemon can do without: the services that clients call, but for those by which they know it.
