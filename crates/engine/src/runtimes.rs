@@ -25,6 +25,7 @@ mod shim;
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use api::code::Code;
 use api::events::{TaskDelete, TaskExit};
@@ -34,7 +35,7 @@ use api::types::{Mount, RuntimeInfo};
 use prost_types::Any;
 
 use crate::error::{Error, Result};
-use crate::exchange::Exchange;
+use crate::exchange::{Envelope, Exchange, Subscription};
 pub use bootstrap::ttrpc_address;
 use bundle::Bundle;
 pub use resolve::OWN;
@@ -45,6 +46,8 @@ pub use shim::Task;
 
 /// Exit status of a task whose end nobody saw: 128 and SIGKILL.
 const UNKNOWN_EXIT: u32 = 137;
+/// What a shim has to tell of a deletion.
+const TOLD_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Where tasks live, and what their shims are told.
 #[derive(Debug, Clone)]
@@ -241,9 +244,15 @@ impl Runtimes {
     async fn take_down(&self, task: &Arc<Task>) -> Result<DeleteResponse> {
         let id = task.id().to_owned();
         let request = DeleteRequest { id: id.clone(), exec_id: String::new() };
+        let is_own = task.bundle().shim().is_some_and(|shim| shim == self.config.shim);
+        let told = (!is_own).then(|| self.exchange.subscribe());
         let deleted: DeleteResponse = task.call("Delete", &request).await?;
         // From here on its end is no loss.
         task.mark_deleted();
+        if let Some(told) = told {
+            // containerd's shim answers first, and loses what it has not said when it is shut down.
+            drop(tokio::time::timeout(TOLD_TIMEOUT, until_deletion(told, task)).await);
+        }
         if !task.group().is_some_and(|group| group.shares_shim) {
             drop(task.call::<_, ()>("Shutdown", &ShutdownRequest { id, now: false }).await);
         }
@@ -317,6 +326,16 @@ impl Runtimes {
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Key, Slot>> {
         self.tasks.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Waits until a task's deletion is told.
+async fn until_deletion(mut told: Subscription, task: &Task) {
+    let is_it = |event: &Envelope| {
+        let deletion = api::any::unpack::<TaskDelete>(&event.event).and_then(Result::ok);
+        event.namespace == task.namespace()
+            && deletion.is_some_and(|deletion| deletion.container_id == task.id())
+    };
+    while told.next().await.is_some_and(|event| !is_it(&event)) {}
 }
 
 /// Does what was begun, also when the client that asked for it hangs up: it must not leave half a task.

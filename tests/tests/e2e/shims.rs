@@ -178,6 +178,9 @@ fn containerds_shims_run_containers_under_corten() {
             lose_the_shim(&bench);
         }
     }
+    let bundles = host.state().join("io.containerd.runtime.v2.task/default");
+    let left = || std::fs::read_dir(&bundles).map_or(0, Iterator::count);
+    host.until("no bundle is left", || left() == 0);
 }
 
 #[test]
