@@ -16,6 +16,8 @@ use crate::code::Code;
 
 /// Bytes before the payload.
 pub const HEADER_LENGTH: usize = 10;
+/// Where a frame's stream stands in its header.
+const STREAM_AT: usize = 4;
 /// The protocol's bound of one payload. A longer one ends the connection: it is hostile or not ttrpc.
 pub const PAYLOAD_LENGTH_MAX: usize = 4 << 20;
 
@@ -184,6 +186,11 @@ impl Frame {
 /// The bytes of a call.
 pub fn encode_request(stream: u32, request: &Request) -> Result<Vec<u8>> {
     encode(stream, Kind::Request, request)
+}
+
+/// Gives a frame that was encoded another stream: a connection's streams are numbered in the order in which they are sent.
+pub fn set_stream(frame: &mut [u8], stream: u32) {
+    frame[STREAM_AT..STREAM_AT + 4].copy_from_slice(&stream.to_be_bytes());
 }
 
 /// The bytes of an answer. One that is too long becomes a failure that says so: the caller must hear something.

@@ -152,17 +152,17 @@ impl Task {
         let bound: Reply<BindResponse> = batch.add(api::SHIM_SERVICE, "Bind", &bind)?;
         let created: Reply<CreateTaskResponse> = batch.add(SERVICE_V3, "Create", &create)?;
         if launch.attaches.len() > 1 {
-            batch.send().await?;
+            batch.send()?;
             bound.get("bind a shim").await?;
             created.get(CREATE).await.map_err(not_started)?;
             self.connect(launch.attaches).await;
             let mut batch = self.client.batch();
             let (started, exit) = self.add_start(&mut batch, "")?;
-            batch.send().await?;
+            batch.send()?;
             return Ok((started.get("start task").await.map_err(not_started)?.pid, exit));
         }
         let (started, exit) = self.add_start(&mut batch, "")?;
-        batch.send().await?;
+        batch.send()?;
         bound.get("bind a shim").await?;
         created.get(CREATE).await.map_err(not_started)?;
         // The shim keeps what is printed until then.
@@ -303,7 +303,7 @@ impl Task {
         let mut batch = self.client.batch();
         let added: Reply<()> = batch.add(SERVICE_V3, "Exec", &request)?;
         let (started, exit) = self.add_start(&mut batch, exec)?;
-        batch.send().await?;
+        batch.send()?;
         added.get("create exec").await.map_err(not_started)?;
         let pid = started.get(EXEC).await.map_err(not_started)?.pid;
         let stream = match attached {

@@ -79,8 +79,8 @@ fn live(bench: &Bench<'_>, restart: &mut dyn FnMut()) {
     let pid = bench.pid();
     assert_eq!(bench.task()[2], "RUNNING");
     assert!(bench.ok(&["tasks", "ps", &bench.id]).contains(&pid.to_string()));
-    assert_eq!(bench.exec(&[], &["echo", "inside"]).stdout, "inside\n");
-    assert_eq!(bench.exec(&[], &["sh", "-c", "exit 3"]).code, 3);
+    let exec = bench.exec(&[], &["sh", "-c", "echo inside; exit 3"]);
+    assert_eq!((exec.code, exec.stdout.as_str()), (3, "inside\n"), "{exec:?}");
     bench.ok(&["tasks", "pause", &bench.id]);
     assert_eq!(bench.task()[2], "PAUSED");
     bench.ok(&["tasks", "resume", &bench.id]);

@@ -1,6 +1,9 @@
 //! A connection to a shim: many calls at once over one socket, in ttrpc.
 //!
-//! A task of its own reads answers and hands each to its caller. When the shim ends, every call that waits fails with
+//! A call is written whole or not at all, also when its caller goes away meanwhile, and streams are numbered in the order in which
+//! they are written: containerd's shims refuse any other. What the socket does not take at once a task of its own writes.
+//!
+//! Another task reads answers and hands each to its caller. When the shim ends, every call that waits fails with
 //! [`Error::ShimLost`]: that is how the engine learns of a lost shim.
 
 use std::collections::HashMap;
@@ -9,12 +12,13 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use api::code::Code;
-use api::ttrpc::{FrameDecoder, Request, Response, encode_request};
+use api::ttrpc::{FrameDecoder, Request, Response, encode_request, set_stream};
 use prost::Message;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncReadExt;
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{Notify, oneshot, watch};
+use tokio::task::AbortHandle;
 
 use crate::error::{Error, Result};
 
@@ -24,8 +28,11 @@ const READ_BUFFER_BYTES: usize = 4096;
 /// A connection.
 #[derive(Debug)]
 pub(crate) struct Client {
-    writer: tokio::sync::Mutex<OwnedWriteHalf>,
+    writer: Arc<OwnedWriteHalf>,
     calls: Arc<Mutex<Calls>>,
+    /// There is a backlog to be written, and who does it.
+    is_behind: Arc<Notify>,
+    backlog: AbortHandle,
     /// Dropped with the connection.
     open: watch::Receiver<()>,
 }
@@ -36,6 +43,8 @@ struct Calls {
     /// Clients use odd numbers.
     last_stream: u32,
     waiting: HashMap<u32, oneshot::Sender<Response>>,
+    /// What the socket has not taken yet.
+    backlog: Vec<u8>,
     is_closed: bool,
 }
 
@@ -50,7 +59,7 @@ pub(crate) struct Reply<M> {
 #[derive(Debug)]
 pub(crate) struct Batch<'a> {
     client: &'a Client,
-    bytes: Vec<u8>,
+    calls: Vec<(Vec<u8>, oneshot::Sender<Response>)>,
 }
 
 impl Client {
@@ -63,12 +72,14 @@ impl Client {
         let (reader, writer) = stream.into_split();
         let calls = Arc::new(Mutex::new(Calls { last_stream: u32::MAX, ..Calls::default() }));
         let (is_open, open) = watch::channel(());
+        let (writer, is_behind) = (Arc::new(writer), Arc::<Notify>::default());
+        let backlog = tokio::spawn(write_backlog(writer.clone(), calls.clone(), is_behind.clone()));
         let own = calls.clone();
         tokio::spawn(async move {
             read_answers(reader, own).await;
             drop(is_open);
         });
-        Ok(Client { writer: tokio::sync::Mutex::new(writer), calls, open })
+        Ok(Client { writer, calls, is_behind, backlog: backlog.abort_handle(), open })
     }
 
     /// Waits until the shim has hung up.
@@ -82,7 +93,7 @@ impl Client {
     }
 
     pub(crate) fn batch(&self) -> Batch<'_> {
-        Batch { client: self, bytes: Vec::new() }
+        Batch { client: self, calls: Vec::new() }
     }
 
     /// Sends one call.
@@ -94,12 +105,19 @@ impl Client {
     ) -> Result<Reply<M>> {
         let mut batch = self.batch();
         let reply = batch.add(service, method, message)?;
-        batch.send().await?;
+        batch.send()?;
         Ok(reply)
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Calls> {
         self.calls.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The shim sees that we are gone.
+impl Drop for Client {
+    fn drop(&mut self) {
+        self.backlog.abort();
     }
 }
 
@@ -111,23 +129,34 @@ impl Batch<'_> {
         message: &Q,
     ) -> Result<Reply<M>> {
         let (sender, receiver) = oneshot::channel();
-        let mut calls = self.client.lock();
-        let stream = calls.last_stream.wrapping_add(2);
-        let bytes = encode_request(stream, &Request::new(service, method, message)).map_err(|error| {
+        // It gets its stream when it is sent.
+        let frame = encode_request(0, &Request::new(service, method, message)).map_err(|error| {
             Error::Shim { what: "send a request", message: error.to_string(), code: error.code() }
         })?;
-        calls.last_stream = stream;
-        // A closed connection drops the sender at once, and the caller learns it from the reply.
-        if !calls.is_closed {
-            calls.waiting.insert(stream, sender);
-        }
-        self.bytes.extend_from_slice(&bytes);
+        self.calls.push((frame, sender));
         Ok(Reply { receiver, message: PhantomData })
     }
 
-    pub(crate) async fn send(self) -> Result<()> {
-        let mut writer = self.client.writer.lock().await;
-        writer.write_all(&self.bytes).await.map_err(|_| Error::ShimLost)
+    /// Hands everything to the socket, or to who writes what that does not take.
+    pub(crate) fn send(self) -> Result<()> {
+        let mut calls = self.client.lock();
+        let mut bytes = Vec::new();
+        for (mut frame, sender) in self.calls {
+            calls.last_stream = calls.last_stream.wrapping_add(2);
+            let stream = calls.last_stream;
+            set_stream(&mut frame, stream);
+            bytes.append(&mut frame);
+            // A closed connection drops the sender at once, and the caller learns it from the reply.
+            if !calls.is_closed {
+                calls.waiting.insert(stream, sender);
+            }
+        }
+        let taken = if calls.backlog.is_empty() { try_write(&self.client.writer, &bytes)? } else { 0 };
+        if taken < bytes.len() {
+            calls.backlog.extend_from_slice(&bytes[taken..]);
+            self.client.is_behind.notify_one();
+        }
+        Ok(())
     }
 }
 
@@ -141,6 +170,33 @@ impl<M: Message + Default> Reply<M> {
                 Err(Error::Shim { what, message: status.message, code: Code::from_grpc(status.code) })
             }
             Err(error) => Err(Error::Shim { what, message: error.to_string(), code: error.code() }),
+        }
+    }
+}
+
+/// Writes what the socket takes now.
+fn try_write(writer: &OwnedWriteHalf, bytes: &[u8]) -> Result<usize> {
+    match writer.try_write(bytes) {
+        Ok(taken) => Ok(taken),
+        Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => Ok(0),
+        Err(_) => Err(Error::ShimLost),
+    }
+}
+
+/// Writes what was left over, as the socket takes it.
+async fn write_backlog(writer: Arc<OwnedWriteHalf>, calls: Arc<Mutex<Calls>>, is_behind: Arc<Notify>) {
+    loop {
+        is_behind.notified().await;
+        loop {
+            if writer.writable().await.is_err() {
+                return;
+            }
+            let mut calls = calls.lock().unwrap_or_else(PoisonError::into_inner);
+            let Ok(taken) = try_write(&writer, &calls.backlog) else { return };
+            calls.backlog.drain(..taken);
+            if calls.backlog.is_empty() {
+                break;
+            }
         }
     }
 }
@@ -173,6 +229,7 @@ async fn read_answers(mut reader: OwnedReadHalf, calls: Arc<Mutex<Calls>>) {
 mod tests {
     use api::task::{StateRequest, StateResponse};
     use api::ttrpc::encode_response;
+    use tokio::io::AsyncWriteExt;
     use tokio::net::UnixListener;
 
     use super::*;
@@ -212,7 +269,7 @@ mod tests {
         let good: Reply<StateResponse> = batch.add("s", "State", &ask("good")).unwrap();
         let bad: Reply<StateResponse> = batch.add("s", "State", &ask("bad")).unwrap();
         let last: Reply<StateResponse> = batch.add("s", "State", &ask("last")).unwrap();
-        batch.send().await.unwrap();
+        batch.send().unwrap();
         assert_eq!(good.get("ask").await.unwrap().id, "good");
         assert_eq!(bad.get("ask").await.unwrap_err().code(), Code::NotFound);
         assert!(matches!(last.get("ask").await, Err(Error::ShimLost)));
@@ -223,5 +280,54 @@ mod tests {
             Ok(reply) => matches!(reply.get("ask").await, Err(Error::ShimLost)),
             Err(error) => matches!(error, Error::ShimLost),
         });
+    }
+
+    /// Reads slowly until the client hangs up: how many calls came. Their streams must rise.
+    async fn count(listener: UnixListener) -> usize {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut decoder = FrameDecoder::new();
+        let (mut count, mut last) = (0, 0);
+        let mut buffer = [0; 16 << 10];
+        while let Ok(length @ 1..) = stream.read(&mut buffer).await {
+            decoder.push(&buffer[..length]);
+            while let Some(frame) = decoder.next_frame().unwrap() {
+                assert!(frame.stream > last, "{} after {last}", frame.stream);
+                last = frame.stream;
+                count += 1;
+                let response = Response::success(&StateResponse::default());
+                stream.write_all(&encode_response(frame.stream, &response)).await.unwrap();
+            }
+        }
+        count
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+    async fn calls_are_whole_and_in_order_also_when_callers_go_away() {
+        const CALLS: usize = 400;
+        let directory = tempfile::tempdir().unwrap();
+        let socket = directory.path().join("task.sock");
+        let server = tokio::spawn(count(UnixListener::bind(&socket).unwrap()));
+        let client = Arc::new(Client::connect(&socket).await.unwrap());
+        let long = StateRequest { id: "x".repeat(20_000), exec_id: String::new() };
+        let mut callers = Vec::new();
+        for number in 0..CALLS {
+            let (client, long) = (client.clone(), long.clone());
+            let caller = tokio::spawn(async move {
+                let reply: Reply<StateResponse> = client.request("s", "State", &long).await?;
+                reply.get("ask").await
+            });
+            if number % 3 == 0 {
+                caller.abort();
+            } else {
+                callers.push(caller);
+            }
+        }
+        let answered = callers.len();
+        for caller in callers {
+            caller.await.unwrap().unwrap();
+        }
+        drop(client);
+        let came = server.await.unwrap();
+        assert!((answered..=CALLS).contains(&came), "{came}");
     }
 }
