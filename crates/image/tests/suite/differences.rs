@@ -66,7 +66,11 @@ fn act(directory: &Path, deeds: &[Deed]) {
     }
 }
 
+/// Not of directories: who writes a layer over a directory adds to its attributes, as containerd does, and takes none away.
 fn set_attribute(path: &Path, value: &str) {
+    if path.is_dir() && !path.is_symlink() {
+        return;
+    }
     let _ = rustix::fs::lsetxattr(path, "user.n", value.as_bytes(), rustix::fs::XattrFlags::empty());
 }
 
