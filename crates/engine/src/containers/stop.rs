@@ -155,7 +155,9 @@ impl Engine {
         if is_paused {
             match self.unpause(record).await {
                 // It has ended meanwhile, or somebody else let it go on.
-                Ok(()) | Err(Error::Conflict(_)) => {}
+                Ok(()) => {}
+                // The shim lets go on what it kills.
+                Err(error) if error.code() == api::code::Code::FailedPrecondition => {}
                 Err(error) => return Err(error),
             }
         }
