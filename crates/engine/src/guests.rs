@@ -12,10 +12,7 @@ use std::time::Duration;
 
 use api::code::Code;
 use api::events::ContainerDelete;
-use api::task::{
-    KillRequest, PauseRequest, PidsRequest, PidsResponse, ResumeRequest, StateRequest, StateResponse,
-    WaitRequest, WaitResponse,
-};
+use api::task::{KillRequest, PauseRequest, PidsRequest, PidsResponse, ResumeRequest};
 use store::Labels;
 use store::space::containers as space;
 
@@ -23,20 +20,16 @@ use crate::blocking::blocking;
 use crate::containers::{Container, Exit, ListFilter, Processes, RemoveOptions, Status, WaitCondition, top};
 use crate::engine::Engine;
 use crate::error::{Error, Result};
+use crate::monitor;
 use crate::namespaces::Namespace;
-use crate::runtimes::Task;
+use crate::runtimes::{STATE_TIMEOUT, Task};
 use crate::signals::{self, SIGKILL, SIGTERM};
 
-/// What a shim has for its answer in a list: one that hangs must not hide the others.
-const STATE_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long a killed task may take to end.
 const KILL_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Where containerd's clients note the signal that the image wants for its end.
 const STOP_SIGNAL_LABEL: &str = "io.containerd.image.config.stop-signal";
-/// Containers with the first one are started again when they end, unless the second one is true.
-const RESTART_LABEL: &str = "containerd.io/restart.status";
-const STOPPED_LABEL: &str = "containerd.io/restart.explicitly-stopped";
 
 /// The guests of a namespace.
 #[derive(Debug, Clone)]
@@ -102,7 +95,7 @@ impl Guest {
     pub async fn view(&self) -> Container {
         let state = match self.task() {
             None => view::at_rest(),
-            Some(task) => match tokio::time::timeout(STATE_TIMEOUT, state(&task)).await {
+            Some(task) => match tokio::time::timeout(STATE_TIMEOUT, task.state("")).await {
                 Ok(Ok(state)) => view::state(&state, task.created_ns()),
                 _ => view::unknown(),
             },
@@ -157,7 +150,7 @@ impl Guest {
     /// Removes its task and its record; what only they held goes with the next collection.
     pub async fn remove(&self, options: RemoveOptions) -> Result<()> {
         if let Some(task) = self.task() {
-            if view::state(&state(&task).await?, 0).status != Status::Exited {
+            if view::state(&task.state("").await?, 0).status != Status::Exited {
                 if !options.force {
                     return Err(Error::Conflict(format!(
                         "cannot remove container \"{}\": container is running: stop the container before removing or force remove",
@@ -213,7 +206,7 @@ impl Guest {
     /// Its task, which has not ended.
     async fn running(&self, verb: &str) -> Result<Arc<Task>> {
         if let Some(task) = self.task()
-            && view::state(&state(&task).await?, 0).status != Status::Exited
+            && view::state(&task.state("").await?, 0).status != Status::Exited
         {
             return Ok(task);
         }
@@ -254,25 +247,32 @@ impl Guest {
 
     /// Notes that somebody wanted its end, where it would be started again otherwise.
     async fn note_stop(&self) -> Result<()> {
-        if !self.record.labels.contains_key(RESTART_LABEL) {
+        if !self.record.labels.contains_key(monitor::STATUS) {
             return Ok(());
         }
-        let labels = Labels::from([(STOPPED_LABEL.to_owned(), "true".to_owned())]);
-        let update = space::Container { id: self.record.id.clone(), labels, ..space::Container::default() };
-        let (store, namespace) = (self.engine.store().clone(), self.namespace.clone());
-        let paths = vec![format!("labels.{STOPPED_LABEL}")];
-        blocking(move || store.space(namespace.as_str()).containers().update(update, paths)).await?;
-        Ok(())
+        let (namespace, id) = (self.namespace.as_str(), &self.record.id);
+        self.engine.set_guest_label(namespace, id, monitor::EXPLICITLY_STOPPED, "true").await.map(drop)
     }
 }
 
-async fn state(task: &Task) -> Result<StateResponse> {
-    task.call("State", &StateRequest { id: task.id().to_owned(), exec_id: String::new() }).await
+impl Engine {
+    /// Changes one label of a client's record; the record as it is then.
+    pub(crate) async fn set_guest_label(
+        &self,
+        namespace: &str,
+        id: &str,
+        label: &str,
+        value: &str,
+    ) -> Result<space::Container> {
+        let labels = Labels::from([(label.to_owned(), value.to_owned())]);
+        let update = space::Container { id: id.to_owned(), labels, ..space::Container::default() };
+        let (store, namespace, paths) =
+            (self.store.clone(), namespace.to_owned(), vec![format!("labels.{label}")]);
+        Ok(blocking(move || store.space(&namespace).containers().update(update, paths)).await?)
+    }
 }
 
 /// The exit code of a task, when it has ended.
 async fn end(task: &Task) -> Result<i32> {
-    let request = WaitRequest { id: task.id().to_owned(), exec_id: String::new() };
-    let ended: WaitResponse = task.call("Wait", &request).await?;
-    Ok(i32::try_from(ended.exit_status).unwrap_or(i32::MAX))
+    Ok(i32::try_from(task.end().await?).unwrap_or(i32::MAX))
 }

@@ -17,9 +17,7 @@ use std::time::Duration;
 
 use api::code::Code;
 use api::events::ContainerUpdate;
-use api::task::{
-    KillRequest, StartRequest, StartResponse, StateRequest, StateResponse, Status, WaitRequest, WaitResponse,
-};
+use api::task::{KillRequest, StartRequest, StartResponse, Status};
 use api::types::Mount;
 use linux::signal::SIGKILL;
 use prost_types::Any;
@@ -30,20 +28,17 @@ use store::space::opaque::Opaque;
 use crate::blocking::blocking;
 use crate::engine::Engine;
 use crate::error::{Error, Result};
-use crate::runtimes::{NewTask, Task};
+use crate::runtimes::{NewTask, STATE_TIMEOUT, Task};
 
 /// containerd's own interval.
 const INTERVAL: Duration = Duration::from_secs(10);
 
-/// What a shim has for an answer; one that has none is looked at again the next time.
-const STATE_TIMEOUT: Duration = Duration::from_secs(2);
-
 /// What a task that was killed has to end.
 const END_TIMEOUT: Duration = Duration::from_secs(10);
 
-const STATUS: &str = "containerd.io/restart.status";
+pub(crate) const STATUS: &str = "containerd.io/restart.status";
 const POLICY: &str = "containerd.io/restart.policy";
-const EXPLICITLY_STOPPED: &str = "containerd.io/restart.explicitly-stopped";
+pub(crate) const EXPLICITLY_STOPPED: &str = "containerd.io/restart.explicitly-stopped";
 const COUNT: &str = "containerd.io/restart.count";
 const LOG_URI: &str = "containerd.io/restart.loguri";
 
@@ -192,11 +187,7 @@ impl Engine {
 
     /// Writes the count into the label, and tells it.
     async fn note_restart(&self, namespace: &str, container: &Container, count: u64) -> Result<()> {
-        let (store, space) = (self.store.clone(), namespace.to_owned());
-        let labels = Labels::from([(COUNT.to_owned(), count.to_string())]);
-        let update = Container { id: container.id.clone(), labels, ..Container::default() };
-        let update = move || store.space(&space).containers().update(update, vec![format!("labels.{COUNT}")]);
-        let updated = blocking(update).await?;
+        let updated = self.set_guest_label(namespace, &container.id, COUNT, &count.to_string()).await?;
         let event = ContainerUpdate {
             id: updated.id,
             image: updated.image,
@@ -216,8 +207,7 @@ impl Engine {
             ..KillRequest::default()
         };
         task.call::<_, ()>("Kill", &kill).await?;
-        let wait = WaitRequest { id: id.clone(), exec_id: String::new() };
-        let ended = tokio::time::timeout(END_TIMEOUT, task.call::<_, WaitResponse>("Wait", &wait)).await;
+        let ended = tokio::time::timeout(END_TIMEOUT, task.end()).await;
         ended.map_err(|_| Error::Task {
             message: format!("task {id} was killed and does not end"),
             code: Code::DeadlineExceeded,
@@ -268,9 +258,8 @@ impl Engine {
 }
 
 async fn observe(task: &Task) -> Observed {
-    let request = StateRequest { id: task.id().to_owned(), exec_id: String::new() };
-    let state = tokio::time::timeout(STATE_TIMEOUT, task.call::<_, StateResponse>("State", &request)).await;
-    match state {
+    // One that has no answer is looked at again the next time.
+    match tokio::time::timeout(STATE_TIMEOUT, task.state("")).await {
         Ok(Ok(state)) if state.status == i32::from(Status::Stopped) => {
             Observed::Ended { exit_status: state.exit_status }
         }

@@ -46,6 +46,9 @@ pub use shim::Task;
 
 /// Exit status of a task whose end nobody saw: 128 and SIGKILL.
 const UNKNOWN_EXIT: u32 = 137;
+/// What a shim has for its answer to a question that is asked of many (containerd's `io.containerd.timeout.task.state`): one that hangs
+/// must not hide the others.
+pub const STATE_TIMEOUT: Duration = Duration::from_secs(2);
 /// What a shim has to tell of a deletion.
 const TOLD_TIMEOUT: Duration = Duration::from_secs(1);
 

@@ -2,13 +2,12 @@
 
 use std::borrow::Cow;
 use std::sync::Arc;
-use std::time::Duration;
 
 use api::code::Code;
 use api::task as shim;
 use api::types::{Descriptor, Metric};
 use engine::containers::WaitCondition;
-use engine::runtimes::{NewTask, Task};
+use engine::runtimes::{NewTask, STATE_TIMEOUT, Task};
 use grpc::tasks::{
     CheckpointTaskRequest, CheckpointTaskResponse, CloseIoRequest, CreateTaskRequest, CreateTaskResponse,
     DeleteProcessRequest, DeleteResponse, DeleteTaskRequest, ExecProcessRequest, GetRequest, GetResponse,
@@ -25,9 +24,6 @@ use crate::filter::Adaptor;
 use crate::services::foreign;
 use crate::services::opaque::any;
 use crate::{request, status, time};
-
-/// What a shim has for one answer in a list: containerd's `io.containerd.timeout.task.state`.
-const STATE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Runs containers' tasks.
 #[derive(Debug)]
@@ -93,8 +89,7 @@ impl Tasks {
 
 /// What the shim knows of a process.
 async fn process(task: &Task, exec: &str) -> Result<shim::Process, Status> {
-    let asked = shim::StateRequest { id: task.id().to_owned(), exec_id: exec.to_owned() };
-    let state: shim::StateResponse = pass(task, "State", &asked).await?;
+    let state = done(task.state(exec).await)?;
     Ok(shim::Process {
         id: if exec.is_empty() { state.id } else { state.exec_id },
         pid: state.pid,

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use api::code::Code;
-use api::task::{SERVICE_V2, SERVICE_V3};
+use api::task::{SERVICE_V2, SERVICE_V3, StateRequest, StateResponse, WaitRequest, WaitResponse};
 use prost::Message;
 
 use super::bundle::Bundle;
@@ -152,6 +152,18 @@ impl Task {
     /// Asks its shim, and passes the answer on.
     pub async fn call<Q: Message, M: Message + Default>(&self, method: &str, message: &Q) -> Result<M> {
         self.shim.call(method, message).await
+    }
+
+    /// What its shim knows of its first process, or of one that was executed in it.
+    pub async fn state(&self, exec: &str) -> Result<StateResponse> {
+        self.call("State", &StateRequest { id: self.id.clone(), exec_id: exec.to_owned() }).await
+    }
+
+    /// Waits for the end of its first process; the exit status.
+    pub(crate) async fn end(&self) -> Result<u32> {
+        let request = WaitRequest { id: self.id.clone(), exec_id: String::new() };
+        let ended: WaitResponse = self.call("Wait", &request).await?;
+        Ok(ended.exit_status)
     }
 
     pub(super) fn bundle(&self) -> &Bundle {
