@@ -26,7 +26,7 @@ use store::{Blob, Pin, Store};
 use crate::error::{Error, Result};
 use crate::image::{Documents, MAX_NESTING, parse_document};
 use crate::images::{Images, reference_of};
-use crate::tar::{Entry, Kind, Time, Writer};
+use crate::tar::{Entry, Kind, Writer};
 
 const BUFFER_SIZE: usize = 256 << 10;
 
@@ -202,7 +202,7 @@ impl Images {
         let blob = content
             .info(digest)?
             .ok_or_else(|| store::Error::NotFound { kind: "content", name: digest.to_string() })?;
-        archive.members.insert(blob_name(digest), Content::Blob(blob));
+        archive.members.insert(digest.blob_path(), Content::Blob(blob));
         Ok(())
     }
 }
@@ -243,7 +243,7 @@ impl Saving {
     }
 
     fn copy(&self, digest: &Digest, writer: &mut Writer<impl Write>, buffer: &mut [u8]) -> Result<()> {
-        let failed = |source| Error::File { what: "save", path: blob_name(digest).into(), source };
+        let failed = |source| Error::File { what: "save", path: digest.blob_path().into(), source };
         let mut file = self.store.content().open_blob(digest)?;
         let mut hasher = Hasher::default();
         loop {
@@ -263,24 +263,8 @@ impl Saving {
     }
 }
 
-fn blob_name(digest: &Digest) -> String {
-    format!("blobs/{}/{}", digest.algorithm().name(), digest.hex())
-}
-
 fn entry(name: &str, kind: Kind, size: u64) -> Entry {
-    Entry {
-        path: name.as_bytes().to_vec(),
-        kind,
-        size,
-        mode: if kind == Kind::Directory { 0o755 } else { 0o644 },
-        uid: 0,
-        gid: 0,
-        mtime: Time::default(),
-        link: Vec::new(),
-        device: (0, 0),
-        xattrs: Vec::new(),
-        extents: None,
-    }
+    Entry { size, ..Entry::new(kind, name) }
 }
 
 /// The documents that list the images.
@@ -325,9 +309,9 @@ fn index(images: &[Chosen]) -> Index {
 
 fn saved(images: &[Chosen]) -> Vec<SavedImage> {
     let saved = images.iter().map(|image| SavedImage {
-        config: blob_name(&image.documents.manifest.config.digest),
+        config: image.documents.manifest.config.digest.blob_path(),
         repo_tags: image.names.iter().map(Reference::familiar).collect(),
-        layers: image.documents.manifest.layers.iter().map(|layer| blob_name(&layer.digest)).collect(),
+        layers: image.documents.manifest.layers.iter().map(|layer| layer.digest.blob_path()).collect(),
     });
     saved.collect()
 }

@@ -96,6 +96,25 @@ pub struct Entry {
     pub extents: Option<Vec<Extent>>,
 }
 
+impl Entry {
+    /// An entry without content: root's, made when time began, that everybody may read.
+    pub fn new(kind: Kind, path: impl Into<Vec<u8>>) -> Entry {
+        Entry {
+            path: path.into(),
+            kind,
+            size: 0,
+            mode: if kind == Kind::Directory { 0o755 } else { 0o644 },
+            uid: 0,
+            gid: 0,
+            mtime: Time::default(),
+            link: Vec::new(),
+            device: (0, 0),
+            xattrs: Vec::new(),
+            extents: None,
+        }
+    }
+}
+
 /// An extended attribute.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Xattr {

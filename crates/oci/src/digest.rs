@@ -112,6 +112,11 @@ impl Digest {
         self.parts().1
     }
 
+    /// Where an image layout has the blob (OCI image specification, `image-layout.md`).
+    pub fn blob_path(&self) -> String {
+        format!("blobs/{}/{}", self.algorithm().name(), self.hex())
+    }
+
     /// The first twelve digits, as people write them.
     pub fn short(&self) -> &str {
         &self.hex()[..12]

@@ -226,7 +226,7 @@ impl Members {
                 return Err(wrong("index.json", "its documents are nested too deeply"));
             }
             // Of an index not all need to be there.
-            let name = format!("blobs/{}/{}", descriptor.digest.algorithm().name(), descriptor.digest.hex());
+            let name = descriptor.digest.blob_path();
             if depth > 0 && !self.stored.contains_key(&name) {
                 continue;
             }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::Write;
 
-use image::tar::{Entry, Kind, Time, Writer};
+use image::tar::{Entry, Kind, Writer};
 use oci::descriptor::{Descriptor, IMAGE_NAME, REF_NAME};
 use oci::docker_archive::SavedImage;
 use oci::manifest::{Document, Index, Manifest};
@@ -83,7 +83,7 @@ impl Export<'_> {
                 Document::Index(index) => left.extend(self.here(chosen(&index, &self.platforms)?).await?),
                 Document::Manifest(manifest) => self.add_manifest(&manifest, reference.as_ref(), contents),
             }
-            contents.blobs.insert(blob_name(&entry), entry);
+            contents.blobs.insert(entry.digest.blob_path(), entry);
         }
         Ok(())
     }
@@ -106,32 +106,16 @@ impl Export<'_> {
         let is_bound = |kind: &str| kind.contains(".nondistributable.") || kind.contains(".foreign.");
         let layers = manifest.layers.iter().filter(|layer| !self.skip_bound || !is_bound(&layer.media_type));
         for blob in [&manifest.config].into_iter().chain(layers) {
-            contents.blobs.insert(blob_name(blob), blob.clone());
+            contents.blobs.insert(blob.digest.blob_path(), blob.clone());
         }
         contents.saved.push(SavedImage {
-            config: blob_name(&manifest.config),
+            config: manifest.config.digest.blob_path(),
             repo_tags: name.map(Reference::familiar).into_iter().collect(),
-            layers: manifest.layers.iter().map(blob_name).collect(),
+            layers: manifest.layers.iter().map(|layer| layer.digest.blob_path()).collect(),
         });
     }
 }
 
-fn blob_name(blob: &Descriptor) -> String {
-    format!("blobs/{}/{}", blob.digest.algorithm().name(), blob.digest.hex())
-}
-
 fn entry(name: &str, size: u64) -> Entry {
-    Entry {
-        path: name.as_bytes().to_vec(),
-        kind: Kind::File,
-        size,
-        mode: 0o644,
-        uid: 0,
-        gid: 0,
-        mtime: Time::default(),
-        link: Vec::new(),
-        device: (0, 0),
-        xattrs: Vec::new(),
-        extents: None,
-    }
+    Entry { size, ..Entry::new(Kind::File, name) }
 }

@@ -9,17 +9,13 @@ use crate::door::{Door, with_busybox};
 
 fn entry(kind: Kind, path: &str, link: &str, size: usize) -> Entry {
     Entry {
-        path: path.into(),
-        kind,
         size: size as u64,
         mode: 0o755,
         uid: 7,
         gid: 8,
         mtime: Time { seconds: 1_500_000_000, nanoseconds: 0 },
         link: link.into(),
-        device: (0, 0),
-        xattrs: Vec::new(),
-        extents: None,
+        ..Entry::new(kind, path)
     }
 }
 

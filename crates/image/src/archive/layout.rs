@@ -57,10 +57,10 @@ impl Load<'_> {
     fn store_index(&mut self, descriptor: &Descriptor, index: Index, bytes: &[u8], depth: u32) -> Result<()> {
         let source = self.source;
         let is_there =
-            |entry: &Descriptor| source.open(&blob_name(&entry.digest)).is_ok_and(|file| file.is_some());
+            |entry: &Descriptor| source.open(&entry.digest.blob_path()).is_ok_and(|file| file.is_some());
         let entries = self.wanted.of(index.manifests, is_there);
         if entries.is_empty() {
-            return Err(Error::MissingMember(format!("a manifest of {}", blob_name(&descriptor.digest))));
+            return Err(Error::MissingMember(format!("a manifest of {}", descriptor.digest.blob_path())));
         }
         let mut children = Vec::new();
         for entry in entries {
@@ -77,14 +77,14 @@ impl Load<'_> {
         }
         self.put(&config)?;
         for layer in &manifest.layers {
-            self.store_blob(&blob_name(&layer.digest), Some((&layer.digest, layer.size)))?;
+            self.store_blob(&layer.digest.blob_path(), Some((&layer.digest, layer.size)))?;
         }
         self.store_manifest(manifest, bytes)
     }
 
     /// A document of the archive, which must be what its descriptor says.
     fn blob_document(&self, descriptor: &Descriptor) -> Result<Vec<u8>> {
-        let member = blob_name(&descriptor.digest);
+        let member = descriptor.digest.blob_path();
         let bytes = self.source.document(&member)?.ok_or_else(|| Error::MissingMember(member.clone()))?;
         if bytes.len() as u64 != descriptor.size {
             return Err(Error::WrongSize { member, expected: descriptor.size, actual: bytes.len() as u64 });
@@ -96,10 +96,6 @@ impl Load<'_> {
         }
         Ok(bytes)
     }
-}
-
-fn blob_name(digest: &Digest) -> String {
-    format!("blobs/{}/{}", digest.algorithm().name(), digest.hex())
 }
 
 impl Wanted {

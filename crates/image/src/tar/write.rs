@@ -223,19 +223,7 @@ mod tests {
     use super::*;
 
     fn entry(kind: Kind, path: Vec<u8>) -> Entry {
-        Entry {
-            path,
-            kind,
-            size: 0,
-            mode: 0o644,
-            uid: 0,
-            gid: 0,
-            mtime: Time::default(),
-            link: Vec::new(),
-            device: (0, 0),
-            xattrs: Vec::new(),
-            extents: None,
-        }
+        Entry { mode: 0o644, ..Entry::new(kind, path) }
     }
 
     fn written(entries: &[(Entry, &[u8])]) -> Vec<u8> {

@@ -123,19 +123,7 @@ pub(super) fn whiteout(path: &[u8], mtime: Time) -> Entry {
 
 /// An empty file that says something by its name.
 fn mark(path: Vec<u8>, mtime: Time) -> Entry {
-    Entry {
-        path,
-        kind: Kind::File,
-        size: 0,
-        mode: 0,
-        uid: 0,
-        gid: 0,
-        device: (0, 0),
-        link: Vec::new(),
-        xattrs: Vec::new(),
-        extents: None,
-        mtime,
-    }
+    Entry { mode: 0, mtime, ..Entry::new(Kind::File, path) }
 }
 
 fn is_empty(entry: &Entry, file: BorrowedFd<'_>) -> rustix::io::Result<bool> {

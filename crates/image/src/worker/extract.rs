@@ -228,19 +228,7 @@ mod tests {
     use super::*;
 
     fn entry(kind: Kind, path: &str, link: &str) -> Entry {
-        Entry {
-            path: path.into(),
-            kind,
-            size: 0,
-            mode: 0,
-            uid: 0,
-            gid: 0,
-            mtime: crate::tar::Time::default(),
-            link: link.into(),
-            device: (0, 0),
-            xattrs: Vec::new(),
-            extents: None,
-        }
+        Entry { mode: 0, link: link.into(), ..Entry::new(kind, path) }
     }
 
     #[test]

@@ -7,9 +7,8 @@ use std::process::Command;
 
 use image::{Difference, LayerCompression, LayerPlace, Whiteouts};
 use proptest::prelude::*;
-use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
-use crate::sandbox::Sandbox;
+use crate::sandbox::{Sandbox, sampled};
 use crate::tree::{self, Node};
 
 /// One thing that somebody does in a tree, as lines of a shell; `$a` and `$b` are paths of it. What a shell cannot do is one word.
@@ -194,18 +193,7 @@ fn check_overlays(sandbox: &Sandbox, deeds: [&[Deed]; 3]) -> Result<(), TestCase
 }
 
 fn run<S: Strategy>(strategy: &S, check: impl Fn(&Sandbox, S::Value) -> Result<(), TestCaseError>) {
-    let seed: u64 = std::env::var("CORTEN_TEST_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(1);
-    let cases = if std::env::var("CORTEN_TEST_FULL").is_ok_and(|full| full == "1") { 600 } else { 40 };
-    println!("CORTEN_TEST_SEED={seed}");
-    let mut bytes = [0; 32];
-    bytes[..8].copy_from_slice(&seed.to_le_bytes());
-    let random = TestRng::from_seed(RngAlgorithm::ChaCha, &bytes);
-    let config = Config { cases, failure_persistence: None, max_shrink_iters: 200, ..Config::default() };
-    let sandbox = Sandbox::new();
-    TestRunner::new_with_rng(config, random)
-        .run(strategy, |value| check(&sandbox, value))
-        .unwrap_or_else(|failure| panic!("{failure}"));
-    sandbox.check_canary("differences");
+    sampled("differences", 40, strategy, check);
 }
 
 #[test]

@@ -7,9 +7,8 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use proptest::prelude::*;
-use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
-use crate::sandbox::Sandbox;
+use crate::sandbox::{Sandbox, sampled};
 use crate::tarball::{Header, Tarball};
 use crate::tree;
 
@@ -173,36 +172,25 @@ fn gnu_tar(arguments: &[&str], folder: &Path, input: &[u8]) -> Vec<u8> {
 
 #[test]
 fn generated_archives_mean_what_gnu_tar_unpacks() {
-    let seed: u64 = std::env::var("CORTEN_TEST_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(1);
-    let cases = if std::env::var("CORTEN_TEST_FULL").is_ok_and(|full| full == "1") { 600 } else { 60 };
-    println!("CORTEN_TEST_SEED={seed}");
-    let mut bytes = [0; 32];
-    bytes[..8].copy_from_slice(&seed.to_le_bytes());
-    let random = TestRng::from_seed(RngAlgorithm::ChaCha, &bytes);
-    let config = Config { cases, failure_persistence: None, max_shrink_iters: 200, ..Config::default() };
-    let sandbox = Sandbox::new();
-    TestRunner::new_with_rng(config, random)
-        .run(&seeds(), |seeds| {
-            let archive = archive(&seeds);
-            let theirs = tempfile::tempdir_in(sandbox.path()).unwrap();
-            let extract = [
-                "-xpf",
-                "-",
-                "--numeric-owner",
-                "--same-owner",
-                "--xattrs",
-                "--xattrs-include=*",
-                "--warning=no-timestamp",
-                "--delay-directory-restore",
-            ];
-            gnu_tar(&extract, theirs.path(), &archive);
-            let ours = sandbox.unpacked(&archive).unwrap_or_else(|error| panic!("{}", error.chain()));
-            let (ours, theirs) = (tree::read(&ours), tree::read(theirs.path()));
-            prop_assert_eq!(ours, theirs);
-            Ok(())
-        })
-        .unwrap_or_else(|failure| panic!("{failure}"));
-    sandbox.check_canary("generated");
+    sampled("generated", 60, &seeds(), |sandbox, seeds| {
+        let archive = archive(&seeds);
+        let theirs = tempfile::tempdir_in(sandbox.path()).unwrap();
+        let extract = [
+            "-xpf",
+            "-",
+            "--numeric-owner",
+            "--same-owner",
+            "--xattrs",
+            "--xattrs-include=*",
+            "--warning=no-timestamp",
+            "--delay-directory-restore",
+        ];
+        gnu_tar(&extract, theirs.path(), &archive);
+        let ours = sandbox.unpacked(&archive).unwrap_or_else(|error| panic!("{}", error.chain()));
+        let (ours, theirs) = (tree::read(&ours), tree::read(theirs.path()));
+        prop_assert_eq!(ours, theirs);
+        Ok(())
+    });
 }
 
 #[test]

@@ -8,11 +8,34 @@ use std::sync::Arc;
 
 use image::{Error, Images, ImportOptions, Loaded, WorkerCommand};
 use oci::digest::Digest;
+use proptest::prelude::*;
+use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use store::Store;
 use store::snapshots::Kind;
 use tempfile::TempDir;
 
 use crate::tree::{self, Node};
+
+/// Checks a property in a sandbox: in `few` cases of the run's seed, or in 600 in a full run.
+pub(crate) fn sampled<S: Strategy>(
+    name: &str,
+    few: u32,
+    strategy: &S,
+    check: impl Fn(&Sandbox, S::Value) -> Result<(), TestCaseError>,
+) {
+    let seed: u64 = std::env::var("CORTEN_TEST_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(1);
+    let cases = if std::env::var("CORTEN_TEST_FULL").is_ok_and(|full| full == "1") { 600 } else { few };
+    println!("CORTEN_TEST_SEED={seed}");
+    let mut bytes = [0; 32];
+    bytes[..8].copy_from_slice(&seed.to_le_bytes());
+    let random = TestRng::from_seed(RngAlgorithm::ChaCha, &bytes);
+    let config = Config { cases, failure_persistence: None, max_shrink_iters: 200, ..Config::default() };
+    let sandbox = Sandbox::new();
+    TestRunner::new_with_rng(config, random)
+        .run(strategy, |value| check(&sandbox, value))
+        .unwrap_or_else(|failure| panic!("{failure}"));
+    sandbox.check_canary(name);
+}
 
 pub(crate) const NAMESPACE: &str = "default";
 
