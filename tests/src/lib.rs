@@ -5,6 +5,7 @@
 //! left: a process, a mount, a cgroup.
 #![forbid(unsafe_code)]
 
+pub mod containerd;
 pub mod host;
 pub mod leaks;
 pub mod network;

@@ -452,42 +452,23 @@ fn metrics_have_containerds_names() {
 
 /// What Debian's containerd tells while a container runs.
 fn theirs() -> String {
-    let folder = tempfile::Builder::new().prefix("corten-e2e-").tempdir().expect("a folder");
-    let at = |name: &str| path_text(&folder.path().join(name)).to_owned();
-    let rootfs = at("rootfs");
+    let metrics = format!("[metrics]\naddress = '{METRICS}'");
+    let daemon = tests::containerd::Containerd::start(Path::new("containerd"), &metrics);
+    let rootfs = path_text(&daemon.path().join("rootfs")).to_owned();
     fs::create_dir(&rootfs).expect("a folder");
     let unpacked = Command::new("tar").args(["-C", &rootfs, "-xf"]).arg(fixture("busybox.tar")).status();
     assert!(unpacked.expect("tar is installed").success());
-    let config = format!(
-        "version = 2\nroot = '{}'\nstate = '{}'\ndisabled_plugins = ['io.containerd.grpc.v1.cri']\n[grpc]\naddress = '{}'\n[metrics]\naddress = '{METRICS}'\n",
-        at("root"),
-        at("state"),
-        at("socket")
-    );
-    fs::write(at("config.toml"), config).expect("a file");
-    let mut daemon = Command::new("containerd")
-        .args(["--config", &at("config.toml")])
-        .stderr(fs::File::create(at("log")).expect("a log"))
-        .spawn()
-        .expect("containerd is installed");
     let ctr = |words: &[&str]| {
         let mut command = Command::new("ctr");
-        command.args(["--address", &at("socket")]).args(words);
+        command.arg("--address").arg(daemon.socket()).args(words);
         run_with_input(command, b"")
     };
-    let started = Instant::now();
-    while ctr(&["version"]).code != 0 {
-        assert!(started.elapsed() < PATIENCE, "containerd answers");
-        thread::sleep(Duration::from_millis(50));
-    }
-    let cgroup = format!("{}/box", at("").replace("/tmp/", "/").trim_end_matches('/'));
+    let cgroup = format!("{}/box", daemon.cgroup());
     let run =
         ctr(&["run", "-d", "--rootfs", "--cgroup", &cgroup, &rootfs, "box", "/bin/busybox", "sleep", "1000"]);
     let told = get("GET", "/v1/metrics").1;
     ctr(&["tasks", "rm", "--force", "box"]);
     ctr(&["containers", "rm", "box"]);
-    signal(daemon.id(), Signal::TERM);
-    daemon.wait().expect("it ends");
     assert_eq!(run.code, 0, "{run:?}");
     told
 }

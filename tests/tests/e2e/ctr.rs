@@ -1,53 +1,26 @@
 //! `corten ctr` beside containerd's own `ctr`, on one daemon: a containerd of Debian in folders of its own.
 
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use tests::host::{Outcome, PATIENCE, executable, path_text, run_with_input};
 
-/// A containerd that ends with the test.
-pub(crate) struct Containerd {
-    folder: tempfile::TempDir,
-    process: Child,
-}
+/// The machine's containerd, which both programs ask.
+pub(crate) struct Containerd(tests::containerd::Containerd);
 
 impl Containerd {
     pub(crate) fn start() -> Containerd {
-        let folder = tempfile::tempdir().expect("a folder");
-        let at = |name: &str| path_text(&folder.path().join(name)).to_owned();
-        // What nothing refers to stays until it is asked for: no collection starts by itself.
-        let config = format!(
-            "version = 2\nroot = {:?}\nstate = {:?}\ndisabled_plugins = [\"io.containerd.grpc.v1.cri\"]\n[grpc]\naddress = {:?}\n\
-             [plugins.\"io.containerd.gc.v1.scheduler\"]\nstartup_delay = \"1h\"\n",
-            at("root"),
-            at("state"),
-            at("socket"),
-        );
-        std::fs::write(at("config.toml"), config).expect("the configuration is written");
-        let log = std::fs::File::create(at("log")).expect("a log");
-        let process = Command::new("containerd")
-            .args(["--config", &at("config.toml")])
-            .stdout(Stdio::null())
-            .stderr(log)
-            .spawn()
-            .expect("containerd is installed");
-        let daemon = Containerd { folder, process };
-        let started = Instant::now();
-        while daemon.theirs(&["version"]).code != 0 {
-            assert!(started.elapsed() < PATIENCE, "containerd answers");
-            std::thread::sleep(Duration::from_millis(50));
-        }
-        daemon
+        Containerd(tests::containerd::Containerd::start(Path::new("containerd"), ""))
     }
 
     /// Its folder.
     pub(crate) fn path(&self) -> &Path {
-        self.folder.path()
+        self.0.path()
     }
 
     pub(crate) fn socket(&self) -> PathBuf {
-        self.folder.path().join("socket")
+        self.0.socket()
     }
 
     pub(crate) fn ask(&self, program: &Path, before: &[&str], words: &[&str], input: &[u8]) -> Outcome {
@@ -79,14 +52,6 @@ impl Containerd {
         assert_eq!(ours.stdout, theirs.stdout, "stdout of ctr {line}");
         assert_eq!(without_time(&ours.stderr), without_time(&theirs.stderr), "stderr of ctr {line}");
         assert_eq!(ours.code, theirs.code, "code of ctr {line}");
-    }
-}
-
-impl Drop for Containerd {
-    fn drop(&mut self) {
-        // Nothing runs in it: it may be killed.
-        let _ = self.process.kill();
-        let _ = self.process.wait();
     }
 }
 
@@ -206,7 +171,7 @@ fn what_is_not_there_is_refused_with_a_reason() {
         assert_eq!((outcome.code, outcome.stderr.as_str()), (1, text), "{words:?}");
     }
     let mut command = Command::new(executable("corten"));
-    command.args(["ctr", "-a", path_text(&daemon.folder.path().join("nothing")), "version"]);
+    command.args(["ctr", "-a", path_text(&daemon.path().join("nothing")), "version"]);
     let outcome = run_with_input(command, b"");
     assert_eq!(outcome.code, 1);
     assert!(
@@ -231,8 +196,8 @@ fn a_container_runs_to_its_end_and_its_exit_code_is_ours() {
     let daemon = Containerd::start();
     // runc keeps what it knows by namespace and id in one folder of the machine.
     let id = format!("one-{}", std::process::id());
-    let root = rootfs(daemon.folder.path());
-    let pipes = path_text(&daemon.folder.path().join("pipes")).to_owned();
+    let root = rootfs(daemon.path());
+    let pipes = path_text(&daemon.path().join("pipes")).to_owned();
     let cgroup = format!("/corten-ctr-{}", std::process::id());
     let run = |words: &[&str], input: &[u8]| {
         let before = ["run", "--rm", "--rootfs", "--fifo-dir", &pipes, "--cgroup", &cgroup];
@@ -261,8 +226,8 @@ fn a_detached_task_takes_execs_and_signals_and_is_deleted() {
     let daemon = Containerd::start();
     // runc keeps what it knows by namespace and id in one folder of the machine.
     let id = format!("one-{}", std::process::id());
-    let root = rootfs(daemon.folder.path());
-    let pipes = path_text(&daemon.folder.path().join("pipes")).to_owned();
+    let root = rootfs(daemon.path());
+    let pipes = path_text(&daemon.path().join("pipes")).to_owned();
     let cgroup = format!("/corten-ctr-d-{}", std::process::id());
     daemon.ok(&["run", "-d", "--null-io", "--rootfs", "--cgroup", &cgroup, &root, &id, "sleep", "1000"]);
     for line in ["tasks ls", "tasks ps ID", "c ls", "c info --spec ID", "t rm ID"] {

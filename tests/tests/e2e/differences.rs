@@ -2,10 +2,10 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::process::Command;
 
-use tests::host::{Host, PATIENCE, path_text};
+use tests::containerd::Containerd;
+use tests::host::{Host, path_text};
 use tests::peers::{ctrs, program};
 
 /// Steps from nothing to a snapshot: its name, and what is done to its files. What has no time of its own gets one.
@@ -94,52 +94,17 @@ fn without_time_of_marks(line: &str) -> String {
     }
 }
 
-/// Debian's, until the test ends.
-struct Containerd(Child);
-
-impl Containerd {
-    fn start(folder: &Path) -> Containerd {
-        let at = |name: &str| path_text(&folder.join(name)).to_owned();
-        let config = format!(
-            "version = 2\nroot = {:?}\nstate = {:?}\ndisabled_plugins = [\"io.containerd.grpc.v1.cri\"]\n[grpc]\naddress = {:?}\n\
-             [plugins.\"io.containerd.gc.v1.scheduler\"]\nstartup_delay = \"1h\"\n",
-            at("root"),
-            at("state"),
-            at("socket"),
-        );
-        fs::write(at("config.toml"), config).expect("it is written");
-        let process = Command::new("containerd")
-            .args(["--config", &at("config.toml")])
-            .stdout(Stdio::null())
-            .stderr(fs::File::create(at("log")).expect("a log"))
-            .spawn()
-            .expect("containerd is installed");
-        Containerd(process)
-    }
-}
-
-impl Drop for Containerd {
-    fn drop(&mut self) {
-        // Nothing runs in it: it may be killed.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
 #[test]
 fn a_difference_has_the_entries_that_containerd_gives_it() {
     const PLAIN: &str = "application/vnd.oci.image.layer.v1.tar";
     const GZIP: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
     let host = Host::empty();
-    let folder = tempfile::tempdir().expect("a folder");
-    let daemon = Containerd::start(folder.path());
-    let socket = folder.path().join("socket");
-    let theirs = Server { ctr: program("old/bin/ctr"), socket, folder };
-    let started = Instant::now();
-    while !theirs.socket.exists() {
-        assert!(started.elapsed() < PATIENCE, "containerd answers");
-        std::thread::sleep(Duration::from_millis(50));
-    }
+    let daemon = Containerd::start(Path::new("containerd"), "");
+    let theirs = Server {
+        ctr: program("old/bin/ctr"),
+        socket: daemon.socket(),
+        folder: tempfile::tempdir().expect("a folder"),
+    };
     let ours = |ctr: &str| Server {
         ctr: program(ctr),
         socket: host.state().join("corten.sock"),
@@ -167,5 +132,4 @@ fn a_difference_has_the_entries_that_containerd_gives_it() {
             }
         }
     }
-    drop(daemon);
 }

@@ -2,10 +2,11 @@
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
 
 use rustix::process::Signal;
+use tests::containerd::Containerd;
 use tests::host::{Host, Lines, Outcome, executable, fixture, path_text, run_with_input, signal};
 use tests::peers::{ctrs, program};
 
@@ -212,74 +213,6 @@ fn another_runtime_than_runc_is_run_by_containerds_shim() {
     }
 }
 
-/// A containerd of somebody else's; ends with the test.
-struct Containerd {
-    folder: tempfile::TempDir,
-    daemon: &'static str,
-    client: &'static str,
-    process: Option<Child>,
-}
-
-impl Containerd {
-    fn start(daemon: &'static str, client: &'static str) -> Containerd {
-        let folder = tempfile::Builder::new().prefix("corten-e2e-").tempdir().expect("a folder");
-        let at = |name: &str| path_text(&folder.path().join(name)).to_owned();
-        let config = format!(
-            "version = 2\nroot = {:?}\nstate = {:?}\ndisabled_plugins = [\"io.containerd.grpc.v1.cri\"]\n[grpc]\naddress = {:?}\n",
-            at("root"),
-            at("state"),
-            at("socket"),
-        );
-        std::fs::write(at("config.toml"), config).expect("the configuration is written");
-        let mut containerd = Containerd { folder, daemon, client, process: None };
-        containerd.restart();
-        containerd
-    }
-
-    fn restart(&mut self) {
-        self.kill();
-        let log = std::fs::File::options().create(true).append(true).open(self.path().join("log"));
-        let child = Command::new(program(self.daemon))
-            .arg("--config")
-            .arg(self.path().join("config.toml"))
-            .stdout(Stdio::null())
-            .stderr(log.expect("a log"))
-            .spawn();
-        self.process = Some(child.expect("containerd runs"));
-        let begin = std::time::Instant::now();
-        while run_with_input(self.command(&["version"]), b"").code != 0 {
-            assert!(begin.elapsed() < tests::host::PATIENCE, "containerd answers");
-            std::thread::sleep(std::time::Duration::from_millis(50));
-        }
-    }
-
-    fn kill(&mut self) {
-        if let Some(mut process) = self.process.take() {
-            process.kill().expect("it is ours");
-            process.wait().expect("it is reaped");
-        }
-    }
-
-    fn path(&self) -> &Path {
-        self.folder.path()
-    }
-
-    fn command(&self, words: &[&str]) -> Command {
-        command_at(self.client, &self.path().join("socket"), words)
-    }
-}
-
-impl Drop for Containerd {
-    fn drop(&mut self) {
-        self.kill();
-        if !std::thread::panicking() {
-            return;
-        }
-        let name = self.path().file_name().and_then(|name| name.to_str()).expect("an ASCII name");
-        tests::leaks::clean_up(self.path(), &format!("/{name}"));
-    }
-}
-
 fn command_at(client: &str, socket: &Path, words: &[&str]) -> Command {
     let mut command = Command::new(program(client));
     command.arg("--address").arg(socket).args(words).stdin(Stdio::null());
@@ -303,14 +236,14 @@ fn cortens_shim_runs_containers_under_containerd() {
         ("old/libexec/containerd", "old/bin/ctr", &[][..]),
         ("libexec/containerd", "bin/ctr", &["--local"][..]),
     ] {
-        let mut containerd = Containerd::start(daemon, client);
+        let mut containerd = Containerd::start(&program(daemon), "");
         let import = [&["images", "import"], flags, &[path_text(&image)]].concat();
-        let imported = run_with_input(containerd.command(&import), b"");
+        let imported = run_with_input(command_at(client, &containerd.socket(), &import), b"");
         assert_eq!(imported.code, 0, "{imported:?}");
-        let folder = containerd.path().to_owned();
-        let name = folder.file_name().and_then(|name| name.to_str()).expect("an ASCII name").to_owned();
-        let ask = |words: &[&str]| command_at(client, &folder.join("socket"), words);
-        let bench = Bench { ask: &ask, shim: &shim, cgroup: format!("/{name}/box"), id: "box".into() };
+        let (folder, socket, cgroup) =
+            (containerd.path().to_owned(), containerd.socket(), containerd.cgroup());
+        let ask = |words: &[&str]| command_at(client, &socket, words);
+        let bench = Bench { ask: &ask, shim: &shim, cgroup: format!("{cgroup}/box"), id: "box".into() };
         live(&bench, &mut || containerd.restart());
         assert_eq!(told(&bench), LIFE, "{daemon}");
         lose_the_shim(&bench);
@@ -328,6 +261,6 @@ fn cortens_shim_runs_containers_under_containerd() {
         let bundles = folder.join("state/io.containerd.runtime.v2.task/default");
         bench.until("no bundle is left", || std::fs::read_dir(&bundles).expect("it was there").count() == 0);
         containerd.kill();
-        bench.until("nothing is left", || tests::leaks::of_host(&folder, &format!("/{name}")).is_empty());
+        bench.until("nothing is left", || tests::leaks::of_host(&folder, &cgroup).is_empty());
     }
 }

@@ -3,11 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use grpc::events::events_client::EventsClient;
 use grpc::events::{PublishRequest, SubscribeRequest};
+use tests::containerd::Containerd;
 use tests::host::{Host, PATIENCE, path_text};
 use tests::peers::program;
 use tokio::sync::watch;
@@ -54,8 +54,7 @@ pub(crate) struct Talk {
     sides: [Side; 2],
     pub(crate) headers: Headers,
     host: Host,
-    containerd: Child,
-    _folder: tempfile::TempDir,
+    containerd: Containerd,
     heard: [JoinHandle<Vec<String>>; 2],
     differences: BTreeMap<String, String>,
     asked: BTreeSet<String>,
@@ -64,8 +63,7 @@ pub(crate) struct Talk {
 impl Talk {
     pub(crate) fn begin(runtime: &tokio::runtime::Runtime) -> Talk {
         let host = Host::empty();
-        let folder = tempfile::Builder::new().prefix("corten-e2e-containerd-").tempdir().expect("a folder");
-        let containerd = containerd(folder.path());
+        let containerd = Containerd::start(&program("libexec/containerd"), "");
         let side = |name, folder: &Path, socket: &Path, cgroup: &str| {
             let endpoint =
                 Endpoint::from_shared(format!("unix://{}", path_text(socket))).expect("an address");
@@ -73,7 +71,7 @@ impl Talk {
             Side { name, channel, folder: folder.to_owned(), cgroup: format!("{}/{cgroup}", host.cgroup()) }
         };
         let sides = [
-            side("containerd", folder.path(), &folder.path().join("socket"), "theirs"),
+            side("containerd", containerd.path(), &containerd.socket(), "theirs"),
             side("corten", host.path(), &host.state().join("corten.sock"), "ours"),
         ];
         let (begun, has_begun) =
@@ -85,7 +83,6 @@ impl Talk {
             headers: Headers::default(),
             host,
             containerd,
-            _folder: folder,
             heard,
             differences: BTreeMap::new(),
             asked: BTreeSet::new(),
@@ -142,7 +139,7 @@ impl Talk {
         match side.name {
             "corten" => self.host.daemon_log_tail(),
             _ => {
-                let log = std::fs::read_to_string(side.folder.join("log")).unwrap_or_default();
+                let log = self.containerd.log();
                 log.find("panic: ").map_or_else(String::new, |at| log[at..].to_owned())
             }
         }
@@ -199,36 +196,6 @@ impl Talk {
         }
         wrong
     }
-}
-
-impl Drop for Talk {
-    fn drop(&mut self) {
-        tests::host::signal(self.containerd.id(), rustix::process::Signal::TERM);
-        self.containerd.wait().expect("containerd is reaped");
-    }
-}
-
-fn containerd(folder: &Path) -> Child {
-    let at = |name: &str| path_text(&folder.join(name)).to_owned();
-    // Nothing is collected before it is asked for, as in Corten nothing is collected while a client waits for nothing.
-    let config = format!(
-        "version = 3\nroot = {:?}\nstate = {:?}\ndisabled_plugins = [\"io.containerd.cri.v1.images\", \"io.containerd.cri.v1.runtime\", \
-         \"io.containerd.grpc.v1.cri\", \"io.containerd.nri.v1.nri\"]\n[grpc]\naddress = {:?}\n",
-        at("root"),
-        at("state"),
-        at("socket"),
-    );
-    std::fs::write(folder.join("config.toml"), config).expect("the configuration is written");
-    let programs = program("libexec");
-    let path = format!("{}:{}", path_text(&programs), std::env::var("PATH").unwrap_or_default());
-    Command::new(programs.join("containerd"))
-        .args(["--config", &at("config.toml")])
-        .env("PATH", path)
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(std::fs::File::create(folder.join("log")).expect("a log"))
-        .spawn()
-        .expect("containerd starts")
 }
 
 async fn connect(endpoint: &Endpoint) -> Channel {
