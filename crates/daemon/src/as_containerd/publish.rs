@@ -27,9 +27,8 @@ pub(super) fn publish(address: &Path, namespace: &str, topic: &str) -> io::Resul
     io::stdin().lock().take(PAYLOAD_LENGTH_MAX as u64).read_to_end(&mut bytes)?;
     let event = Any::decode(bytes.as_slice())
         .map_err(|error| io::Error::other(format!("standard input is no event: {error}")))?;
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     let envelope = Envelope {
-        timestamp: Some(timestamp(i64::try_from(now.as_nanos()).unwrap_or(i64::MAX))),
+        timestamp: Some(timestamp(store::now_ns())),
         namespace: namespace.to_owned(),
         topic: topic.to_owned(),
         event: Some(event),
