@@ -204,8 +204,8 @@ fn verdict(connection: &Connection) -> Result<String> {
 fn is_damage(error: &Error) -> bool {
     match error {
         Error::Record { .. } => true,
-        // Text that is none, in the definition of a table.
-        Error::Database(rusqlite::Error::Utf8Error(..)) => true,
+        // Text that is none, or no text at all, in the definition of a table.
+        Error::Database(rusqlite::Error::Utf8Error(..) | rusqlite::Error::InvalidColumnType(..)) => true,
         Error::Database(source) => matches!(
             source.sqlite_error_code(),
             // Our own statements are right, so one that is refused (`Unknown` is SQLITE_ERROR) meets wrong tables; and

@@ -216,8 +216,12 @@ fn rewrite_schema(path: &Path, change: &str) {
 
 #[test]
 fn a_damaged_table_definition_is_damage() {
-    for sql in ["replace(sql, 'labels', 'labelz')", "CAST(CAST(sql AS BLOB) || x'ff' AS TEXT)"] {
-        let change = format!("UPDATE sqlite_master SET sql = {sql} WHERE name = 'images'");
+    for change in [
+        "sql = replace(sql, 'labels', 'labelz')",
+        "sql = CAST(CAST(sql AS BLOB) || x'ff' AS TEXT)",
+        "name = CAST(name AS BLOB)",
+    ] {
+        let change = format!("UPDATE sqlite_master SET {change} WHERE name = 'images'");
         let (origin, found) = damaged(|path| rewrite_schema(path, &change), true);
         assert!(matches!(origin, Origin::Backup { .. }), "{origin:?}");
         assert_eq!(found, ["kept"]);
