@@ -125,10 +125,12 @@ impl Content<'_> {
     /// The row; what the engine stored for an image has one from the first question on.
     fn find(&self, digest: &Digest) -> Result<Option<Info>> {
         let row = || self.0.store.db.read(|tx| get(tx, self.0.namespace, digest));
-        match row()? {
-            None if adoption::adopt(self.0)? => row(),
-            found => Ok(found),
+        if let Some(found) = row()? {
+            return Ok(Some(found));
         }
+        // It is asked for again even when there is nothing to adopt: another may have done it meanwhile.
+        adoption::adopt(self.0)?;
+        row()
     }
 }
 

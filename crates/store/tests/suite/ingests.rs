@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::Read as _;
 use std::path::Path;
+use std::sync::Barrier;
 
 use api::code::Code;
 use oci::descriptor::Descriptor;
@@ -389,6 +390,24 @@ fn what_the_engine_stored_for_an_image_is_content_of_its_namespace() {
     assert!(store.space("b").content().page(None).unwrap().is_empty());
     let wanted = Announced { expected: Some(&layer), ..announced("ref") };
     assert_eq!(code(store.space("a").ingests().open(wanted)), Code::AlreadyExists);
+}
+
+#[test]
+fn eight_clients_that_ask_first_at_once_all_find_it() {
+    for _round in 0..20 {
+        let root = tempfile::tempdir().unwrap();
+        let store = Store::open(root.path()).unwrap();
+        let digests = engine_image(&store, "a");
+        let start = Barrier::new(8);
+        std::thread::scope(|scope| {
+            for _client in 0..8 {
+                scope.spawn(|| {
+                    start.wait();
+                    digests.iter().for_each(|digest| drop(store.space("a").content().info(digest).unwrap()));
+                });
+            }
+        });
+    }
 }
 
 #[test]

@@ -30,15 +30,15 @@ const SNAPSHOT_REFERENCE: &str = "containerd.io/gc.ref.snapshot.overlayfs";
 /// Label of a compressed layer: the digest of the archive in it.
 pub const UNCOMPRESSED: &str = "containerd.io/uncompressed";
 
-/// Makes the rows that are missing; whether there were any.
-pub(super) fn adopt(space: Space<'_>) -> Result<bool> {
+/// Makes the rows that are missing.
+pub(super) fn adopt(space: Space<'_>) -> Result<()> {
     let candidates = space.store.db.read(|tx| unknown(tx, space.namespace))?;
     let mut blobs = Vec::new();
     for digest in candidates {
         blobs.extend(space.store.content().info(&digest)?);
     }
     if blobs.is_empty() {
-        return Ok(false);
+        return Ok(());
     }
     let mut labels = BTreeMap::new();
     for blob in &blobs {
@@ -55,8 +55,7 @@ pub(super) fn adopt(space: Space<'_>) -> Result<bool> {
         rows.iter()
             .filter(|info| still.contains(&info.digest))
             .try_for_each(|info| insert(tx, namespace, info))
-    })?;
-    Ok(true)
+    })
 }
 
 /// Notes that a client deleted it, if it would be adopted again.
