@@ -4,10 +4,14 @@
 //! capability names are kept as text) because the specification demands it; what a value means, and whether it
 //! is allowed, is decided by the runtime's plan.
 
+mod hooks;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
+
+pub use hooks::{Hook, Hooks};
 
 /// The whole document.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -24,6 +28,8 @@ pub struct Spec {
     pub domainname: String,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub mounts: Vec<SpecMount>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hooks: Option<Hooks>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: BTreeMap<String, String>,
     #[serde(skip_serializing_if = "Option::is_none")]

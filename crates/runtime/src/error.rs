@@ -49,6 +49,9 @@ pub enum Error {
     Died { id: String },
     #[error("container `{id}` was started already")]
     AlreadyStarted { id: String },
+    /// In runc's words.
+    #[error("error running {point} hook #{number}: {why}")]
+    Hook { point: &'static str, number: usize, why: String },
     #[error("control group of container `{id}`")]
     Cgroup { id: String, source: crate::cgroup::Error },
     #[error("seccomp profile")]
@@ -75,6 +78,7 @@ impl Error {
             | Error::Paused { .. }
             | Error::StillRunning { .. } => Code::FailedPrecondition,
             Error::Died { .. } => Code::ResourceExhausted,
+            Error::Hook { .. } => Code::Unknown,
             Error::Cgroup { source, .. } => source.code(),
             Error::Seccomp { source } => source.code(),
         }

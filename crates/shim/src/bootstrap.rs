@@ -20,14 +20,15 @@ use linux::signal::SIGKILL;
 use oci::runtime_spec::Spec;
 use prost::Message;
 use prost_types::{Any, Timestamp};
+use runtime::Hooks;
 use runtime::cgroup::Cgroup;
 use rustix::fs::Mode;
 use sha2::{Digest, Sha256};
 
 use crate::log::now_ns;
-use crate::options;
 use crate::record::ExitRecord;
 use crate::shim::Bound;
+use crate::{options, task};
 
 /// Where containerd's shims have their sockets if nobody says otherwise.
 const SOCKET_DIRECTORY: &str = "/run/containerd/s";
@@ -209,6 +210,12 @@ pub(crate) fn note_pid(bound: &Bound, pid: u32) {
     }
 }
 
+/// The first process and its hooks are done with.
+pub(crate) fn forget_pid(bound: &Bound) {
+    // There is none if it was not noted.
+    drop(fs::remove_file(bound.bundle.join(PID_FILE)));
+}
+
 /// Moves this process, and so the shim to come, to where the client wants it: `input` is what came on standard input.
 pub fn settle(input: &[u8]) -> Result<()> {
     let path = options::shim_cgroup(input);
@@ -260,6 +267,7 @@ fn features() -> serde_json::Value {
     serde_json::json!({
         "ociVersionMin": "1.0.0",
         "ociVersionMax": "1.2.0",
+        "hooks": ["prestart", "createRuntime", "startContainer", "poststart", "poststop"],
         "mountOptions": runtime::plan::MOUNT_OPTIONS,
         "linux": {
             "namespaces": ["cgroup", "ipc", "mount", "network", "pid", "uts"],
@@ -283,11 +291,17 @@ pub fn delete(bound: &Bound) -> Result<Vec<u8>> {
         // It may be gone.
         drop(fs::remove_file(socket));
     }
-    if let Some(path) = cgroup(bound)? {
+    if let Some(spec) = read_spec(bound)? {
         // A group that cannot be opened is not there any more.
-        if let Ok(cgroup) = Cgroup::open(&path) {
+        if let Ok(cgroup) = Cgroup::open(&cgroup(bound, &spec)) {
             cgroup.kill_all()?;
             cgroup.remove()?;
+        }
+        // A shim that had run them had forgotten the process.
+        if noted_pid(bound) != 0
+            && let Ok(Some(hooks)) = Hooks::of(&spec, &bound.id, &bound.bundle)
+        {
+            task::farewell(&hooks);
         }
     }
     let record = ExitRecord::read(&bound.bundle).unwrap_or(ExitRecord {
@@ -306,17 +320,21 @@ fn noted_pid(bound: &Bound) -> u32 {
     noted.ok().and_then(|pid| pid.trim().parse().ok()).unwrap_or(0)
 }
 
-/// The control group of the bundle's container, as the runtime chooses it; `None` if there is no bundle.
-fn cgroup(bound: &Bound) -> Result<Option<String>> {
+/// The specification of the container; `None` if there is no bundle.
+fn read_spec(bound: &Bound) -> Result<Option<Spec>> {
     let path = bound.bundle.join("config.json");
     let text = match fs::read(&path) {
         Ok(text) => text,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(source) => return Err(Error::File { what: "read", path, source }),
     };
-    let spec: Spec = serde_json::from_slice(&text).map_err(|source| Error::Spec { path, source })?;
-    let path = spec.linux.map(|linux| linux.cgroups_path).filter(|path| !path.is_empty());
-    Ok(Some(path.unwrap_or_else(|| format!("/corten/{}", bound.id))))
+    serde_json::from_slice(&text).map(Some).map_err(|source| Error::Spec { path, source })
+}
+
+/// Its control group, as the runtime chooses it.
+fn cgroup(bound: &Bound, spec: &Spec) -> String {
+    let path = spec.linux.as_ref().map(|linux| linux.cgroups_path.clone()).filter(|path| !path.is_empty());
+    path.unwrap_or_else(|| format!("/corten/{}", bound.id))
 }
 
 #[cfg(test)]

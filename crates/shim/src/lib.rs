@@ -11,7 +11,8 @@
 //! ```
 //!
 //! Started by containerd ([`bootstrap`]) the directory is the bundle, the socket is where containerd's shims have theirs, and
-//! streams are what the client names. Two files more are there: `address`, its socket, and `init.pid`, the first process.
+//! streams are what the client names. Two files more are there: `address`, its socket, and `init.pid`, the first
+//! process, until its hooks have been told of its end.
 //!
 //! | noun | file |
 //! |---|---|

@@ -22,7 +22,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use linux::signal::SIGCHLD;
-use runtime::Container;
+use runtime::{Container, Hooks};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
@@ -74,6 +74,7 @@ pub struct Shim {
     pub(crate) publisher: Option<Publisher>,
     pub(crate) bound: Option<Bound>,
     pub(crate) container: Option<Container>,
+    pub(crate) hooks: Option<Box<Hooks>>,
     /// The container shares a pid namespace: its end does not end its other processes.
     pub(crate) shares_pids: bool,
     pub(crate) runc: Runc,
@@ -143,6 +144,7 @@ impl Shim {
             publisher: None,
             bound: None,
             container: None,
+            hooks: None,
             shares_pids: false,
             runc: Runc::default(),
             processes: BTreeMap::new(),

@@ -14,12 +14,12 @@ use api::task::{
 use linux::signal::SIGKILL;
 use oci::mount::Mount;
 use oci::runtime_spec::{NamespaceKind, Process as SpecProcess, Resources, Spec};
-use runtime::{Create, Exec, Rootfs, Stdio};
+use runtime::{Container, Create, Exec, Hooks, Rootfs, Stdio};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
 use crate::attach::Kept;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, chain};
 use crate::files::Opened;
 use crate::log::Log;
 use crate::logger::Subject;
@@ -74,6 +74,7 @@ impl Shim {
         let opened = files::open(&paths, Subject { namespace, id: &bound.id, exec: FIRST, terminal })?;
         let (mut streams, stdio) = Streams::make(wanted).map_err(no_streams)?;
         let log = open_log(&options)?;
+        let hooks = Hooks::of(&spec, &bound.id, &bound.bundle)?;
         let created = runtime::create(Create {
             id: &bound.id,
             spec: &spec,
@@ -91,9 +92,12 @@ impl Shim {
         if !is_ours {
             bootstrap::note_pid(bound, pid);
         }
+        let container =
+            prepare(created.container, hooks.as_ref()).inspect_err(|_| bootstrap::forget_pid(bound))?;
         self.runc = runc;
         self.shares_pids = !has_own_pids(&spec);
-        self.container = Some(created.container);
+        self.container = Some(container);
+        self.hooks = hooks.map(Box::new);
         self.log = log;
         let process = Process {
             state: State::Created(Birth::First { pid }),
@@ -191,7 +195,7 @@ impl Shim {
         let container = self.container.as_mut().ok_or(Error::NoTask)?;
         let State::Created(Birth::First { pid }) = process.state else { return Err(Error::AlreadyStarted) };
         process.state = State::Running(Child::First { pid });
-        container.start().inspect_err(|_| {
+        begin(container, self.hooks.as_deref()).inspect_err(|_| {
             // The process ends by itself, and its end is noticed like any other: by now, so that it can be deleted.
             let mut end = [PollFd::from_borrowed_fd(container.pidfd(), PollFlags::IN)];
             if let Err(error) = poll(&mut end, Some(&START_FAILURE_TIMEOUT)) {
@@ -267,7 +271,7 @@ impl Shim {
 
     /// Ends and forgets everything of the container. Its root goes last, because that may take long.
     fn destroy(&mut self) -> Result<()> {
-        let destroyed = self.container.take().map_or(Ok(()), runtime::Container::destroy);
+        let destroyed = self.container.take().map_or(Ok(()), Container::destroy);
         // Their ends come now at the latest: nothing lives in a group that is gone.
         let execs: Vec<String> = self.processes.keys().filter(|name| *name != FIRST).cloned().collect();
         for exec in execs {
@@ -285,6 +289,10 @@ impl Shim {
         }
         if let Some(log) = &mut self.log {
             log.end();
+        }
+        if let (Some(hooks), Some(bound)) = (self.hooks.take(), &self.bound) {
+            farewell(&hooks);
+            bootstrap::forget_pid(bound);
         }
         Ok(destroyed?)
     }
@@ -379,6 +387,34 @@ fn read_spec(bound: &Bound) -> Result<Spec> {
     Ok(spec)
 }
 
+/// Lets hooks see a container that was just made. One that they do not want is removed.
+fn prepare(container: Container, hooks: Option<&Hooks>) -> Result<Container> {
+    let Some(hooks) = hooks else { return Ok(container) };
+    let Err(unwanted) = hooks.created(container.pid()) else { return Ok(container) };
+    let destroyed = container.destroy();
+    farewell(hooks);
+    // What the hook said comes first; what is left of the container is in its group.
+    destroyed.unwrap_or_else(|error| eprintln!("a container was not removed: {}", chain(&error)));
+    Err(unwanted.into())
+}
+
+/// Starts the first process between its hooks. It is killed if they do not want it.
+fn begin(container: &mut Container, hooks: Option<&Hooks>) -> runtime::Result<()> {
+    let Some(hooks) = hooks else { return container.start() };
+    let kill = |container: &Container| {
+        // It may have ended by itself.
+        let _ = container.kill(SIGKILL);
+    };
+    hooks.starting(container).inspect_err(|_| kill(container))?;
+    container.start()?;
+    hooks.started(container.pid()).inspect_err(|_| kill(container))
+}
+
+/// Tells the hooks of the end.
+pub(crate) fn farewell(hooks: &Hooks) {
+    hooks.stopped().iter().for_each(|error| eprintln!("{error}"));
+}
+
 /// What the request says to mount, else the directory that the specification names.
 fn rootfs(bound: &Bound, request: &CreateTaskRequest, spec: &Spec) -> Result<Rootfs> {
     if request.rootfs.is_empty() {
@@ -429,7 +465,7 @@ fn identify(process: &mut SpecProcess, root: BorrowedFd<'_>, who: &Who) -> Resul
 }
 
 fn execute(
-    container: &runtime::Container,
+    container: &Container,
     plan: &mut ExecPlan,
     keep_keyring: bool,
 ) -> Result<(runtime::Process, Option<OwnedFd>)> {

@@ -13,6 +13,8 @@ mod containerd;
 mod exec;
 #[path = "suite/fixture.rs"]
 mod fixture;
+#[path = "suite/hooks.rs"]
+mod hooks;
 #[path = "suite/hostile.rs"]
 mod hostile;
 #[path = "suite/life.rs"]

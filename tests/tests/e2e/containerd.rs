@@ -364,11 +364,23 @@ struct Dockerd {
 }
 
 impl Dockerd {
+    /// Without networks of its own.
     fn start(host: &Host) -> Dockerd {
+        Dockerd::run(host, Command::new(program("old/bin/dockerd")), &["--bridge", "none"])
+    }
+
+    /// With its bridge, in a network namespace of its own.
+    fn start_with_bridge(host: &Host) -> Dockerd {
+        let mut command = Command::new("unshare");
+        command.arg("--net").arg(program("old/bin/dockerd"));
+        Dockerd::run(host, command, &["--bip", "172.31.250.1/24"])
+    }
+
+    fn run(host: &Host, mut command: Command, network: &[&str]) -> Dockerd {
         let folder = host.path().join("dockerd");
         let at = |name: &str| path_text(&folder.join(name)).to_owned();
         let containerd = host.state().join("corten.sock");
-        let child = Command::new(program("old/bin/dockerd"))
+        let child = command
             .args([
                 "--containerd",
                 path_text(&containerd),
@@ -379,7 +391,8 @@ impl Dockerd {
             ])
             .args(["--pidfile", &at("pid"), "--host", &format!("unix://{}", at("docker.sock"))])
             .args(["--cgroup-parent", host.cgroup(), "--storage-driver", "overlay2"])
-            .args(["--bridge", "none", "--iptables=false", "--ip6tables=false", "--ip-masq=false"])
+            .args(["--iptables=false", "--ip6tables=false", "--ip-masq=false"])
+            .args(network)
             .stderr(Stdio::null())
             .spawn()
             .expect("dockerd runs");
@@ -443,4 +456,19 @@ fn dockerd_runs_its_containers_on_it() {
     assert_eq!(docker.ok(&["inspect", "-f", "{{.State.ExitCode}}", "box"]), "137");
     docker.ok(&["rm", "box"]);
     assert!(ctr.table(&["-n", "moby", "containers", "ls"]).is_empty());
+}
+
+#[test]
+fn dockerd_connects_its_containers_by_a_hook() {
+    let host = Host::empty();
+    let docker = Dockerd::start_with_bridge(&host);
+    let tar = std::fs::read(fixture("busybox.tar")).unwrap();
+    assert_eq!(docker.docker_with_input(&["import", "-", "busybox"], &tar).code, 0);
+    let serve = "mkdir /www && echo found > /www/index.html && exec httpd -f -h /www";
+    docker.ok(&["run", "-d", "--name", "web", "busybox", "sh", "-c", serve]);
+    let address = docker.ok(&["inspect", "-f", "{{.NetworkSettings.IPAddress}}", "web"]);
+    assert!(docker.ok(&["exec", "web", "ip", "addr", "show", "eth0"]).contains(&address));
+    let get = format!("until wget -q -O - http://{address}/; do sleep 0.1; done");
+    assert_eq!(docker.ok(&["run", "--rm", "busybox", "timeout", "20", "sh", "-c", &get]), "found");
+    docker.ok(&["rm", "-f", "web"]);
 }

@@ -98,6 +98,7 @@ pub(crate) fn runtime_spec(spec: &ContainerSpec, around: &Surroundings) -> Resul
         hostname: if has_uts { around.hostname.clone() } else { String::new() },
         domainname: if has_uts { spec.domainname.clone() } else { String::new() },
         mounts: mounts(spec, around),
+        hooks: None,
         annotations: spec.annotations.clone(),
         linux: Some(Linux {
             sysctl: sysctls(spec),

@@ -48,16 +48,16 @@ fn events(socket: &Path) -> Receiver<(String, String)> {
     receiver
 }
 
-struct Started {
-    bundle: Bundle,
-    client: Client,
+pub struct Started {
+    pub bundle: Bundle,
+    pub client: Client,
     socket: PathBuf,
-    pid: u32,
+    pub pid: u32,
     events: Receiver<(String, String)>,
     options: RuncOptions,
 }
 
-fn invoke(bundle: &Bundle, action: &str, input: &[u8]) -> Vec<u8> {
+pub fn invoke(bundle: &Bundle, action: &str, input: &[u8]) -> Vec<u8> {
     let output = try_invoke(bundle, action, input);
     assert!(output.status.success());
     output.stdout
@@ -89,7 +89,7 @@ fn try_invoke(bundle: &Bundle, action: &str, input: &[u8]) -> Output {
 }
 
 impl Started {
-    fn new(script: &str) -> Started {
+    pub fn new(script: &str) -> Started {
         Started::with(script, &RuncOptions::default())
     }
 
@@ -130,7 +130,7 @@ impl Started {
         self.try_create_with(wishes).unwrap();
     }
 
-    fn try_create(
+    pub fn try_create(
         &mut self,
         stdin: String,
         stdout: String,
@@ -150,17 +150,17 @@ impl Started {
         self.client.call(SERVICE_V2, "Create", &request)
     }
 
-    fn start(&mut self, exec: &str) {
+    pub fn start(&mut self, exec: &str) {
         let request = StartRequest { id: self.bundle.id.clone(), exec_id: exec.into() };
         let _: StartResponse = self.client.call(SERVICE_V2, "Start", &request).unwrap();
     }
 
-    fn wait(&mut self, exec: &str) -> u32 {
+    pub fn wait(&mut self, exec: &str) -> u32 {
         let request = WaitRequest { id: self.bundle.id.clone(), exec_id: exec.into() };
         self.client.call::<WaitResponse>(SERVICE_V2, "Wait", &request).unwrap().exit_status
     }
 
-    fn delete(&mut self, exec: &str) -> DeleteResponse {
+    pub fn delete(&mut self, exec: &str) -> DeleteResponse {
         let request = DeleteRequest { id: self.bundle.id.clone(), exec_id: exec.into() };
         self.client.call(SERVICE_V2, "Delete", &request).unwrap()
     }
@@ -170,7 +170,7 @@ impl Started {
         let _: () = self.client.call(SERVICE_V2, "CloseIO", &request).unwrap();
     }
 
-    fn finish(mut self) {
+    pub fn finish(mut self) {
         let pidfd = linux::pidfd::open(self.pid).unwrap();
         let request = ShutdownRequest { id: self.bundle.id.clone(), now: false };
         let _: () = self.client.call(SERVICE_V2, "Shutdown", &request).unwrap();
