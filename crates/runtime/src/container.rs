@@ -20,7 +20,7 @@ use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
-use crate::cgroup::{self, Cgroup, Join, Stats};
+use crate::cgroup::{self, Cgroup, Join, OomWatch, Stats};
 use crate::error::{Error, Result};
 use crate::launch::{self, SIGKILL};
 use crate::open::cannot;
@@ -213,6 +213,11 @@ impl Container {
     /// Processes that the kernel killed for want of memory.
     pub fn oom_kills(&self) -> Result<u64> {
         self.cgroup.oom_kills().map_err(|source| self.in_cgroup(source))
+    }
+
+    /// Watches for such kills; `None` without a memory controller.
+    pub fn watch_oom(&self) -> Result<Option<OomWatch>> {
+        self.cgroup.watch_oom().map_err(|source| self.in_cgroup(source))
     }
 
     /// Changes the limits.

@@ -22,6 +22,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use linux::signal::SIGCHLD;
+use runtime::cgroup::OomWatch;
 use runtime::{Container, Hooks};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
@@ -75,6 +76,10 @@ pub struct Shim {
     pub(crate) bound: Option<Bound>,
     pub(crate) container: Option<Container>,
     pub(crate) hooks: Option<Box<Hooks>>,
+    /// Where there is somebody to tell.
+    pub(crate) oom_watch: Option<OomWatch>,
+    /// A kill was told.
+    oom_told: bool,
     /// The container shares a pid namespace: its end does not end its other processes.
     pub(crate) shares_pids: bool,
     pub(crate) runc: Runc,
@@ -96,6 +101,7 @@ enum Token {
     Connection(u64),
     Attacher(u64),
     Publisher,
+    Oom,
     /// The log's collector.
     Log,
     Output(String),
@@ -145,6 +151,8 @@ impl Shim {
             bound: None,
             container: None,
             hooks: None,
+            oom_watch: None,
+            oom_told: false,
             shares_pids: false,
             runc: Runc::default(),
             processes: BTreeMap::new(),
@@ -251,6 +259,9 @@ impl Shim {
         if let Some((descriptor, interest)) = self.publisher.as_ref().and_then(Publisher::interest) {
             add(Token::Publisher, descriptor, interest);
         }
+        if let Some(watch) = &self.oom_watch {
+            add(Token::Oom, watch.as_fd(), watch.interest());
+        }
         if let Some((descriptor, interest)) = self.log.as_ref().and_then(Log::interest) {
             add(Token::Log, descriptor, interest);
         }
@@ -314,6 +325,7 @@ impl Shim {
                     publisher.read();
                 }
             }
+            Token::Oom => self.note_kills(),
             Token::Log => {
                 if let Some(log) = &mut self.log {
                     log.hear(ready);

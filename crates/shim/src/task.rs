@@ -14,6 +14,7 @@ use api::task::{
 use linux::signal::SIGKILL;
 use oci::mount::Mount;
 use oci::runtime_spec::{NamespaceKind, Process as SpecProcess, Resources, Spec};
+use runtime::cgroup::OomWatch;
 use runtime::{Container, Create, Exec, Hooks, Rootfs, Stdio};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
@@ -96,6 +97,7 @@ impl Shim {
             prepare(created.container, hooks.as_ref()).inspect_err(|_| bootstrap::forget_pid(bound))?;
         self.runc = runc;
         self.shares_pids = !has_own_pids(&spec);
+        self.oom_watch = if self.publisher.is_some() { watch(&container) } else { None };
         self.container = Some(container);
         self.hooks = hooks.map(Box::new);
         self.log = log;
@@ -271,6 +273,7 @@ impl Shim {
 
     /// Ends and forgets everything of the container. Its root goes last, because that may take long.
     fn destroy(&mut self) -> Result<()> {
+        self.oom_watch = None;
         let destroyed = self.container.take().map_or(Ok(()), Container::destroy);
         // Their ends come now at the latest: nothing lives in a group that is gone.
         let execs: Vec<String> = self.processes.keys().filter(|name| *name != FIRST).cloned().collect();
@@ -385,6 +388,14 @@ fn read_spec(bound: &Bound) -> Result<Spec> {
         spec.linux.get_or_insert_default().cgroups_path.clone_from(&bound.cgroup);
     }
     Ok(spec)
+}
+
+/// Without it kills are told with the end of the task.
+fn watch(container: &Container) -> Option<OomWatch> {
+    container.watch_oom().unwrap_or_else(|error| {
+        eprintln!("kills for want of memory are not watched for: {}", chain(&error));
+        None
+    })
 }
 
 /// Lets hooks see a container that was just made. One that they do not want is removed.

@@ -173,7 +173,7 @@ impl Directory {
 }
 
 /// The number behind `name` in a file of `name number` lines; what is not there counts as zero.
-fn value_of(text: &str, name: &str) -> u64 {
+pub(super) fn value_of(text: &str, name: &str) -> u64 {
     let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
     value.and_then(|value| value.trim().parse().ok()).unwrap_or(0)
 }

@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use api::events::{TaskExit, TaskOom};
 use linux::signal::SIGKILL;
+use runtime::cgroup::OomWatch;
 use rustix::process::{Pid, WaitOptions, waitpid};
 
 use super::{FIRST, Shim};
@@ -185,10 +186,25 @@ impl Shim {
         self.loggers.iter_mut().filter(|logger| logger.is_of(name)).for_each(|logger| logger.finish(now));
     }
 
+    /// Tells of processes that the kernel killed for want of memory, if there are new ones.
+    pub(crate) fn note_kills(&mut self) {
+        if self.oom_watch.as_mut().is_some_and(OomWatch::take) {
+            self.tell_kill();
+        }
+    }
+
+    fn tell_kill(&mut self) {
+        self.oom_told = true;
+        self.publish("/tasks/oom", &TaskOom { container_id: self.id() });
+    }
+
     fn publish_exit(&mut self, name: &str, exit: ExitRecord) {
         let container_id = self.id();
-        if name == FIRST && exit.oom_killed {
-            self.publish("/tasks/oom", &TaskOom { container_id: container_id.clone() });
+        if name == FIRST {
+            self.note_kills();
+            if exit.oom_killed && !self.oom_told {
+                self.tell_kill();
+            }
         }
         let id = if name == FIRST { container_id.clone() } else { name.to_owned() };
         let (pid, exit_status) = (exit.pid, exit.exit_status);

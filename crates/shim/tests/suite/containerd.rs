@@ -7,6 +7,7 @@ use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::mpsc::{Receiver, channel};
+use std::time::Duration;
 
 use api::bootstrap::{BootstrapParams, Extension};
 use api::code::Code;
@@ -15,6 +16,7 @@ use api::forward::ForwardRequest;
 use api::runc::Options as RuncOptions;
 use api::task::*;
 use api::ttrpc::{FrameDecoder, Response, encode_response};
+use oci::runtime_spec::{Memory, Resources};
 use prost::Message;
 use prost_types::Any;
 use rustix::fs::{CWD, FileType, Mode};
@@ -405,6 +407,31 @@ fn a_shim_keeps_a_sandbox_in_place_of_a_task() {
     until_readable(&pidfd);
     assert!(!shim.socket.exists());
     shim.bundle.assert_nothing_left();
+}
+
+#[test]
+fn a_child_that_is_killed_for_want_of_memory_is_told_while_the_task_goes_on() {
+    // `tail` keeps everything until the end of a line, which never comes.
+    let mut shim = Started::new("tail /dev/zero; sleep 1000");
+    let memory = Memory { limit: Some(8 << 20), swap: Some(8 << 20), ..Memory::default() };
+    shim.bundle.spec.linux.as_mut().unwrap().resources =
+        Some(Resources { memory: Some(memory), ..Resources::default() });
+    shim.bundle.write();
+    shim.try_create(String::new(), String::new(), String::new()).unwrap();
+    shim.start("");
+    let next = |shim: &Started| shim.events.recv_timeout(Duration::from_secs(20)).expect("an event").0;
+    for topic in ["/tasks/create", "/tasks/start", "/tasks/oom"] {
+        assert_eq!(next(&shim), topic);
+    }
+    let request = KillRequest { id: shim.bundle.id.clone(), signal: 9, ..KillRequest::default() };
+    let _: () = shim.client.call(SERVICE_V2, "Kill", &request).unwrap();
+    assert_eq!(shim.wait(""), 137);
+    shim.delete("");
+    // The end is not one more.
+    for topic in ["/tasks/exit", "/tasks/delete"] {
+        assert_eq!(next(&shim), topic);
+    }
+    shim.finish();
 }
 
 #[test]
