@@ -15,6 +15,7 @@ use tonic::{Code, Status};
 use tower_layer::Layer;
 
 use crate::metrics::{Text, f64_of};
+use crate::request;
 use crate::services::introspection::SERVICE;
 
 /// Services have about a hundred methods; what a client makes up beyond them is not counted.
@@ -154,9 +155,13 @@ where
         let answer = self.inner.call(request);
         Box::pin(async move {
             let mut call = call;
-            let answer = answer.await?;
+            let mut answer = answer.await?;
             // An error without a message ends with the head.
             if answer.headers().contains_key("grpc-status") {
+                let status = Status::from_header_map(answer.headers());
+                if let Some(told) = status.as_ref().and_then(request::too_large) {
+                    answer = told.into_http();
+                }
                 end(&mut call, answer.headers());
             }
             Ok(answer.map(|inner| CalledBody { inner, call }))

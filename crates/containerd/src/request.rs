@@ -52,3 +52,11 @@ pub(crate) fn filter(filters: &[String]) -> Result<Filter, Status> {
 pub(crate) fn no_field(path: &str, what: &str) -> Status {
     status::with_suffix(Code::InvalidArgument, format!("cannot update {path:?} field on {what}"))
 }
+
+/// What gRPC says of a message above the bound, if that is what tonic wanted to say.
+pub(crate) fn too_large(status: &Status) -> Option<Status> {
+    let sizes = status.message().strip_prefix("Error, decoded message length too large: found ")?;
+    let (found, limit) = sizes.strip_suffix(" bytes")?.split_once(" bytes, the limit is: ")?;
+    let text = format!("grpc: received message larger than max ({found} vs. {limit})");
+    Some(Status::resource_exhausted(text))
+}

@@ -7,6 +7,8 @@
 mod content;
 #[path = "conversation/records.rs"]
 mod records;
+#[path = "conversation/services.rs"]
+mod services;
 #[path = "conversation/talk.rs"]
 mod talk;
 #[path = "conversation/tasks.rs"]
@@ -27,6 +29,12 @@ fn corten_answers_as_containerd_does() {
         records::containers(&mut talk).await;
         records::images(&mut talk).await;
         records::sandboxes(&mut talk).await;
+        services::introspection(&mut talk).await;
+        services::diff(&mut talk).await;
+        services::streaming(&mut talk).await;
+        services::transfer(&mut talk).await;
+        services::controller(&mut talk).await;
+        services::sizes(&mut talk).await;
         tasks::tasks(&mut talk).await;
         tasks::events(&mut talk).await;
     });

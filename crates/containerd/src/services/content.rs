@@ -284,7 +284,7 @@ fn valid(digest: &str) -> Result<Digest, Status> {
 }
 
 /// A failure of the store in the words of containerd's content service.
-fn worded(error: &store::Error) -> Status {
+pub(super) fn worded(error: &store::Error) -> Status {
     use store::Error;
     let text = match error {
         Error::NotFound { kind: "content", name } => format!("content digest {name}"),

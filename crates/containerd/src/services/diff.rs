@@ -16,6 +16,7 @@ use oci::mount::Mount;
 use store::snapshots::Directories;
 use tonic::{Request, Response, Result, Status};
 
+use super::content;
 use crate::Door;
 use crate::{request, status};
 
@@ -26,20 +27,20 @@ pub(crate) struct Diff(pub(crate) Door);
 #[tonic::async_trait]
 impl diff_server::Diff for Diff {
     async fn apply(&self, request: Request<ApplyRequest>) -> Result<Response<ApplyResponse>> {
-        let namespace = request::namespace(&request)?;
+        let namespace = request::namespace(&request).map_err(|error| unread(&error))?;
         // Payloads are for programs that decrypt; there are none.
         let ApplyRequest { diff, mounts, sync_fs, payloads: _ } = request.into_inner();
         let layer = diff.unwrap_or_default();
-        let is_compressed = is_compressed(&layer.media_type)?;
-        let digest = digest(&layer.digest)?;
+        let digest = Digest::parse(&layer.digest).map_err(|_| {
+            unread(&status::with_suffix(Code::NotFound, format!("content digest {}", layer.digest)))
+        })?;
         let mounts: Vec<Mount> = mounts.into_iter().map(mount).collect();
         let is_overlay = mounts.first().is_some_and(|mount| mount.kind == "overlay");
-        let found = self.0.blocking(move |store| {
-            let space = store.space(&namespace);
-            let (_, blob) = space.content().open(&digest)?;
-            Ok((blob, space.writable(&mounts)?))
-        });
-        let (blob, directories) = found.await?;
+        let within = namespace.clone();
+        let blob = self.0.attempt(move |store| store.space(&within).content().open(&digest)).await?;
+        let (_, blob) = blob.map_err(|error| unread(&content::worded(&error)))?;
+        let is_compressed = is_compressed(&layer.media_type)?;
+        let directories = self.0.blocking(move |store| store.space(&namespace).writable(&mounts)).await?;
         let place = place(directories, is_overlay, sync_fs);
         let applied = self.0.engine().apply_layer(blob, is_compressed, place).await;
         let applied = applied.map_err(|error| status::of_engine(&error))?;
@@ -138,9 +139,9 @@ fn is_compressed(media_type: &str) -> Result<bool, Status> {
     }
 }
 
-fn digest(text: &str) -> Result<Digest, Status> {
-    Digest::parse(text)
-        .map_err(|error| status::with_suffix(Code::InvalidArgument, format!("digest {text:?}: {error}")))
+/// A layer that cannot be opened, in containerd's words.
+fn unread(error: &Status) -> Status {
+    Status::new(error.code(), format!("failed to get reader from content store: {}", error.message()))
 }
 
 fn mount(mount: api::types::Mount) -> Mount {

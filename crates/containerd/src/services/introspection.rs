@@ -128,7 +128,7 @@ impl introspection_server::Introspection for Introspection {
         let PluginInfoRequest { r#type: kind, id, options } = request.into_inner();
         let entry = self.entries().find(|entry| entry.kind == kind && entry.id == id);
         let Some(entry) = entry else {
-            return Err(Status::not_found("plugin not found: not found"));
+            return Err(Status::not_found(format!("plugin {kind}.{id} not found: not found")));
         };
         let extra = match options {
             None => None,

@@ -49,16 +49,15 @@ enum End {
     Store(ImageStore),
     Import(ImageImportStream),
     Export(ImageExportStream),
-    /// That nothing is known of.
-    Other,
 }
 
 #[tonic::async_trait]
 impl transfer_server::Transfer for Transfer {
     async fn transfer(&self, request: Request<TransferRequest>) -> Result<Response<()>, Status> {
-        let namespace = request::namespace(&request)?;
-        let TransferRequest { source, destination, options } = request.into_inner();
+        let TransferRequest { source, destination, options } = request.get_ref().clone();
         let (source, destination) = (source.unwrap_or_default(), destination.unwrap_or_default());
+        let ends = (End::of(&source)?, End::of(&destination)?);
+        let namespace = request::namespace(&request)?;
         let scope = Namespace::parse(&namespace).map_err(|error| status::of_engine(&error))?;
         let images = self.0.engine().within(scope).images();
         let told = options.unwrap_or_default().progress_stream;
@@ -70,15 +69,16 @@ impl transfer_server::Transfer for Transfer {
             images,
             progress: Progress::to(told),
         };
-        let done = call.run(&source, &destination).await;
+        let done = call.run(ends, [&source.type_url, &destination.type_url]).await;
         call.progress.finish().await;
         done.map(Response::new)
     }
 }
 
 impl Call {
-    async fn run(&self, source: &Any, destination: &Any) -> Result<(), Status> {
-        match (End::of(source)?, End::of(destination)?) {
+    /// `names` are the ends', as the client calls them.
+    async fn run(&self, ends: (End, End), names: [&str; 2]) -> Result<(), Status> {
+        match ends {
             (End::Registry(registry), End::Store(store)) => self.pull(registry, store).await,
             (End::Store(store), End::Registry(registry)) => self.push(store, registry).await,
             (End::Store(store), End::Store(other)) => self.tag(store, other).await,
@@ -86,7 +86,7 @@ impl Call {
             (End::Import(stream), End::Store(store)) => self.import(stream, store).await,
             (End::Import(from), End::Export(to)) => self.echo(from, to).await,
             _ => {
-                let (from, to) = (&source.type_url, &destination.type_url);
+                let [from, to] = names;
                 let text = format!("method Transfer not implemented for {from} to {to}");
                 Err(grpc::status::status(Code::Unimplemented, text))
             }
@@ -95,6 +95,8 @@ impl Call {
 }
 
 impl End {
+    /// # Errors
+    /// containerd's for a type that it does not know.
     fn of(any: &Any) -> Result<End, Status> {
         let wrong = |error: prost::DecodeError| {
             status::with_suffix(Code::InvalidArgument, format!("{}: {error}", any.type_url))
@@ -111,7 +113,7 @@ impl End {
         if let Some(stream) = any::unpack(any) {
             return stream.map(End::Export).map_err(wrong);
         }
-        Ok(End::Other)
+        Err(Status::unknown(format!("type with url {}: not found", any.type_url)))
     }
 }
 

@@ -13,7 +13,7 @@ use tonic::{Status, Streaming};
 
 use super::{Messages, valid, worded};
 use crate::door::Door;
-use crate::time;
+use crate::{request, time};
 
 /// A client that writes.
 struct Session {
@@ -67,7 +67,7 @@ impl Conversation {
                     Ok(Some(message)) => message,
                     Ok(None) if session.reference.is_empty() => return Ok(Err(Status::unknown("EOF"))),
                     Ok(None) => return Ok(Ok((None, None, None))),
-                    Err(error) => return Ok(Err(error)),
+                    Err(error) => return Ok(Err(request::too_large(&error).unwrap_or(error))),
                 };
                 Ok(session.answer(store, message).map(|created| {
                     let answer = session.answer.clone();
