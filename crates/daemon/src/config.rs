@@ -129,6 +129,8 @@ pub(crate) struct Door {
     pub(crate) disabled: BTreeSet<String>,
     /// How soon the kernel kills the daemon when memory is short; 0 is what it was started with.
     pub(crate) oom_score: i32,
+    /// The control group that the daemon is in; none is the one that it was started in.
+    pub(crate) cgroup: Option<String>,
     /// So many changes are looked at at once for garbage; none is the engine's choice.
     pub(crate) gc_changes: Option<u32>,
 }

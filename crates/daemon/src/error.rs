@@ -29,6 +29,8 @@ pub(crate) enum Error {
     Address { address: std::net::SocketAddr, source: std::io::Error },
     #[error("{what}")]
     System { what: &'static str, source: std::io::Error },
+    #[error("move the daemon into the cgroup `{path}`")]
+    Cgroup { path: String, source: runtime::cgroup::Error },
     #[error("open the engine")]
     Engine(#[source] engine::Error),
 }

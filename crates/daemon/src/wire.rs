@@ -4,6 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 use engine::Engine;
+use runtime::cgroup::Cgroup;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
@@ -24,6 +25,10 @@ const GIVE_BACK_BYTES: i32 = 64 << 10;
 pub(crate) fn run(config: Config) -> Result<(), Error> {
     raise_open_files();
     set_oom_score(config.door.oom_score);
+    if let Some(path) = &config.door.cgroup {
+        let failed = |source| Error::Cgroup { path: path.clone(), source };
+        Cgroup::settle(path).map_err(failed)?;
+    }
     linux::memory::give_back_from(GIVE_BACK_BYTES);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(WORKER_THREADS)

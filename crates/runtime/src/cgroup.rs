@@ -149,6 +149,15 @@ impl Cgroup {
         missing.filter(|_| !is_in).map_or(Ok(()), Err)
     }
 
+    /// Moves the calling process, with all its threads, into the groups of that path, which are made where they are missing.
+    pub fn settle(path: &str) -> Result<()> {
+        let cgroup = match Cgroup::open(path) {
+            Err(Error::NotFound { .. }) => Cgroup::create(path, None)?,
+            opened => opened?,
+        };
+        cgroup.directories.iter().try_for_each(|directory| directory.write_core("cgroup.procs", "0"))
+    }
+
     /// Changes limits; what `resources` does not name stays as it is.
     pub fn update(&self, resources: &Resources) -> Result<()> {
         if !resources.devices.is_empty() {

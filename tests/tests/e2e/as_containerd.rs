@@ -249,11 +249,11 @@ fn every_version_of_the_configuration_starts_the_same_daemon() {
 #[test]
 fn what_is_not_done_is_told_and_what_cannot_be_is_refused() {
     let daemon = Containerd::start(
-        "mystery = 1\n[cgroup]\npath = '/x'\n[proxy_plugins.soci]\ntype = 'snapshot'\naddress = '/s.sock'",
+        "mystery = 1\n[debug]\nlog_trace_id = true\n[proxy_plugins.soci]\ntype = 'snapshot'\naddress = '/s.sock'",
     );
     for words in [
         "`mystery`: no such key; ignored",
-        "`cgroup.path`: Corten knows this key of containerd's and does not act upon it",
+        "`debug.log_trace_id`: Corten knows this key of containerd's and does not act upon it",
         "`proxy_plugins`: Corten knows this table of containerd's and does not act upon it",
     ] {
         assert!(daemon.log().contains(words), "{words}: {}", daemon.log());
@@ -281,6 +281,40 @@ fn what_is_not_done_is_told_and_what_cannot_be_is_refused() {
     let missing =
         Command::new(refused.at("containerd")).args(["--config", "/no/such.toml"]).output().unwrap();
     assert!(String::from_utf8_lossy(&missing.stderr).contains("/no/such.toml"), "{missing:?}");
+}
+
+#[test]
+fn the_daemon_is_in_the_cgroup_that_it_is_told() {
+    let group = format!("corten-e2e-{}/own", std::process::id());
+    let groups = |pid: u32| fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap();
+    let is_in = |pid: u32| groups(pid).lines().filter(|line| line.ends_with(&format!(":/{group}"))).count();
+    let keys = format!("[cgroup]\npath = '{group}'");
+    let daemon = Containerd::start(&keys).with_busybox();
+    assert!(is_in(daemon.pid()) > 0, "{}", groups(daemon.pid()));
+    assert_eq!(is_in(daemon.pid()), groups(daemon.pid()).lines().count(), "{}", groups(daemon.pid()));
+    let inside = daemon.corten(&[
+        "run",
+        "--rm",
+        "--net",
+        "none",
+        "--cgroupns",
+        "host",
+        "busybox",
+        "cat",
+        "/proc/self/cgroup",
+    ]);
+    assert_eq!((inside.code, inside.stdout.contains(&group)), (0, false), "containers are not: {inside:?}");
+    // It is there already for the next one.
+    drop(daemon);
+    let daemon = Containerd::start(&keys);
+    assert!(is_in(daemon.pid()) > 0, "{}", groups(daemon.pid()));
+    drop(daemon);
+    let (parent, _) = group.split_once('/').unwrap();
+    for hierarchy in fs::read_dir("/sys/fs/cgroup").unwrap().flatten() {
+        // Where the group is not, there is nothing to remove.
+        drop(fs::remove_dir(hierarchy.path().join(&group)));
+        drop(fs::remove_dir(hierarchy.path().join(parent)));
+    }
 }
 
 #[test]

@@ -139,7 +139,7 @@ async fn a_layer_goes_nowhere_else() {
     assert_eq!(unknown, (Code::Unknown, text.to_owned()));
     let plain = "application/vnd.oci.image.layer.v1.tar";
     assert!(told(diff.apply(within(apply(&layer, plain, &mounts))).await).1.contains("invalid tar header"));
-    assert_eq!(told(diff.apply(within(apply("x", GZIP, &mounts))).await).0, Code::InvalidArgument);
+    assert_eq!(told(diff.apply(within(apply("x", GZIP, &mounts))).await).0, Code::NotFound);
     assert_eq!(fs::read_dir(&mounts[0].source).unwrap().count(), 0, "nothing was written");
     let unknown = DiffRequest { media_type: "x/y".into(), ..DiffRequest::default() };
     let text = "unsupported diff media type: x/y: not implemented";

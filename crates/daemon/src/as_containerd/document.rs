@@ -237,7 +237,7 @@ mod tests {
             ("version = 4\n[timeouts]\n'io.containerd.timeout.shim.load' = '5s'", None),
             ("version = 4\n[proxy_plugins]", None),
             ("version = 4\nrooot = '/r'", Some("`rooot`: no such key; ignored")),
-            ("version = 4\n[cgroup]\npath = '/x'", Some("`cgroup.path`: Corten knows this key")),
+            ("version = 4\n[cgroup]\npath = '/x'", None),
             ("version = 4\n[plugins.'a.b.c.d']\nx = 1", Some("`plugins.'a.b.c.d'`: no such table; ignored")),
             ("version = 2\n[grpc]\nmystery = 1", Some("`grpc`: no such table; ignored")),
             ("version = 3\n[plugins.'io.containerd.cri.v1.runtime']\nenable_cdi = true", None),

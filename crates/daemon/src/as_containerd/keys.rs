@@ -267,6 +267,7 @@ const ACTED_UPON: &[&str] = &[
     "disabled_plugins",
     "required_plugins",
     "oom_score",
+    "cgroup/path",
     "debug/level",
     "debug/format",
     "plugins/io.containerd.server.v1.grpc/address",
@@ -405,7 +406,7 @@ mod tests {
             ("", "root", Standing::ActedUpon),
             ("", "version", Standing::Known(None)),
             ("", "rooot", Standing::Unknown),
-            ("cgroup", "path", Standing::Known(Some("".into()))),
+            ("cgroup", "path", Standing::ActedUpon),
             (CRI_RUNTIME, "enable_cdi", Standing::Known(Some(true.into()))),
             (
                 "plugins/io.containerd.cri.v1.runtime/containerd/runtimes/kata",

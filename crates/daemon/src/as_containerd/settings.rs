@@ -77,6 +77,7 @@ pub(super) fn config(path: &Path, document: &Document, arguments: &Arguments) ->
             metrics,
             disabled: strings(&said.0, "disabled_plugins").into_iter().collect(),
             oom_score: i32::try_from(oom_score).expect("it is in range"),
+            cgroup: own_cgroup(&said.of("cgroup", "path")).map_err(|error| wrong(error.to_string()))?,
             gc_changes: Some(gc_changes(&said).map_err(wrong)?),
         },
         root,
@@ -199,6 +200,16 @@ fn gc_changes(said: &Said) -> Result<u32, String> {
     }
 }
 
+/// The group that the daemon is to be in: below each hierarchy's root, as containerd has it.
+fn own_cgroup(path: &str) -> Result<Option<String>, runtime::cgroup::Error> {
+    if path.is_empty() {
+        return Ok(None);
+    }
+    let path = format!("/{}", path.trim_start_matches('/'));
+    runtime::cgroup::check_path(&path)?;
+    Ok(Some(path))
+}
+
 /// The group of this daemon's containers. No two daemons may share one: each takes what it finds there for its own.
 fn cgroup_parent(root: &Path) -> String {
     if root == Path::new("/var/lib/containerd") {
@@ -256,6 +267,7 @@ mod tests {
             root = '/r'
             state = '/s'
             oom_score = -5
+            cgroup.path = 'mine'
             disabled_plugins = ['io.containerd.grpc.v1.transfer']
             [grpc]
             address = 'unix:///a.sock'
@@ -282,6 +294,7 @@ mod tests {
                 metrics: Some("127.0.0.1:1338".parse().unwrap()),
                 disabled: ["io.containerd.grpc.v1.transfer".to_owned()].into(),
                 oom_score: -5,
+                cgroup: Some("/mine".into()),
                 gc_changes: Some(u32::MAX),
             }
         );
@@ -310,6 +323,7 @@ mod tests {
     fn what_cannot_be_is_refused_with_its_name() {
         for (text, expected) in [
             ("oom_score = 1001", "f.toml: `oom_score` is 1001"),
+            ("cgroup.path = '/a/../b'", "f.toml: cgroup path `/a/../b` is not valid"),
             ("root = 'relative'", "f.toml: `root` and `state` must be absolute"),
             ("grpc.address = 'relative'", "f.toml: the address of containerd's API"),
             ("grpc.gid = -1", "f.toml: `plugins.'io.containerd.server.v1.grpc'.gid`: -1 is not an id"),
