@@ -212,4 +212,5 @@ fn whoever_cleans_up_after_a_dead_shim_runs_the_last_hooks_once() {
     shim.delete("");
     invoke(&shim.bundle, "delete", b"");
     assert_eq!(points(&shim), ["poststop"]);
+    shim.finish();
 }
