@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use engine::containers::spec::LogSpec;
 use serde::Deserialize;
@@ -133,6 +134,8 @@ pub(crate) struct Door {
     pub(crate) cgroup: Option<String>,
     /// So many changes are looked at at once for garbage; none is the engine's choice.
     pub(crate) gc_changes: Option<u32>,
+    /// How often containers with the restart monitor's labels are looked at; none is the engine's choice.
+    pub(crate) restart_interval: Option<Duration>,
 }
 
 /// Who has a socket.

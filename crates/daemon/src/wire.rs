@@ -58,6 +58,7 @@ async fn serve(config: Config) -> Result<(), Error> {
         network: config.networks(),
         registries: config.registries(),
         cdi_directories: config.cdi_directories.clone(),
+        restart_interval: config.door.restart_interval.unwrap_or(engine::RESTART_INTERVAL),
     })
     .await
     .map_err(Error::Engine)?;

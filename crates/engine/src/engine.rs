@@ -59,6 +59,8 @@ pub struct Config {
     pub registries: image::registry::Config,
     /// Where vendors describe their devices; in a later one they come first.
     pub cdi_directories: Vec<PathBuf>,
+    /// How often it is looked whether containers with the restart monitor's labels run.
+    pub restart_interval: Duration,
 }
 
 /// The engine.

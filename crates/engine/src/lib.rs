@@ -33,4 +33,5 @@ pub mod volumes;
 
 pub use engine::{Config, Engine, FabricConfig};
 pub use error::{Error, Result};
+pub use monitor::INTERVAL as RESTART_INTERVAL;
 pub use namespaces::{Namespace, Scope};

@@ -8,7 +8,7 @@
 //! | `containerd.io/restart.count` | how often it was started; the monitor's own |
 //! | `containerd.io/restart.loguri` | where what the task prints goes; nowhere without it |
 //!
-//! Every ten seconds all of them are looked at, in all namespaces, as in containerd. What to do is decided by [`decide`],
+//! Every ten seconds, or as often as the configuration says, all of them are looked at, in all namespaces, as in containerd. What to do is decided by [`decide`],
 //! which is pure. A task that was made and not yet started is its client's, and is left alone (containerd would replace it). The
 //! engine's own containers have policies of their own (`restart`).
 
@@ -31,7 +31,7 @@ use crate::error::{Error, Result};
 use crate::runtimes::{NewTask, STATE_TIMEOUT, Task};
 
 /// containerd's own interval.
-const INTERVAL: Duration = Duration::from_secs(10);
+pub const INTERVAL: Duration = Duration::from_secs(10);
 
 /// What a task that was killed has to end.
 const END_TIMEOUT: Duration = Duration::from_secs(10);
@@ -135,13 +135,14 @@ fn is_true(text: &str) -> bool {
 impl Engine {
     /// Looks after labelled containers as long as the engine lives.
     pub(crate) fn monitor_restarts(self: &Arc<Self>) {
+        let interval = self.config.restart_interval;
         let engine = Arc::downgrade(self);
         tokio::spawn(async move {
             loop {
                 let Some(engine) = engine.upgrade().filter(|engine| !engine.is_closing()) else { return };
                 engine.reconcile().await;
                 drop(engine);
-                tokio::time::sleep(INTERVAL).await;
+                tokio::time::sleep(interval).await;
             }
         });
     }

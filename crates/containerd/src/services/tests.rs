@@ -63,6 +63,7 @@ fn with_door<F: Future<Output = ()>>(test: impl FnOnce(Door) -> F) {
         worker: image::WorkerCommand { program: corten(), arguments: vec!["worker".into()] },
         registries: Default::default(),
         cdi_directories: Vec::new(),
+        restart_interval: engine::RESTART_INTERVAL,
     };
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     runtime.block_on(async {

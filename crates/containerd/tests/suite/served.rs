@@ -58,6 +58,7 @@ impl Served {
             network: FabricConfig::below(&root, &state, "corten-test", none),
             registries: Default::default(),
             cdi_directories: Vec::new(),
+            restart_interval: engine::RESTART_INTERVAL,
             root,
             state,
         };

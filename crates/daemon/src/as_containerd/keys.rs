@@ -16,6 +16,7 @@ pub(super) const GRPC_PROMETHEUS: &str = "plugins/io.containerd.metrics.v1.grpc-
 pub(super) const CRI: &str = "plugins/io.containerd.grpc.v1.cri";
 pub(super) const CRI_IMAGES: &str = "plugins/io.containerd.cri.v1.images";
 pub(super) const CRI_RUNTIME: &str = "plugins/io.containerd.cri.v1.runtime";
+pub(super) const RESTART: &str = "plugins/io.containerd.monitor.container.v1.restart";
 pub(super) const GC: &str = "plugins/io.containerd.gc.v1.scheduler";
 pub(super) const TRANSFER: &str = "plugins/io.containerd.transfer.v1.local";
 pub(super) const METADATA: &str = "plugins/io.containerd.metadata.v1.bolt";
@@ -280,6 +281,7 @@ const ACTED_UPON: &[&str] = &[
     "plugins/io.containerd.cri.v1.images/registry/config_path",
     "plugins/io.containerd.cri.v1.runtime/cdi_spec_dirs",
     "plugins/io.containerd.gc.v1.scheduler/mutation_threshold",
+    "plugins/io.containerd.monitor.container.v1.restart/interval",
     "plugins/io.containerd.transfer.v1.local/config_path",
 ];
 

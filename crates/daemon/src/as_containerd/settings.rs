@@ -3,13 +3,16 @@
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
+use api::docker::moment::parse_duration;
 use toml::{Table, Value};
 
 use super::arguments::{Arguments, level};
 use super::document::{Document, named, strings};
 use super::keys::{
-    CRI_IMAGES, CRI_RUNTIME, DEBUG, GC, GRPC, METADATA, METRICS, TRANSFER, TTRPC, VERIFIER, find, joined,
+    CRI_IMAGES, CRI_RUNTIME, DEBUG, GC, GRPC, METADATA, METRICS, RESTART, TRANSFER, TTRPC, VERIFIER, find,
+    joined,
 };
 use crate::config::{Config, Door, LogFormat, LogLevel, Owner};
 use crate::error::Error;
@@ -79,6 +82,7 @@ pub(super) fn config(path: &Path, document: &Document, arguments: &Arguments) ->
             oom_score: i32::try_from(oom_score).expect("it is in range"),
             cgroup: own_cgroup(&said.of("cgroup", "path")).map_err(|error| wrong(error.to_string()))?,
             gc_changes: Some(gc_changes(&said).map_err(wrong)?),
+            restart_interval: restart_interval(&said).map_err(wrong)?,
         },
         root,
         state,
@@ -189,6 +193,18 @@ fn registry_hosts(said: &Said) -> Vec<PathBuf> {
     path.split(':').filter(|root| !root.is_empty()).map(PathBuf::from).collect()
 }
 
+/// How often the restart monitor looks.
+fn restart_interval(said: &Said) -> Result<Option<Duration>, String> {
+    let path = joined(RESTART, "interval");
+    let text = said.text(&path);
+    match parse_duration(&text).map(u64::try_from) {
+        // containerd's own for nothing.
+        Some(Ok(0)) => Ok(None),
+        Some(Ok(nanoseconds)) => Ok(Some(Duration::from_nanos(nanoseconds))),
+        _ => Err(format!("`{}`: `{text}` is not a time, as `10s` is", named(&path))),
+    }
+}
+
 fn gc_changes(said: &Said) -> Result<u32, String> {
     let path = joined(GC, "mutation_threshold");
     let number = said.number(&path);
@@ -258,7 +274,14 @@ mod tests {
         assert_eq!(config.containerd_socket(), Path::new("/run/containerd/containerd.sock"));
         assert_eq!(config.registry_hosts, REGISTRY_HOSTS.map(PathBuf::from));
         assert_eq!(config.cgroup_parent, "/corten-containerd");
-        assert_eq!(config.door, Door { gc_changes: Some(100), ..Door::default() });
+        assert_eq!(
+            config.door,
+            Door {
+                gc_changes: Some(100),
+                restart_interval: Some(Duration::from_secs(10)),
+                ..Door::default()
+            }
+        );
     }
 
     #[test]
@@ -280,6 +303,8 @@ mod tests {
             format = 'json'
             [metrics]
             address = '127.0.0.1:1338'
+            [plugins.'io.containerd.internal.v1.restart']
+            interval = '5s'
             [plugins.'io.containerd.gc.v1.scheduler']
             mutation_threshold = 0
             [plugins.'io.containerd.grpc.v1.cri'.registry]
@@ -296,6 +321,7 @@ mod tests {
                 oom_score: -5,
                 cgroup: Some("/mine".into()),
                 gc_changes: Some(u32::MAX),
+                restart_interval: Some(Duration::from_secs(5)),
             }
         );
         assert_eq!((config.root, config.state), ("/r".into(), "/s".into()));
@@ -323,6 +349,10 @@ mod tests {
     fn what_cannot_be_is_refused_with_its_name() {
         for (text, expected) in [
             ("oom_score = 1001", "f.toml: `oom_score` is 1001"),
+            (
+                "[plugins.'io.containerd.internal.v1.restart']\ninterval = 'soon'",
+                "f.toml: `plugins.'io.containerd.monitor.container.v1.restart'.interval`: `soon` is not a time",
+            ),
             ("cgroup.path = '/a/../b'", "f.toml: cgroup path `/a/../b` is not valid"),
             ("root = 'relative'", "f.toml: `root` and `state` must be absolute"),
             ("grpc.address = 'relative'", "f.toml: the address of containerd's API"),

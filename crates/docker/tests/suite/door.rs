@@ -74,6 +74,7 @@ impl Door {
             ),
             registries: Default::default(),
             cdi_directories: vec![directory.path().join("cdi")],
+            restart_interval: engine::RESTART_INTERVAL,
         };
         let socket = directory.path().join("sock");
         let (engine, served) = runtime.block_on(async {

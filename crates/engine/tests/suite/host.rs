@@ -84,6 +84,7 @@ impl Host {
             network: FabricConfig::below(&self.root(), &self.state(), "corten-test", executable("corten")),
             registries: Default::default(),
             cdi_directories: vec![self.directory.path().join("cdi")],
+            restart_interval: engine::RESTART_INTERVAL,
         }
     }
 
