@@ -9,6 +9,7 @@
 
 mod arguments;
 mod document;
+mod hook;
 mod imports;
 mod keys;
 mod migrate;
@@ -61,6 +62,9 @@ fn run(args: &[String]) -> Result<(), Error> {
             show(&imports::follow(&path, main_file(&arguments)?)?)
         }
         Command::Migrate => show(&main_file(&arguments)?),
+        Command::Hook(words) => {
+            hook::run(words).map_err(|source| Error::System { what: "run the hook", source })
+        }
         Command::Publish { topic, namespace } => {
             let address = arguments.address.as_deref().unwrap_or("/run/containerd/containerd.sock");
             let address = Path::new(address.strip_prefix("unix://").unwrap_or(address));

@@ -284,6 +284,35 @@ fn what_is_not_done_is_told_and_what_cannot_be_is_refused() {
 }
 
 #[test]
+fn a_hook_is_given_what_it_asks_for() {
+    let folder = tempfile::tempdir().unwrap();
+    symlink(executable("corten"), folder.path().join("containerd")).unwrap();
+    fs::write(folder.path().join("config.json"), r#"{"root":{"path":"rootfs"}}"#).unwrap();
+    let bundle = path_text(folder.path());
+    let state = format!(r#"{{"id":"one","pid":7,"status":"creating","bundle":"{bundle}"}}"#);
+    let hook = |arguments: &[&str], input: &str| {
+        let mut command = Command::new(folder.path().join("containerd"));
+        command.arg("oci-hook").args(arguments).env("OF", "{{id}}");
+        run_with_input(command, input.as_bytes())
+    };
+    let told = hook(&["--", "/bin/sh", "-c", "echo {{pid}} {{rootfs}} $OF; exit 3"], &state);
+    assert_eq!(
+        (told.code, told.stdout.as_str()),
+        (3, format!("7 {bundle}/rootfs one\n").as_str()),
+        "{told:?}"
+    );
+    for (arguments, input, words) in [
+        (&["--"][..], state.as_str(), "needs a program"),
+        (&["echo"], "nonsense", "is no state of a container"),
+        (&["echo", "{{range .}}"], &state, "`{{range .}}` is not built"),
+        (&["/no/such"], &state, "No such file"),
+    ] {
+        let refused = hook(arguments, input);
+        assert!(refused.code != 0 && refused.stderr.contains(words), "{arguments:?}: {refused:?}");
+    }
+}
+
+#[test]
 fn the_daemon_is_in_the_cgroup_that_it_is_told() {
     let group = format!("corten-e2e-{}/own", std::process::id());
     let groups = |pid: u32| fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap();
