@@ -15,6 +15,7 @@ Commands:
   config dump      print the configuration that counts: the file, all that it imports, and the defaults
   config migrate   print the file alone, in the newest version of the format
   publish          tell the daemon of an event: --topic TOPIC --namespace NAMESPACE, the event on standard input
+  oci-hook         execute a program with a container's state, on standard input, in its arguments: -- PROGRAM [ARGUMENT...]
 
 Options:
   -c, --config FILE      configuration (default /etc/containerd/config.toml, if it exists)
