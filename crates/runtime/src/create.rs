@@ -50,10 +50,7 @@ pub struct Created {
 pub fn create(request: Create<'_>) -> Result<Created> {
     let id = request.id.to_owned();
     let linux = request.spec.linux.as_ref();
-    let path = match linux.map(|linux| linux.cgroups_path.as_str()) {
-        None | Some("") => format!("/corten/{id}"),
-        Some(path) => path.to_owned(),
-    };
+    let path = cgroup_path(request.spec, &id);
     let filter = linux.and_then(|linux| linux.seccomp.as_ref()).map(seccomp::compile).transpose();
     let filter = filter.map_err(|source| Error::Seccomp { source })?;
     let resources = linux.and_then(|linux| linux.resources.clone()).map(with_default_devices);
@@ -71,6 +68,14 @@ pub fn create(request: Create<'_>) -> Result<Created> {
             let _ = cgroup.remove();
             Err(error)
         }
+    }
+}
+
+/// The control group of a container, as its specification says or as it is chosen.
+pub fn cgroup_path(spec: &Spec, id: &str) -> String {
+    match spec.linux.as_ref().map(|linux| linux.cgroups_path.as_str()) {
+        None | Some("") => format!("/corten/{id}"),
+        Some(path) => path.to_owned(),
     }
 }
 

@@ -21,13 +21,12 @@ use std::time::Duration;
 use linux::pidfd::{self, Exit};
 use oci::runtime_spec::{self as spec, Hook, Spec};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::io::{Errno, retry_on_intr};
+use rustix::io::retry_on_intr;
 use serde_json::json;
 
 use crate::container::Container;
 use crate::error::{Error, Result};
 use crate::exec::Exec;
-use crate::open::cannot;
 use crate::stdio::Stdio;
 
 /// What is told of a hook's output when it fails, in bytes.
@@ -44,9 +43,8 @@ pub struct Hooks {
     process: Option<spec::Process>,
 }
 
-/// What a hook reads and writes: files without a name, so that neither side ever waits for the other.
+/// What a hook writes; what it reads and writes are files without a name, so that neither side ever waits for the other.
 struct Files {
-    state: File,
     stdout: File,
     stderr: File,
 }
@@ -119,9 +117,7 @@ impl Hooks {
 
     /// Runs a hook as a process of ours.
     fn run(&self, hook: &Hook, state: &[u8]) -> Result<(), String> {
-        let files = Files::new(state).map_err(|error| error.to_string())?;
-        let copies = files.copies().map_err(|error| error.to_string())?;
-        let [stdin, stdout, stderr] = copies;
+        let (files, [stdin, stdout, stderr]) = Files::make(state)?;
         let mut command = Command::new(&hook.path);
         command.args(hook.args.iter().skip(1)).current_dir(&self.bundle).process_group(0);
         command.stdin(stdin).stdout(stdout).stderr(stderr);
@@ -146,8 +142,7 @@ impl Hooks {
 
     /// Runs a hook as a process of the container.
     fn run_inside(&self, container: &Container, hook: &Hook, state: &[u8]) -> Result<(), String> {
-        let files = Files::new(state).map_err(|error| error.to_string())?;
-        let [stdin, stdout, stderr] = files.copies().map_err(|error| error.to_string())?;
+        let (files, [stdin, stdout, stderr]) = Files::make(state)?;
         let mut process = self.process.clone().unwrap_or_default();
         process.args =
             [hook.path.display().to_string()].into_iter().chain(hook.args.iter().skip(1).cloned()).collect();
@@ -192,20 +187,16 @@ impl Hooks {
 }
 
 impl Files {
-    fn new(state: &[u8]) -> Result<Files> {
-        let file =
-            || linux::memfd::create(c"corten-hook").map(File::from).map_err(cannot("make a hook's files"));
-        let files = Files { state: file()?, stdout: file()?, stderr: file()? };
-        files.state.write_all_at(state, 0).map_err(|error| {
-            let errno = error.raw_os_error().map_or(Errno::IO, Errno::from_raw_os_error);
-            cannot("write a hook's state")(errno)
-        })?;
-        Ok(files)
-    }
-
-    /// Standard input, output and error.
-    fn copies(&self) -> std::io::Result<[OwnedFd; 3]> {
-        Ok([self.state.try_clone()?.into(), self.stdout.try_clone()?.into(), self.stderr.try_clone()?.into()])
+    /// Makes them; with standard input, output and error for the hook.
+    fn make(state: &[u8]) -> Result<(Files, [OwnedFd; 3]), String> {
+        let make = || -> std::io::Result<_> {
+            let file = || linux::memfd::create(c"corten-hook").map(File::from);
+            let (input, files) = (file()?, Files { stdout: file()?, stderr: file()? });
+            input.write_all_at(state, 0)?;
+            let ends = [input.into(), files.stdout.try_clone()?.into(), files.stderr.try_clone()?.into()];
+            Ok((files, ends))
+        };
+        make().map_err(|error| format!("cannot make a hook's files: {error}"))
     }
 
     /// How it ended and what it printed, in runc's words.

@@ -34,7 +34,7 @@ mod stdio;
 pub mod user;
 
 pub use container::{Container, Descriptors, Filter, State};
-pub use create::{Create, Created, create};
+pub use create::{Create, Created, cgroup_path, create};
 pub use error::{Error, Result, Warning};
 pub use exec::{Exec, Process};
 pub use hooks::Hooks;

@@ -28,7 +28,7 @@ use sha2::{Digest, Sha256};
 use crate::log::now_ns;
 use crate::record::ExitRecord;
 use crate::shim::Bound;
-use crate::{options, task};
+use crate::{error, options, task};
 
 /// Where containerd's shims have their sockets if nobody says otherwise.
 const SOCKET_DIRECTORY: &str = "/run/containerd/s";
@@ -56,8 +56,8 @@ pub enum Error {
     Missing(&'static str),
     #[error("cannot {what} `{path}`")]
     File { what: &'static str, path: PathBuf, source: io::Error },
-    #[error("malformed `{path}`")]
-    Spec { path: PathBuf, source: serde_json::Error },
+    #[error("{0}")]
+    Bundle(String),
     #[error("cannot remove the control group")]
     Cgroup(#[from] runtime::cgroup::Error),
     #[error("cannot move into the shim's control group `{path}`")]
@@ -293,7 +293,7 @@ pub fn delete(bound: &Bound) -> Result<Vec<u8>> {
     }
     if let Some(spec) = read_spec(bound)? {
         // A group that cannot be opened is not there any more.
-        if let Ok(cgroup) = Cgroup::open(&cgroup(bound, &spec)) {
+        if let Ok(cgroup) = Cgroup::open(&runtime::cgroup_path(&spec, &bound.id)) {
             cgroup.kill_all()?;
             cgroup.remove()?;
         }
@@ -322,19 +322,11 @@ fn noted_pid(bound: &Bound) -> u32 {
 
 /// The specification of the container; `None` if there is no bundle.
 fn read_spec(bound: &Bound) -> Result<Option<Spec>> {
-    let path = bound.bundle.join("config.json");
-    let text = match fs::read(&path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(source) => return Err(Error::File { what: "read", path, source }),
-    };
-    serde_json::from_slice(&text).map(Some).map_err(|source| Error::Spec { path, source })
-}
-
-/// Its control group, as the runtime chooses it.
-fn cgroup(bound: &Bound, spec: &Spec) -> String {
-    let path = spec.linux.as_ref().map(|linux| linux.cgroups_path.clone()).filter(|path| !path.is_empty());
-    path.unwrap_or_else(|| format!("/corten/{}", bound.id))
+    match task::read_spec(bound) {
+        Ok(spec) => Ok(Some(spec)),
+        Err(error::Error::File { source, .. }) if source.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(Error::Bundle(error::chain(&error))),
+    }
 }
 
 #[cfg(test)]

@@ -375,7 +375,7 @@ impl Shim {
 }
 
 /// `config.json` of the bundle, with the control group that the shim was bound to.
-fn read_spec(bound: &Bound) -> Result<Spec> {
+pub(crate) fn read_spec(bound: &Bound) -> Result<Spec> {
     let path = bound.bundle.join("config.json");
     let failed = |source| Error::File { what: "read", path: path.clone(), source };
     if std::fs::metadata(&path).map_err(failed)?.len() > SPEC_MAX {

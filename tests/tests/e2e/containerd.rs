@@ -411,6 +411,11 @@ impl Dockerd {
         run_with_input(command, input)
     }
 
+    fn import_busybox(&self) {
+        let tar = std::fs::read(fixture("busybox.tar")).expect("it is there");
+        assert_eq!(self.docker_with_input(&["import", "-", "busybox"], &tar).code, 0);
+    }
+
     fn ok(&self, arguments: &[&str]) -> String {
         let outcome = self.docker(arguments);
         assert_eq!(outcome.code, 0, "docker {arguments:?}: {outcome:?}");
@@ -429,8 +434,7 @@ impl Drop for Dockerd {
 fn dockerd_runs_its_containers_on_it() {
     let host = Host::empty();
     let docker = Dockerd::start(&host);
-    let tar = std::fs::read(fixture("busybox.tar")).unwrap();
-    assert_eq!(docker.docker_with_input(&["import", "-", "busybox"], &tar).code, 0);
+    docker.import_busybox();
     let run = ["run", "--rm", "-i", "--network", "none", "busybox"];
     let piped = docker.docker_with_input(&[&run[..], &["cat"]].concat(), b"piped");
     assert_eq!((piped.code, piped.stdout.as_str()), (0, "piped"), "{piped:?}");
@@ -462,8 +466,7 @@ fn dockerd_runs_its_containers_on_it() {
 fn dockerd_connects_its_containers_by_a_hook() {
     let host = Host::empty();
     let docker = Dockerd::start_with_bridge(&host);
-    let tar = std::fs::read(fixture("busybox.tar")).unwrap();
-    assert_eq!(docker.docker_with_input(&["import", "-", "busybox"], &tar).code, 0);
+    docker.import_busybox();
     let serve = "mkdir /www && echo found > /www/index.html && exec httpd -f -h /www";
     docker.ok(&["run", "-d", "--name", "web", "busybox", "sh", "-c", serve]);
     let address = docker.ok(&["inspect", "-f", "{{.NetworkSettings.IPAddress}}", "web"]);

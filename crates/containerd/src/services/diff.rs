@@ -36,11 +36,14 @@ impl diff_server::Diff for Diff {
         })?;
         let mounts: Vec<Mount> = mounts.into_iter().map(mount).collect();
         let is_overlay = mounts.first().is_some_and(|mount| mount.kind == "overlay");
-        let within = namespace.clone();
-        let blob = self.0.attempt(move |store| store.space(&within).content().open(&digest)).await?;
-        let (_, blob) = blob.map_err(|error| unread(&content::worded(&error)))?;
+        let opened = self.0.attempt(move |store| {
+            let space = store.space(&namespace);
+            let (_, blob) = space.content().open(&digest)?;
+            Ok((blob, space.writable(&mounts)))
+        });
+        let (blob, directories) = opened.await?.map_err(|error| unread(&content::worded(&error)))?;
         let is_compressed = is_compressed(&layer.media_type)?;
-        let directories = self.0.blocking(move |store| store.space(&namespace).writable(&mounts)).await?;
+        let directories = directories.map_err(|error| status::of_store(&error))?;
         let place = place(directories, is_overlay, sync_fs);
         let applied = self.0.engine().apply_layer(blob, is_compressed, place).await;
         let applied = applied.map_err(|error| status::of_engine(&error))?;

@@ -54,10 +54,12 @@ enum End {
 #[tonic::async_trait]
 impl transfer_server::Transfer for Transfer {
     async fn transfer(&self, request: Request<TransferRequest>) -> Result<Response<()>, Status> {
-        let TransferRequest { source, destination, options } = request.get_ref().clone();
+        let namespace = request::namespace(&request);
+        let TransferRequest { source, destination, options } = request.into_inner();
         let (source, destination) = (source.unwrap_or_default(), destination.unwrap_or_default());
+        // What the ends are is looked at first.
         let ends = (End::of(&source)?, End::of(&destination)?);
-        let namespace = request::namespace(&request)?;
+        let namespace = namespace?;
         let scope = Namespace::parse(&namespace).map_err(|error| status::of_engine(&error))?;
         let images = self.0.engine().within(scope).images();
         let told = options.unwrap_or_default().progress_stream;

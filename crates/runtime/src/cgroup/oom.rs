@@ -10,7 +10,7 @@ use rustix::fs::OFlags;
 use rustix::io::Errno;
 
 use super::stats::value_of;
-use super::{Cgroup, Error, Result};
+use super::{Cgroup, Error, Result, Version};
 
 /// `memory.events` has some hundred bytes.
 const EVENTS_SIZE: usize = 1024;
@@ -31,7 +31,7 @@ impl Cgroup {
     /// Watches for kills from now on; `None` without a memory controller.
     pub fn watch_oom(&self) -> Result<Option<OomWatch>> {
         let Some(directory) = self.controlled_by("memory") else { return Ok(None) };
-        if directory.hierarchy().version() == super::Version::V2 {
+        if directory.hierarchy().version() == Version::V2 {
             let file = directory.open_file("memory.events", OFlags::RDONLY)?;
             let kills = kills(file.as_fd()).unwrap_or_default();
             return Ok(Some(OomWatch(Source::Counted { file, kills })));

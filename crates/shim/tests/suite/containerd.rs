@@ -157,6 +157,11 @@ impl Started {
         let _: StartResponse = self.client.call(SERVICE_V2, "Start", &request).unwrap();
     }
 
+    pub fn kill(&mut self) {
+        let request = KillRequest { id: self.bundle.id.clone(), signal: 9, ..KillRequest::default() };
+        let _: () = self.client.call(SERVICE_V2, "Kill", &request).unwrap();
+    }
+
     pub fn wait(&mut self, exec: &str) -> u32 {
         let request = WaitRequest { id: self.bundle.id.clone(), exec_id: exec.into() };
         self.client.call::<WaitResponse>(SERVICE_V2, "Wait", &request).unwrap().exit_status
@@ -423,8 +428,7 @@ fn a_child_that_is_killed_for_want_of_memory_is_told_while_the_task_goes_on() {
     for topic in ["/tasks/create", "/tasks/start", "/tasks/oom"] {
         assert_eq!(next(&shim), topic);
     }
-    let request = KillRequest { id: shim.bundle.id.clone(), signal: 9, ..KillRequest::default() };
-    let _: () = shim.client.call(SERVICE_V2, "Kill", &request).unwrap();
+    shim.kill();
     assert_eq!(shim.wait(""), 137);
     shim.delete("");
     // The end is not one more.

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use api::task::{CreateTaskResponse, KillRequest, SERVICE_V2, StartRequest, StartResponse};
+use api::task::{CreateTaskResponse, SERVICE_V2, StartRequest, StartResponse};
 use linux::signal::SIGKILL;
 use oci::runtime_spec::{Hook, Hooks};
 use serde_json::Value;
@@ -81,8 +81,7 @@ fn hooks_are_run_in_their_order_and_told_the_state() {
         "annotations": { "a": "b" },
     });
     assert_eq!(serde_json::from_str::<Value>(state).unwrap(), expected);
-    let request = KillRequest { id: shim.bundle.id.clone(), signal: 9, ..KillRequest::default() };
-    let _: () = shim.client.call(SERVICE_V2, "Kill", &request).unwrap();
+    shim.kill();
     assert_eq!(shim.wait(""), 137);
     assert_eq!(points(&shim), ["prestart", "createRuntime", "poststart"]);
     shim.delete("");
