@@ -99,11 +99,13 @@ impl Client {
                 self.answers.insert(frame.stream, frame.response()?);
                 continue;
             }
-            let length = self.stream.read(&mut buffer)?;
-            if length == 0 {
-                return Err(Error::Gone(io::ErrorKind::UnexpectedEof.into()));
+            match self.stream.read(&mut buffer) {
+                Ok(0) => return Err(Error::Gone(io::ErrorKind::UnexpectedEof.into())),
+                Ok(length) => self.decoder.push(&buffer[..length]),
+                // A socket with a timeout is interrupted by a stop without any handler: signal(7).
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error.into()),
             }
-            self.decoder.push(&buffer[..length]);
         };
         response
             .into_result()?

@@ -286,3 +286,16 @@ fn twenty_shims_at_once_do_not_disturb_each_other() {
         }
     });
 }
+
+#[test]
+fn a_client_that_is_stopped_while_it_waits_goes_on_waiting() {
+    let mut shim = Shim::script("sleep 1000");
+    shim.start("").unwrap();
+    let waiting = shim.send_wait("");
+    let stop = "sleep 0.2; kill -STOP $PPID; sleep 0.1; kill -CONT $PPID; sleep 0.2; kill -KILL $1";
+    let pid = shim.state("").unwrap().pid.to_string();
+    let mut other = std::process::Command::new("/bin/sh").args(["-c", stop, "sh", &pid]).spawn().unwrap();
+    let ended: WaitResponse = shim.client.receive(waiting).unwrap();
+    assert_eq!(ended.exit_status, 137);
+    assert!(other.wait().unwrap().success());
+}
