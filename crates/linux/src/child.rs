@@ -7,7 +7,9 @@
 //!
 //! ```text
 //! child ──▶ parent   Report::Warning*  (Report::Ready, then it blocks for one byte)?  Report::Failed | end of file
+//!                    at any time before that: (Report::Asks | Report::Forked, then it blocks for one byte)
 //! ```
+//! A process in a user namespace of its own has no privilege on the host; what needs one it asks its parent to do.
 #![allow(unsafe_code)]
 
 mod console;
@@ -24,8 +26,10 @@ use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
 use crate::clone::Launch;
+use crate::limit::Limit;
 use crate::mount::{Attributes, Parameter};
 use crate::syscall::{self, Result};
+use crate::user_namespace::Maps;
 use crate::{capability, namespace, seccomp};
 
 pub(crate) use program::Pointers;
@@ -94,8 +98,17 @@ pub enum Step {
         descriptor: Slot,
         kinds: u32,
     },
-    /// A new cgroup namespace, whose root is the cgroup that was joined before.
-    NewCgroupNamespace,
+    /// unshare(2); `kinds` as in [`namespace`]. A cgroup namespace's root is the cgroup that was joined before. New pid and
+    /// time namespaces are those of the process after the next [`Step::Fork`].
+    NewNamespaces(u32),
+    /// A new user namespace. Asks the parent to write these maps.
+    NewUserNamespace(Maps),
+    /// User and group 0 of the user namespace, without other groups.
+    BecomeRoot,
+    /// Asks the parent to write these lines to `/proc/PID/timens_offsets`, for the new time namespace.
+    AskTimeOffsets(String),
+    /// Goes on in a new process, a child of the same parent ([`Report::Forked`]).
+    Fork,
     /// setsid(2).
     NewSession,
     /// Every signal to its default action, none blocked.
@@ -114,6 +127,12 @@ pub enum Step {
     /// Makes a directory and its parents in the root.
     MakeDirectory(CString),
     Device(Device),
+    /// Shows a device of the host, by a mount that the parent made, where none can be made.
+    DeviceMount {
+        base: Base,
+        path: CString,
+        mount: Slot,
+    },
     /// Makes a symbolic link, unless the name is taken.
     Link {
         base: Base,
@@ -159,13 +178,10 @@ pub enum Step {
     OwnStdio(u32),
     /// A new anonymous session keyring.
     NewKeyring,
-    /// setrlimit(2). `is_default`: what is refused is lowered to what is allowed, with a warning.
-    Limit {
-        resource: u32,
-        soft: u64,
-        hard: u64,
-        is_default: bool,
-    },
+    /// What had to be lowered is a warning.
+    Limit(Limit),
+    /// Asks the parent to set them: a user namespace's root may not raise limits.
+    AskLimits(Vec<Limit>),
     /// Closes every descriptor but 0, 1, 2 and the two of the parent.
     CloseDescriptors,
     /// Loads [`Launch::filter`].
@@ -207,6 +223,10 @@ pub(crate) struct Ends<'a> {
 pub enum Report {
     /// It waits to be started.
     Ready,
+    /// It waits for the parent to do what this step is about.
+    Asks { step: usize },
+    /// It ends, and goes on in this process, by its number in the parent's pid namespace, which waits to be told that it may.
+    Forked { pid: u32 },
     /// A step was not wholly successful; the child goes on.
     Warning { step: usize, errno: Errno },
     /// A step failed; the child exits.
@@ -222,6 +242,8 @@ impl Report {
             Report::Ready => (0u32, 0, 0),
             Report::Warning { step, errno } => (1, step, errno.raw_os_error()),
             Report::Failed { step, errno } => (2, step, errno.raw_os_error()),
+            Report::Asks { step } => (3, step, 0),
+            Report::Forked { pid } => (4, pid as usize, 0),
         };
         let [a, b, c, d] = kind.to_ne_bytes();
         let [e, f, g, h] = u32::try_from(step).unwrap_or(u32::MAX).to_ne_bytes();
@@ -238,6 +260,8 @@ impl Report {
             0 => Some(Report::Ready),
             1 => Some(Report::Warning { step, errno }),
             2 => Some(Report::Failed { step, errno }),
+            3 => Some(Report::Asks { step }),
+            4 => Some(Report::Forked { pid: u32::from_ne_bytes([e, f, g, h]) }),
             _ => None,
         }
     }
@@ -291,14 +315,22 @@ impl<'a> Child<'a> {
             }
             Step::OomScore(score) => self.oom_score(score),
             Step::EnterNamespaces { descriptor, kinds } => namespace::enter(self.slot(*descriptor)?, *kinds),
-            Step::NewCgroupNamespace => unshare(namespace::CGROUP),
+            Step::NewNamespaces(kinds) => unshare(*kinds),
+            Step::NewUserNamespace(_) => unshare(namespace::USER).map(|()| self.ask()),
+            Step::BecomeRoot => identity::assume(0, 0, &[]),
+            Step::Fork => self.fork(),
             Step::NewSession => rustix::process::setsid().map(drop),
             Step::ResetSignals => reset_signals(),
             Step::LoopbackUp => loopback_up(),
             Step::Hostname(name) => rustix::system::sethostname(name.to_bytes()),
             Step::Domainname(name) => rustix::system::setdomainname(name.to_bytes()),
-            Step::Limit { resource, soft, hard, is_default } => {
-                self.limit(*resource, (*soft, *hard), *is_default)
+            Step::Limit(limit) => match limit.apply(0)? {
+                Some(errno) => self.warn(errno),
+                None => Ok(()),
+            },
+            Step::AskTimeOffsets(_) | Step::AskLimits(_) => {
+                self.ask();
+                Ok(())
             }
             Step::CloseDescriptors => self.close_descriptors(),
             Step::LoadFilter => seccomp::load(self.launch.filter, self.launch.filter_flags),
@@ -316,6 +348,7 @@ impl<'a> Child<'a> {
             Step::Mount(mount) => self.mount(mount),
             Step::MakeDirectory(path) => self.make_directory(path),
             Step::Device(device) => self.device(device),
+            Step::DeviceMount { base, path, mount } => self.device_mount(*base, path, *mount),
             Step::Link { base, path, target } => self.link(*base, path, target),
             Step::ReadOnlyDevices => mounts::make_read_only(self.base(Base::Devices)?),
             Step::Sysctl { key, value } => self.sysctl(key, value),
@@ -386,18 +419,6 @@ impl<'a> Child<'a> {
         }
     }
 
-    fn limit(&self, resource: u32, (soft, hard): (u64, u64), is_default: bool) -> Result<()> {
-        let wanted = libc::rlimit64 { rlim_cur: soft, rlim_max: hard };
-        match set_limit(resource, &wanted) {
-            Err(errno @ Errno::PERM) if is_default => {
-                let allowed = hard_limit(resource)?.min(hard);
-                set_limit(resource, &libc::rlimit64 { rlim_cur: soft.min(allowed), rlim_max: allowed })?;
-                self.warn(errno)
-            }
-            other => other,
-        }
-    }
-
     /// Kernels without key management say `NOSYS`; so there is no keyring to protect.
     fn new_keyring(&self) -> Result<()> {
         let anonymous = std::ptr::null::<libc::c_char>();
@@ -428,10 +449,38 @@ impl<'a> Child<'a> {
 
     fn wait(&self) -> Result<()> {
         self.report(Report::Ready);
+        self.await_word();
+        Ok(())
+    }
+
+    fn ask(&self) {
+        self.report(Report::Asks { step: self.step });
+        self.await_word();
+    }
+
+    /// The new process is our parent's child, not ours, so that the parent can reap it.
+    fn fork(&self) -> Result<()> {
+        // SAFETY: all fields are integers, for which zero is valid.
+        let mut request: libc::clone_args = unsafe { std::mem::zeroed() };
+        request.flags = libc::CLONE_PARENT as u64;
+        // SAFETY: without CLONE_VM the child has its own copy of all memory and continues on its copy of this stack.
+        let pid = unsafe { libc::syscall(libc::SYS_clone3, &raw mut request, size_of::<libc::clone_args>()) };
+        let pid = u32::try_from(syscall::check(pid)?).map_err(|_| Errno::OVERFLOW)?;
+        if pid == 0 {
+            self.await_word();
+            return Ok(());
+        }
+        self.report(Report::Forked { pid });
+        // SAFETY: as in `run`.
+        unsafe { libc::_exit(0) }
+    }
+
+    /// Blocks for one byte.
+    fn await_word(&self) {
         let mut byte = [0];
         loop {
             match rustix::io::read(self.ends.start, &mut byte) {
-                Ok(1) => return Ok(()),
+                Ok(1) => return,
                 Err(Errno::INTR) => {}
                 // SAFETY: as in `run`. The parent is gone, and so is all reason to exist.
                 _ => unsafe { libc::_exit(1) },
@@ -485,20 +534,6 @@ fn loopback_up() -> Result<()> {
     // SAFETY: the kernel reads a valid `ifreq` and writes nothing beyond it.
     let returned = unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS, &raw const request) };
     syscall::check(returned.into()).map(drop)
-}
-
-fn set_limit(resource: u32, limit: &libc::rlimit64) -> Result<()> {
-    // SAFETY: `limit` is valid; the old limit is not asked for; 0 is this process.
-    let returned = unsafe { libc::prlimit64(0, resource, limit, std::ptr::null_mut()) };
-    syscall::check(returned.into()).map(drop)
-}
-
-fn hard_limit(resource: u32) -> Result<u64> {
-    let mut limit = libc::rlimit64 { rlim_cur: 0, rlim_max: 0 };
-    // SAFETY: `limit` is writable; no new limit is given; 0 is this process.
-    let returned = unsafe { libc::prlimit64(0, resource, std::ptr::null(), &mut limit) };
-    syscall::check(returned.into())?;
-    Ok(limit.rlim_max)
 }
 
 fn close_range(first: RawFd, last: RawFd) -> Result<()> {

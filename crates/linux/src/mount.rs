@@ -5,8 +5,9 @@
 #![allow(unsafe_code)]
 
 use std::ffi::{CStr, CString};
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
+use rustix::io::Errno;
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags,
 };
@@ -19,6 +20,7 @@ pub const NO_SUID: u64 = MountAttrFlags::MOUNT_ATTR_NOSUID.bits() as u64;
 pub const NO_DEVICES: u64 = MountAttrFlags::MOUNT_ATTR_NODEV.bits() as u64;
 pub const NO_EXECUTION: u64 = MountAttrFlags::MOUNT_ATTR_NOEXEC.bits() as u64;
 pub const NO_LINKS: u64 = MountAttrFlags::MOUNT_ATTR_NOSYMFOLLOW.bits() as u64;
+const ID_MAP: u64 = MountAttrFlags::MOUNT_ATTR_IDMAP.bits() as u64;
 pub const NO_ACCESS_TIMES: u64 = MountAttrFlags::MOUNT_ATTR_NOATIME.bits() as u64;
 pub const STRICT_ACCESS_TIMES: u64 = MountAttrFlags::MOUNT_ATTR_STRICTATIME.bits() as u64;
 pub const NO_DIRECTORY_ACCESS_TIMES: u64 = MountAttrFlags::MOUNT_ATTR_NODIRATIME.bits() as u64;
@@ -77,6 +79,19 @@ pub fn explanation(context: BorrowedFd<'_>) -> Option<String> {
     Some(text.get(2..)?.trim().to_owned())
 }
 
+/// A new overlay, attached nowhere, whose layers are detached mounts, topmost first (Linux 6.15); otherwise as [`create`].
+pub fn create_on(
+    context: BorrowedFd<'_>,
+    layers: &[OwnedFd],
+    parameters: &[Parameter],
+    attributes: u64,
+) -> Result<OwnedFd> {
+    for layer in layers {
+        rustix::mount::fsconfig_set_fd(context, c"lowerdir+", layer.as_fd())?;
+    }
+    create(context, parameters, attributes)
+}
+
 /// A copy of the mount at `path`, attached nowhere; with everything mounted below it if `is_recursive`.
 pub fn copy(directory: BorrowedFd<'_>, path: &CStr, is_recursive: bool) -> Result<OwnedFd> {
     let mut flags =
@@ -91,14 +106,21 @@ pub fn attach(mount: BorrowedFd<'_>, target: BorrowedFd<'_>) -> Result<()> {
     rustix::mount::move_mount(mount, c"", target, c"", flags)
 }
 
+/// Shows the files of a mount as owned by others: `owners` is a user namespace, and what belongs to a user inside it by
+/// number belongs to the host's user of that one. Only a mount that was never attached can be changed so.
+pub fn map_owners(mount: BorrowedFd<'_>, owners: BorrowedFd<'_>, is_recursive: bool) -> Result<()> {
+    let userns_fd = u64::try_from(owners.as_raw_fd()).map_err(|_| Errno::BADF)?;
+    let map = libc::mount_attr { attr_set: ID_MAP, attr_clr: 0, propagation: 0, userns_fd };
+    set(mount, map, is_recursive)
+}
+
 /// mount_setattr(2) on the mount whose root `mount` is; on all below it too if `is_recursive`.
 pub fn set_attributes(mount: BorrowedFd<'_>, attributes: Attributes, is_recursive: bool) -> Result<()> {
-    let arguments = libc::mount_attr {
-        attr_set: attributes.set,
-        attr_clr: attributes.clear,
-        propagation: attributes.propagation,
-        userns_fd: 0,
-    };
+    let Attributes { set: attr_set, clear: attr_clr, propagation } = attributes;
+    set(mount, libc::mount_attr { attr_set, attr_clr, propagation, userns_fd: 0 }, is_recursive)
+}
+
+fn set(mount: BorrowedFd<'_>, arguments: libc::mount_attr, is_recursive: bool) -> Result<()> {
     let flags = libc::AT_EMPTY_PATH | if is_recursive { libc::AT_RECURSIVE } else { 0 };
     // SAFETY: the path is a valid empty C string and `arguments` is valid for the size given.
     let returned = unsafe {

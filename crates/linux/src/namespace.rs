@@ -13,6 +13,8 @@ pub const IPC: u32 = UnshareFlags::NEWIPC.bits();
 pub const MOUNT: u32 = UnshareFlags::NEWNS.bits();
 pub const NETWORK: u32 = UnshareFlags::NEWNET.bits();
 pub const PID: u32 = UnshareFlags::NEWPID.bits();
+pub const TIME: u32 = UnshareFlags::NEWTIME.bits();
+pub const USER: u32 = UnshareFlags::NEWUSER.bits();
 pub const UTS: u32 = UnshareFlags::NEWUTS.bits();
 
 /// Enters the namespaces of `kinds`: of the process, if `descriptor` is a pidfd; else it is one namespace, and the kernel

@@ -2,7 +2,7 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{AtFlags, Gid, Mode, OFlags, Uid};
 use rustix::pty::OpenptFlags;
 use rustix::termios::Winsize;
 
@@ -17,6 +17,16 @@ pub fn open_master(devpts: BorrowedFd<'_>) -> Result<OwnedFd> {
     let master = rustix::fs::openat(devpts, c"ptmx", flags, Mode::empty())?;
     rustix::pty::unlockpt(&master)?;
     Ok(master)
+}
+
+/// Makes the other side of a master a user's. It is the one that the instance has below the terminal's number; its group, if the
+/// instance chose one, stays.
+pub fn give(devpts: BorrowedFd<'_>, master: BorrowedFd<'_>, user: u32, group: u32) -> Result<()> {
+    let name = rustix::pty::ptsname(master, Vec::new())?;
+    let number = name.to_bytes().rsplit(|&byte| byte == b'/').next().unwrap_or_default();
+    let chosen = rustix::fs::statat(devpts, number, AtFlags::SYMLINK_NOFOLLOW)?.st_gid;
+    let group = (chosen == rustix::process::getegid().as_raw()).then(|| Gid::from_raw(group));
+    rustix::fs::chownat(devpts, number, Some(Uid::from_raw(user)), group, AtFlags::SYMLINK_NOFOLLOW)
 }
 
 /// The other side of a master (`TIOCGPTPEER`).

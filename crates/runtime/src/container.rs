@@ -11,9 +11,11 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use linux::clone::Child;
+use linux::namespace;
 use linux::pidfd::{self, Exit};
 use linux::process;
 use linux::seccomp::SockFilter;
+use linux::user_namespace::Maps;
 use oci::runtime_spec::Resources;
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fs::{Mode, OFlags};
@@ -23,7 +25,7 @@ use serde::{Deserialize, Serialize};
 use crate::cgroup::{self, Cgroup, Join, OomWatch, Stats};
 use crate::error::{Error, Result};
 use crate::launch::{self, SIGKILL};
-use crate::open::cannot;
+use crate::open::{cannot, errno};
 use crate::plan::Plan;
 use crate::seccomp::Program;
 
@@ -37,6 +39,7 @@ pub struct Container {
     rootfs: OwnedFd,
     cgroup: Cgroup,
     filter: Option<Program>,
+    entered_later: u32,
     start: Option<Start>,
     exit: Option<Exit>,
 }
@@ -68,6 +71,9 @@ pub struct State {
     pub cgroup: String,
     /// The compiled filter, which later processes get too.
     pub seccomp: Option<Filter>,
+    /// Kinds of namespaces that later processes enter, too ([`Plan::entered_later`]).
+    #[serde(default)]
+    pub entered_later: u32,
 }
 
 /// A compiled system call filter as plain numbers.
@@ -105,6 +111,7 @@ impl Container {
             rootfs,
             cgroup,
             filter,
+            entered_later: plan.entered_later,
             start: Some(Start { start, report, plan }),
             exit: None,
         }
@@ -134,7 +141,7 @@ impl Container {
             return Err(Error::AlreadyStarted { id: self.id.clone() });
         };
         rustix::io::write(&start, &[0]).map_err(cannot("start the process"))?;
-        launch::follow(report.as_fd(), &plan, &mut Vec::new()).map(drop)
+        launch::follow(report.as_fd(), &plan)
     }
 
     /// Reaps the first process if it has ended; never blocks. `Some` again and again afterwards.
@@ -255,6 +262,7 @@ impl Container {
             start_time_ticks: self.start_time_ticks,
             cgroup: self.cgroup.path().to_owned(),
             seccomp: self.filter.as_ref().map(Filter::pack),
+            entered_later: self.entered_later,
         }
     }
 
@@ -271,6 +279,7 @@ impl Container {
             rootfs: descriptors.rootfs,
             cgroup,
             filter: state.seccomp.as_ref().map(Filter::unpack),
+            entered_later: state.entered_later,
             start,
             exit: None,
         })
@@ -284,6 +293,22 @@ impl Container {
 
     pub(crate) fn filter(&self) -> Option<&Program> {
         self.filter.as_ref()
+    }
+
+    /// Kinds of namespaces to enter beside those that every container has.
+    pub(crate) fn entered_later(&self) -> u32 {
+        self.entered_later
+    }
+
+    /// The users of its user namespace, if it has one of its own.
+    pub(crate) fn user_maps(&self) -> Result<Option<Maps>> {
+        if self.entered_later & namespace::USER == 0 {
+            return Ok(None);
+        }
+        let maps = Maps::of_process(self.pid);
+        // Only if the process still exists was that number its own.
+        self.must_run()?;
+        maps.map(Some).map_err(|error| cannot("read the user mappings of the container")(errno(&error)))
     }
 
     pub(crate) fn join(&self) -> Result<Join> {

@@ -1,9 +1,10 @@
 //! `create`: from a specification to a container whose first process waits to be started.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 
 use linux::capability;
-use oci::runtime_spec::{Resources, Spec};
+use linux::user_namespace::Maps;
+use oci::runtime_spec::{NamespaceKind, Resources, Spec};
 
 use crate::cgroup::Cgroup;
 use crate::container::{Container, Waiting};
@@ -95,7 +96,8 @@ fn create_in(request: Create<'_>, cgroup: &Cgroup, filter: Option<&seccomp::Prog
         ensure_cwd: request.ensure_cwd,
         keep_keyring: request.keep_keyring,
     };
-    let plan = plan::create(request.spec, manner, &host(Some(cgroup))?)?;
+    let host = Host { user_maps: joined_users(request.spec)?, ..host(Some(cgroup))? };
+    let plan = plan::create(request.spec, manner, &host)?;
     let given =
         Given { rootfs: Some(request.rootfs.into_fd()), init: None, root: None, stdio: request.stdio };
     let descriptors = open::open_all(&plan, given)?;
@@ -123,8 +125,20 @@ pub(crate) fn host(cgroup: Option<&Cgroup>) -> Result<Host> {
     let grantable = capability::grantable().map_err(cannot("read own capabilities"))?;
     let views = cgroup.map(Cgroup::directories).unwrap_or_default();
     let cgroup_views = views.into_iter().map(|(name, directory)| CgroupView { name, directory }).collect();
-    Ok(Host { grantable, cgroup_views })
+    Ok(Host { grantable, cgroup_views, user_maps: None })
 }
+
+/// The users of the user namespace that the specification names by its path.
+fn joined_users(spec: &Spec) -> Result<Option<Maps>> {
+    let mut namespaces = spec.linux.iter().flat_map(|linux| &linux.namespaces);
+    let user = namespaces.find(|namespace| namespace.kind == NamespaceKind::User);
+    let Some(path) = user.and_then(|user| user.path.as_ref()) else { return Ok(None) };
+    let namespace = open::namespace(path)?;
+    let maps = Maps::of_namespace(namespace.as_fd());
+    let what = || format!("read the user mappings of `{}`", path.display());
+    maps.map(Some).map_err(|error| cannot(what())(open::errno(&error)))
+}
+
 /// The limits, and the device rules without which no container works, as runc adds them: dockerd denies everything and allows
 /// neither `/dev/full` nor that a node is made.
 fn with_default_devices(mut resources: Resources) -> Resources {

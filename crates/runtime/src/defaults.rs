@@ -118,6 +118,7 @@ pub fn mounts(shm_size_bytes: u64) -> Vec<SpecMount> {
         kind: kind.to_owned(),
         source: source.to_owned(),
         options: options.iter().map(|option| (*option).to_owned()).collect(),
+        ..SpecMount::default()
     })
     .to_vec()
 }

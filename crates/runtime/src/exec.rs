@@ -13,7 +13,7 @@ use crate::create;
 use crate::error::{Error, Result, Warning};
 use crate::launch::{self, SIGKILL};
 use crate::open::{self, Given, cannot};
-use crate::plan::{self, Manner, Open, StdioPlan};
+use crate::plan::{self, Host, Manner, Open, StdioPlan};
 use crate::stdio::Stdio;
 
 /// What to execute in a running container.
@@ -100,7 +100,8 @@ impl Container {
             ensure_cwd: false,
             keep_keyring: request.keep_keyring,
         };
-        let plan = plan::exec(request.process, manner, &create::host(None)?)?;
+        let host = Host { user_maps: self.user_maps()?, ..create::host(None)? };
+        let plan = plan::exec(request.process, manner, &host, self.entered_later())?;
         let root = match manner.stdio {
             StdioPlan::Terminal => Some(self.root()?),
             _ => None,
@@ -109,8 +110,10 @@ impl Container {
         let descriptors = open::open_all(&plan, given)?;
         let (child, _, warnings) = launch::launch(&plan, &descriptors, &self.join()?, filter)?;
         let terminal = plan.opens.iter().zip(descriptors);
-        let terminal =
-            terminal.filter(|(open, _)| **open == Open::MasterInside).map(|(_, master)| master).next();
+        let terminal = terminal
+            .filter(|(open, _)| matches!(open, Open::MasterInside { .. }))
+            .map(|(_, master)| master)
+            .next();
         Ok(Process { pid: child.pid, pidfd: child.pidfd, terminal, warnings })
     }
 }

@@ -5,11 +5,12 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use linux::child::{Report, Step};
 use linux::clone::{self, Child, Launch};
 use linux::pidfd;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
 use crate::cgroup::Join;
 use crate::error::{Error, Result, Warning};
-use crate::open::cannot;
+use crate::open::{cannot, errno};
 use crate::plan::Plan;
 use crate::seccomp::Program;
 
@@ -39,9 +40,9 @@ pub(crate) fn launch(
         filter_flags: filter.map_or(0, |filter| filter.flags),
         program: &plan.program,
     };
-    let child = clone::spawn(&launch).map_err(cannot("clone the new process"))?;
+    let mut child = clone::spawn(&launch).map_err(cannot("clone the new process"))?;
     let mut warnings = plan.warnings.clone();
-    match follow(child.report.as_fd(), plan, &mut warnings) {
+    match guide(&mut child, plan, &mut warnings) {
         Ok(outcome) => Ok((child, outcome, warnings)),
         Err(error) => {
             // It exits by itself; the signal is for one that cannot, such as a process that became frozen.
@@ -55,16 +56,91 @@ pub(crate) fn launch(
 /// signal(7).
 pub(crate) const SIGKILL: i32 = 9;
 
-/// Reads reports until the child waits, runs or has failed.
-pub(crate) fn follow(report: BorrowedFd<'_>, plan: &Plan, warnings: &mut Vec<Warning>) -> Result<Outcome> {
+/// Does what the child asks for, until it waits, runs or has failed.
+fn guide(child: &mut Child, plan: &Plan, warnings: &mut Vec<Warning>) -> Result<Outcome> {
+    loop {
+        until_told(child)?;
+        match next(child.report.as_fd(), plan, warnings)? {
+            Said::Waits => return Ok(Outcome::Waits),
+            Said::Runs => return Ok(Outcome::Runs),
+            Said::Asks { step } => grant(child.pid, plan.steps.get(step), warnings)?,
+            Said::Forked { pid } => replace(child, pid)?,
+        }
+        rustix::io::write(&child.start, &[0]).map_err(cannot("let the new process go on"))?;
+    }
+}
+
+/// Waits for the child to say something or to end: one that is killed between a fork and its telling would never be heard of,
+/// because the other end of the pipe is also the new process's.
+fn until_told(child: &Child) -> Result<()> {
+    let mut polled = [PollFd::new(&child.report, PollFlags::IN), PollFd::new(&child.pidfd, PollFlags::IN)];
+    let told = rustix::io::retry_on_intr(|| poll(&mut polled, None));
+    told.map_err(cannot("wait for the new process"))?;
+    if polled.first().is_some_and(|report| !report.revents().is_empty()) {
+        return Ok(());
+    }
+    // What it said before it ended is in the pipe by now.
+    let mut report = [PollFd::new(&child.report, PollFlags::IN)];
+    let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
+    match poll(&mut report, Some(&at_once)).map_err(cannot("wait for the new process"))? {
+        0 => Err(cannot("hear of the new process: it was killed")(Errno::CHILD)),
+        _ => Ok(()),
+    }
+}
+
+/// What the child cannot do for itself in a user namespace.
+fn grant(pid: u32, step: Option<&Step>, warnings: &mut Vec<Warning>) -> Result<()> {
+    let failed = |errno| match step {
+        Some(step) => Error::Step { step: step.to_string(), source: errno },
+        None => cannot("understand the new process")(Errno::PROTO),
+    };
+    match step {
+        Some(Step::NewUserNamespace(maps)) => maps.write(pid).map_err(|error| failed(errno(&error))),
+        Some(Step::AskTimeOffsets(offsets)) => std::fs::write(format!("/proc/{pid}/timens_offsets"), offsets)
+            .map_err(|error| failed(errno(&error))),
+        Some(Step::AskLimits(limits)) => limits.iter().try_for_each(|limit| {
+            let lowered = limit.apply(pid).map_err(failed)?;
+            let step = Step::Limit(*limit);
+            warnings.extend(lowered.map(|errno| Warning(format!("cannot {step}: {errno}"))));
+            Ok(())
+        }),
+        _ => Err(failed(Errno::PROTO)),
+    }
+}
+
+/// The child goes on in another process of ours.
+fn replace(child: &mut Child, pid: u32) -> Result<()> {
+    let next = pidfd::open(pid).map_err(cannot("open the new process"))?;
+    let before = std::mem::replace(&mut child.pidfd, next);
+    child.pid = pid;
+    pidfd::wait(before.as_fd()).map(drop).map_err(cannot("wait for the new process"))
+}
+
+/// Something that the child says, and that is neither a warning nor a failure.
+enum Said {
+    Waits,
+    Runs,
+    Asks { step: usize },
+    Forked { pid: u32 },
+}
+
+/// Reads what the child that waited says when it is started.
+pub(crate) fn follow(report: BorrowedFd<'_>, plan: &Plan) -> Result<()> {
+    next(report, plan, &mut Vec::new()).map(drop)
+}
+
+/// Reads reports up to one that is no warning.
+fn next(report: BorrowedFd<'_>, plan: &Plan, warnings: &mut Vec<Warning>) -> Result<Said> {
     loop {
         let mut bytes = [0; Report::SIZE];
         let length = read(report, &mut bytes)?;
         if length == 0 {
-            return Ok(Outcome::Runs);
+            return Ok(Said::Runs);
         }
         match Report::decode(bytes) {
-            Some(Report::Ready) => return Ok(Outcome::Waits),
+            Some(Report::Ready) => return Ok(Said::Waits),
+            Some(Report::Asks { step }) => return Ok(Said::Asks { step }),
+            Some(Report::Forked { pid }) => return Ok(Said::Forked { pid }),
             Some(Report::Warning { step, errno }) => warnings.push(warning(plan, step, errno)),
             Some(Report::Failed { step, errno }) => return Err(failure(plan, step, errno)),
             None => return Err(cannot("understand the new process")(Errno::PROTO)),

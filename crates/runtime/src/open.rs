@@ -7,12 +7,13 @@ use std::path::Path;
 
 use linux::child::Slot;
 use linux::mount::{self, Attributes, Parameter};
+use linux::user_namespace::Maps;
 use linux::{path, pty};
-use rustix::fs::{CWD, Mode, OFlags};
+use rustix::fs::{CWD, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
 use crate::error::{Error, Result};
-use crate::plan::{Open, Plan, StdioPlan};
+use crate::plan::{Open, Owners, Plan, StdioPlan};
 use crate::stdio::{Stdio, TerminalSize};
 
 /// statfs(2): `DEVPTS_SUPER_MAGIC`.
@@ -47,19 +48,24 @@ pub(crate) fn open_all(plan: &Plan, mut given: Given<'_>) -> Result<Vec<OwnedFd>
         let descriptor = match open {
             Open::Rootfs => given.rootfs.take().ok_or_else(missing)?,
             Open::Init => duplicate(given.init.ok_or_else(missing)?)?,
-            Open::Namespace { path } => file(path, OFlags::RDONLY, "open namespace")?,
-            Open::Bind { source, is_recursive, recursive, top } => {
-                bind(source, *is_recursive, *recursive, *top)?
+            Open::Namespace { path } => namespace(path)?,
+            Open::Bind { source, is_recursive, recursive, top, owners } => {
+                let copy = bind(source, *is_recursive, *recursive, *top)?;
+                if let Some(Owners { maps, is_recursive }) = owners {
+                    map_owners(copy.as_fd(), maps, *is_recursive)?;
+                }
+                copy
             }
+            Open::Device { path, mode, major, minor } => device(path, *mode, (*major, *minor))?,
             Open::CgroupTree { directories, links } => cgroup_tree(directories, links)?,
             Open::Devpts { parameters, attributes } => instance(c"devpts", parameters, *attributes)?,
-            Open::Master { devpts: Slot(number) } => {
+            Open::Master { devpts: Slot(number), owner } => {
                 let devpts = opened.get(*number).map(AsFd::as_fd).ok_or_else(missing)?;
-                master(devpts, size)?
+                master(devpts, size, *owner)?
             }
-            Open::MasterInside => {
+            Open::MasterInside { owner } => {
                 let devpts = devpts_inside(given.root.as_ref().ok_or_else(missing)?.as_fd())?;
-                master(devpts.as_fd(), size)?
+                master(devpts.as_fd(), size, *owner)?
             }
             Open::Stdio(number) => {
                 pipes.get_mut(usize::from(*number)).and_then(Option::take).ok_or_else(missing)?
@@ -84,9 +90,9 @@ pub(crate) fn duplicate(descriptor: BorrowedFd<'_>) -> Result<OwnedFd> {
     rustix::io::fcntl_dupfd_cloexec(descriptor, 3).map_err(cannot("duplicate a descriptor"))
 }
 
-fn file(path: &Path, flags: OFlags, what: &str) -> Result<OwnedFd> {
-    rustix::fs::open(path, flags | OFlags::CLOEXEC, Mode::empty())
-        .map_err(cannot(format!("{what} `{}`", path.display())))
+pub(crate) fn namespace(path: &Path) -> Result<OwnedFd> {
+    rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+        .map_err(cannot(format!("open namespace `{}`", path.display())))
 }
 
 /// A detached copy of what is mounted at a path of the host.
@@ -107,11 +113,21 @@ pub(crate) fn bind(
     Ok(copy)
 }
 
-/// A detached new instance of a file system. The kernel's explanation becomes part of the error.
+/// A detached new overlay on detached mounts.
+pub(crate) fn overlay_on(layers: &[OwnedFd], parameters: &[Parameter], attributes: u64) -> Result<OwnedFd> {
+    create(c"overlay", |context| mount::create_on(context, layers, parameters, attributes))
+}
+
+/// A detached new instance of a file system.
 pub(crate) fn instance(kind: &CStr, parameters: &[Parameter], attributes: u64) -> Result<OwnedFd> {
+    create(kind, |context| mount::create(context, parameters, attributes))
+}
+
+/// The kernel's explanation becomes part of the error.
+fn create(kind: &CStr, make: impl FnOnce(BorrowedFd<'_>) -> rustix::io::Result<OwnedFd>) -> Result<OwnedFd> {
     let name = kind.to_string_lossy();
     let context = mount::open(kind).map_err(cannot(format!("open file system `{name}`")))?;
-    mount::create(context.as_fd(), parameters, attributes).map_err(|source| {
+    make(context.as_fd()).map_err(|source| {
         let said = mount::explanation(context.as_fd()).map(|said| format!(" ({said})")).unwrap_or_default();
         cannot(format!("mount file system `{name}`{said}"))(source)
     })
@@ -138,8 +154,33 @@ fn cgroup_tree(
     Ok(tree)
 }
 
-fn master(devpts: BorrowedFd<'_>, size: TerminalSize) -> Result<OwnedFd> {
+/// Shows the files of a detached mount as others'.
+pub(crate) fn map_owners(mount: BorrowedFd<'_>, maps: &Maps, is_recursive: bool) -> Result<()> {
+    let what = "map the owners of a mount's files";
+    let namespace = maps.namespace().map_err(|error| cannot(what)(errno(&error)))?;
+    mount::map_owners(mount, namespace.as_fd(), is_recursive).map_err(cannot(what))
+}
+
+/// The number of an error of the standard library, which system calls have.
+pub(crate) fn errno(error: &std::io::Error) -> Errno {
+    Errno::from_io_error(error).unwrap_or(Errno::IO)
+}
+
+fn device(path: &Path, mode: u32, (major, minor): (u32, u32)) -> Result<OwnedFd> {
+    let what = || format!("show the host's device `{}`", path.display());
+    let private = Attributes { propagation: mount::PRIVATE, ..Attributes::default() };
+    let copy = bind(path, false, private, Attributes::default())?;
+    let found = rustix::fs::fstat(&copy).map_err(|source| cannot(what())(source))?;
+    let is_that = FileType::from_raw_mode(found.st_mode) == FileType::from_raw_mode(mode)
+        && found.st_rdev == rustix::fs::makedev(major, minor);
+    if is_that { Ok(copy) } else { Err(cannot(what())(Errno::NODEV)) }
+}
+
+fn master(devpts: BorrowedFd<'_>, size: TerminalSize, owner: Option<(u32, u32)>) -> Result<OwnedFd> {
     let master = pty::open_master(devpts).map_err(cannot("open a terminal"))?;
+    if let Some((user, group)) = owner {
+        pty::give(devpts, master.as_fd(), user, group).map_err(cannot("give the terminal to its owner"))?;
+    }
     if size != TerminalSize::default() {
         pty::resize(master.as_fd(), size.width, size.height).map_err(cannot("resize the terminal"))?;
     }

@@ -20,6 +20,7 @@ use std::path::{Path, PathBuf};
 use linux::child::{Program, Slot, Step};
 use linux::mount::{Attributes, Parameter};
 use linux::namespace;
+use linux::user_namespace::Maps;
 use oci::runtime_spec::{Process, Spec};
 
 use crate::error::{Error, Result, Warning};
@@ -32,6 +33,8 @@ pub(crate) use options::{Options, VALUE_MAX as OPTION_VALUE_MAX, parse as parse_
 pub struct Host {
     /// Capabilities that this process can grant, as a mask.
     pub grantable: u64,
+    /// The users of the user namespace that is joined, or of the container that is entered.
+    pub user_maps: Option<Maps>,
     /// The container's own directory in every cgroup hierarchy; one without name is the unified hierarchy alone.
     pub cgroup_views: Vec<CgroupView>,
 }
@@ -76,17 +79,33 @@ pub enum Open {
     /// A namespace by path.
     Namespace { path: PathBuf },
     /// A detached copy of a mount of the host.
-    Bind { source: PathBuf, is_recursive: bool, recursive: Attributes, top: Attributes },
+    Bind {
+        source: PathBuf,
+        is_recursive: bool,
+        recursive: Attributes,
+        top: Attributes,
+        owners: Option<Owners>,
+    },
+    /// A detached copy of a device node of the host, which must be this device.
+    Device { path: PathBuf, mode: u32, major: u32, minor: u32 },
     /// A read-only directory with these directories and links to mount cgroup hierarchies in.
     CgroupTree { directories: Vec<CString>, links: Vec<(CString, CString)> },
     /// A detached new devpts instance.
     Devpts { parameters: Vec<Parameter>, attributes: u64 },
-    /// The master of a new terminal in the devpts of that slot.
-    Master { devpts: Slot },
+    /// The master of a new terminal in the devpts of that slot. The terminal belongs to this user and group of the host.
+    Master { devpts: Slot, owner: Option<(u32, u32)> },
     /// The master of a new terminal in the devpts of the running container.
-    MasterInside,
+    MasterInside { owner: Option<(u32, u32)> },
     /// Descriptor 0, 1 or 2 of the caller's pipes.
     Stdio(u8),
+}
+
+/// As whose the files of a mount are shown.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Owners {
+    pub maps: Maps,
+    /// Also on the mounts below.
+    pub is_recursive: bool,
 }
 
 /// All decisions about a new process.
@@ -97,6 +116,10 @@ pub struct Plan {
     pub namespaces: u32,
     /// The pid namespace to be born in.
     pub pid_namespace: Option<Slot>,
+    /// The users of the user namespace, when it is not the host's.
+    pub maps: Option<Maps>,
+    /// Kinds of namespaces that later processes have to enter, beside those that every container has.
+    pub entered_later: u32,
     pub steps: Vec<Step>,
     pub program: Program,
     pub warnings: Vec<Warning>,
@@ -111,9 +134,9 @@ pub fn create(spec: &Spec, manner: Manner<'_>, host: &Host) -> Result<Plan> {
     let linux = spec.linux.clone().unwrap_or_default();
     let mut plan = Plan { program: program::program(process)?, ..Plan::default() };
     plan.before_namespaces(process)?;
-    plan.join_and_unshare(&linux.namespaces)?;
+    plan.join_and_unshare(&linux, host)?;
     plan.steps.extend([Step::NewSession, Step::ResetSignals, Step::Umask(0)]);
-    if plan.namespaces & namespace::NETWORK != 0 {
+    if plan.has_new_network() {
         plan.steps.push(Step::LoopbackUp);
     }
     plan.names(spec, &linux)?;
@@ -154,18 +177,23 @@ pub fn create(spec: &Spec, manner: Manner<'_>, host: &Host) -> Result<Plan> {
 /// Plans another process in a running container.
 ///
 /// All namespaces of the first process are entered at once through its pidfd, so none can be forgotten; it may also have
-/// changed them since. The pid namespace is the clone's affair.
-pub fn exec(process: &Process, manner: Manner<'_>, host: &Host) -> Result<Plan> {
+/// changed them since. The pid namespace is the clone's affair. `also` are the kinds of [`Plan::entered_later`].
+pub fn exec(process: &Process, manner: Manner<'_>, host: &Host, also: u32) -> Result<Plan> {
     const KINDS: u32 =
         namespace::MOUNT | namespace::CGROUP | namespace::UTS | namespace::IPC | namespace::NETWORK;
-    let mut plan = Plan { program: program::program(process)?, ..Plan::default() };
+    let program = program::program(process)?;
+    let mut plan = Plan { program, maps: host.user_maps.clone(), ..Plan::default() };
     let init = plan.open(Open::Init);
     plan.pid_namespace = Some(init);
     plan.before_namespaces(process)?;
-    plan.steps.push(Step::EnterNamespaces { descriptor: init, kinds: KINDS });
+    plan.steps.push(Step::EnterNamespaces { descriptor: init, kinds: KINDS | also });
+    if plan.maps.is_some() {
+        plan.steps.push(Step::BecomeRoot);
+    }
     plan.steps.extend([Step::UseRoot, Step::NewSession, Step::ResetSignals]);
     if manner.stdio == StdioPlan::Terminal {
-        plan.open(Open::MasterInside);
+        let owner = plan.root_on_host();
+        plan.open(Open::MasterInside { owner });
     }
     plan.standard_descriptors(manner.stdio);
     plan.finish(process, manner, host, &[])?;
@@ -181,6 +209,12 @@ impl Plan {
     /// The slot of the first thing of a kind.
     pub(crate) fn slot(&self, is_wanted: impl Fn(&Open) -> bool) -> Option<Slot> {
         self.opens.iter().position(is_wanted).map(Slot)
+    }
+
+    /// The host's user and group that are root in the user namespace.
+    fn root_on_host(&self) -> Option<(u32, u32)> {
+        let maps = self.maps.as_ref()?;
+        maps.host_user(0).zip(maps.host_group(0))
     }
 
     fn warn(&mut self, warning: impl Into<String>) {
@@ -212,7 +246,7 @@ impl Plan {
                 }
             }
             StdioPlan::Terminal => {
-                let is_master = |open: &Open| matches!(open, Open::Master { .. } | Open::MasterInside);
+                let is_master = |open: &Open| matches!(open, Open::Master { .. } | Open::MasterInside { .. });
                 if let Some(master) = self.slot(is_master) {
                     self.steps.push(Step::Terminal { master });
                 }

@@ -5,6 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use linux::mount::{self as kernel, Attributes, Parameter};
+use linux::user_namespace::{IdRange, Maps};
 use oci::mount::Mount;
 use rustix::io::Errno;
 
@@ -32,11 +33,24 @@ impl Rootfs {
         }
         let (layers, others): (Vec<_>, Vec<_>) =
             mount.options.iter().cloned().partition(|option| option.starts_with(LOWER));
+        let (maps, others) = maps(others)?;
         let options = plan::parse_options(&others)?;
-        let descriptor = match mount.kind.as_str() {
-            "bind" => return Rootfs::copy(Path::new(&mount.source), options.is_recursive_bind, options.top),
-            "overlay" => overlay(&layers, options)?,
-            kind => {
+        let descriptor = match (mount.kind.as_str(), maps) {
+            ("overlay", None) => overlay(&layers, options)?,
+            ("overlay", Some(maps)) => mapped_overlay(&layers, options, &maps)?,
+            ("bind", maps) => {
+                let copy = copy(Path::new(&mount.source), options.is_recursive_bind, options.top)?;
+                if let Some(maps) = maps {
+                    open::map_owners(copy.as_fd(), &maps, true)?;
+                }
+                copy
+            }
+            (kind, Some(_)) => {
+                return Err(Error::Unsupported {
+                    what: format!("a root of type `{kind}` with user mappings"),
+                });
+            }
+            (kind, None) => {
                 let mut parameters = vec![parameter("source", &mount.source)?];
                 let attributes = options.attributes();
                 parameters.extend(options.parameters);
@@ -48,13 +62,7 @@ impl Rootfs {
 
     /// Takes a directory of the host, with what is mounted below it.
     pub fn bind(path: &Path) -> Result<Rootfs> {
-        Rootfs::copy(path, true, Attributes::default())
-    }
-
-    fn copy(path: &Path, is_recursive: bool, top: Attributes) -> Result<Rootfs> {
-        // The host's mount and this one must not see each other's mounts and unmounts.
-        let private = Attributes { propagation: kernel::PRIVATE, ..Attributes::default() };
-        Ok(Rootfs { mount: open::bind(path, is_recursive, private, top)? })
+        Ok(Rootfs { mount: copy(path, true, Attributes::default())? })
     }
 
     /// The root directory, to look into before there is a container ([`crate::user::resolve`]).
@@ -70,14 +78,74 @@ impl Rootfs {
 /// The overlay option that lists the layers below, topmost first.
 const LOWER: &str = "lowerdir=";
 
-/// Layers are given one by one (Linux 6.7), because fsconfig(2) takes no value beyond 255 bytes; an older kernel gets
-/// them in one value, which has room for few.
-fn overlay(layers: &[String], options: Options) -> Result<OwnedFd> {
-    let layers: Vec<&str> =
-        layers.iter().flat_map(|option| option[LOWER.len()..].split(':')).filter(|l| !l.is_empty()).collect();
+fn copy(path: &Path, is_recursive: bool, top: Attributes) -> Result<OwnedFd> {
+    // The host's mount and this one must not see each other's mounts and unmounts.
+    let private = Attributes { propagation: kernel::PRIVATE, ..Attributes::default() };
+    open::bind(path, is_recursive, private, top)
+}
+
+/// Takes containerd's options for mapped owners out: `uidmap=0:100000:65536,…` and `gidmap=`, which need each other.
+fn maps(options: Vec<String>) -> Result<(Option<Maps>, Vec<String>)> {
+    let is_map = |option: &String| option.starts_with(USER_MAP) || option.starts_with(GROUP_MAP);
+    let (maps, others): (Vec<_>, Vec<_>) = options.into_iter().partition(is_map);
+    let given = |key: &str| maps.iter().rev().find_map(|option| option.strip_prefix(key)).unwrap_or_default();
+    let maps = Maps { users: ranges(given(USER_MAP))?, groups: ranges(given(GROUP_MAP))? };
+    match (maps.users.is_empty(), maps.groups.is_empty()) {
+        (true, true) => Ok((None, others)),
+        (false, false) => Ok((Some(maps), others)),
+        _ => Err(Error::Invalid { what: "`uidmap` and `gidmap` of a mount need each other".into() }),
+    }
+}
+
+fn ranges(list: &str) -> Result<Vec<IdRange>> {
+    let invalid = |one: &str| Error::Invalid {
+        what: format!("user mapping `{one}` of a mount is not `container-id:host-id:size`"),
+    };
+    let range = |one: &str| {
+        let mut numbers = one.split(':').map(str::parse);
+        match (numbers.next(), numbers.next(), numbers.next(), numbers.next()) {
+            (Some(Ok(inside)), Some(Ok(outside)), Some(Ok(size)), None) => {
+                Ok(IdRange { inside, outside, size })
+            }
+            _ => Err(invalid(one)),
+        }
+    };
+    list.split(',').filter(|one| !one.is_empty()).map(range).collect()
+}
+
+const USER_MAP: &str = "uidmap=";
+const GROUP_MAP: &str = "gidmap=";
+
+fn layers(options: &[String]) -> Result<Vec<&str>> {
+    let layers: Vec<&str> = options
+        .iter()
+        .flat_map(|option| option[LOWER.len()..].split(':'))
+        .filter(|l| !l.is_empty())
+        .collect();
     if layers.is_empty() {
         return Err(Error::Invalid { what: "an overlay without `lowerdir`".into() });
     }
+    Ok(layers)
+}
+
+/// The layers below are shown as others' files; the one above has its own owners, which a snapshotter gave it.
+fn mapped_overlay(lower: &[String], options: Options, maps: &Maps) -> Result<OwnedFd> {
+    let mut mapped = Vec::new();
+    for layer in layers(lower)? {
+        let layer = copy(Path::new(layer), false, Attributes::default())?;
+        open::map_owners(layer.as_fd(), maps, false)?;
+        mapped.push(layer);
+    }
+    let attributes = options.attributes();
+    let mut parameters = vec![parameter("source", "overlay")?];
+    parameters.extend(options.parameters);
+    open::overlay_on(&mapped, &parameters, attributes)
+}
+
+/// Layers are given one by one (Linux 6.7), because fsconfig(2) takes no value beyond 255 bytes; an older kernel gets
+/// them in one value, which has room for few.
+fn overlay(lower: &[String], options: Options) -> Result<OwnedFd> {
+    let layers = layers(lower)?;
     let attributes = options.attributes();
     let mut parameters = vec![parameter("source", "overlay")?];
     let single_layers = layers.iter().map(|layer| parameter("lowerdir+", layer));

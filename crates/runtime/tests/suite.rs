@@ -18,3 +18,5 @@ mod mounts;
 mod namespaces;
 #[path = "suite/programs.rs"]
 mod programs;
+#[path = "suite/users.rs"]
+mod users;

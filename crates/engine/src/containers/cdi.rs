@@ -82,6 +82,7 @@ impl Injected {
                 kind: kind.to_owned(),
                 source: mount.host_path.clone(),
                 options,
+                ..SpecMount::default()
             });
         }
         Ok(())

@@ -110,6 +110,7 @@ pub(crate) fn runtime_spec(spec: &ContainerSpec, around: &Surroundings) -> Resul
             rootfs_propagation: rootfs_propagation(spec),
             masked_paths: paths(&spec.masked_paths, runtime::defaults::masked_paths),
             readonly_paths: paths(&spec.readonly_paths, runtime::defaults::readonly_paths),
+            ..Linux::default()
         }),
     })
 }
@@ -268,6 +269,7 @@ fn mounts(spec: &ContainerSpec, around: &Surroundings) -> Vec<SpecMount> {
             kind: "bind".into(),
             source: source.display().to_string(),
             options: ["bind", "rprivate", access].map(str::to_owned).into(),
+            ..SpecMount::default()
         });
     }
     own.extend(around.injected_mounts.iter().cloned());
@@ -277,6 +279,7 @@ fn mounts(spec: &ContainerSpec, around: &Surroundings) -> Vec<SpecMount> {
             kind: "bind".into(),
             source: around.init.display().to_string(),
             options: ["bind", "rprivate", "ro"].map(str::to_owned).into(),
+            ..SpecMount::default()
         });
     }
     own.sort_by_key(|mount| clean_path(&mount.destination).split('/').count());
@@ -294,6 +297,7 @@ fn spec_mount(mount: &MountSpec, around: &Surroundings) -> SpecMount {
         kind: "bind".into(),
         source,
         options: [copy, propagation].into_iter().chain(access).map(str::to_owned).collect(),
+        ..SpecMount::default()
     };
     match mount {
         MountSpec::Bind(asked) => {
@@ -311,6 +315,7 @@ fn spec_mount(mount: &MountSpec, around: &Surroundings) -> SpecMount {
             kind: "tmpfs".into(),
             source: "tmpfs".into(),
             options: tmpfs_options(&tmpfs.options),
+            ..SpecMount::default()
         },
     }
 }

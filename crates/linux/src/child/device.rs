@@ -4,12 +4,13 @@
 //! are relative to the mounted file system itself.
 
 use std::ffi::CStr;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{AtFlags, FileType, Gid, Mode, Uid};
 use rustix::io::Errno;
 
-use super::{Base, Child, Device};
+use super::{Base, Child, Device, Slot};
+use crate::mount;
 use crate::path::{self, PathBuffer};
 use crate::syscall::Result;
 
@@ -38,6 +39,12 @@ impl Child<'_> {
         }
         let (uid, gid) = (Uid::from_raw(device.uid), Gid::from_raw(device.gid));
         rustix::fs::chownat(&parent, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)
+    }
+
+    pub(super) fn device_mount(&self, base: Base, path: &CStr, mount: Slot) -> Result<()> {
+        let base = self.base(base)?;
+        let target = path::create_file_in_root(base, path, Mode::from_raw_mode(0o644))?;
+        mount::attach(self.slot(mount)?, target.as_fd())
     }
 
     pub(super) fn link(&self, base: Base, path: &CStr, target: &CStr) -> Result<()> {

@@ -4,6 +4,7 @@ use std::ffi::CStr;
 use std::fmt::{Display, Formatter, Result};
 
 use super::{Base, Device, Mount, Slot, Source, Step};
+use crate::limit::Limit;
 
 impl Display for Slot {
     fn fmt(&self, f: &mut Formatter<'_>) -> Result {
@@ -43,7 +44,11 @@ impl Display for Step {
             Step::JoinCgroups => f.write_str("join the control groups"),
             Step::OomScore(score) => write!(f, "set the OOM score to {}", score.to_string_lossy()),
             Step::EnterNamespaces { kinds, .. } => write!(f, "enter the {} namespace", names(*kinds)),
-            Step::NewCgroupNamespace => f.write_str("make a cgroup namespace"),
+            Step::NewNamespaces(kinds) => write!(f, "make the {} namespace", names(*kinds)),
+            Step::NewUserNamespace(_) => f.write_str("make the user namespace"),
+            Step::BecomeRoot => f.write_str("become root of the user namespace"),
+            Step::AskTimeOffsets(_) => f.write_str("set the offsets of the clocks"),
+            Step::Fork => f.write_str("go on in the new namespaces"),
             Step::NewSession => f.write_str("start a session"),
             Step::ResetSignals => f.write_str("reset the signals"),
             Step::LoopbackUp => f.write_str("bring `lo` up"),
@@ -55,6 +60,9 @@ impl Display for Step {
             Step::Mount(mount) => mount.fmt(f),
             Step::MakeDirectory(path) => write!(f, "make directory {}", quoted(path)),
             Step::Device(device) => device.fmt(f),
+            Step::DeviceMount { base, path, .. } => {
+                write!(f, "mount the host's device on `{base}{}`", path.to_string_lossy())
+            }
             Step::Link { base, path, target } => {
                 write!(f, "link `{base}{}` to {}", path.to_string_lossy(), quoted(target))
             }
@@ -82,9 +90,10 @@ fn display_process(step: &Step, f: &mut Formatter<'_>) -> Result {
         Step::Console(_) => f.write_str("mount the terminal on `/dev/console`"),
         Step::OwnStdio(uid) => write!(f, "give the standard descriptors to user {uid}"),
         Step::NewKeyring => f.write_str("make a session keyring"),
-        Step::Limit { resource, soft, hard, .. } => {
+        Step::Limit(Limit { resource, soft, hard, .. }) => {
             write!(f, "set resource limit {resource} to {soft}:{hard}")
         }
+        Step::AskLimits(_) => f.write_str("set the resource limits"),
         Step::CloseDescriptors => f.write_str("close the descriptors"),
         Step::LoadFilter => f.write_str("load the seccomp filter"),
         Step::BoundCapabilities(keep) => write!(f, "bound the capabilities to {keep:#x}"),
@@ -107,7 +116,7 @@ fn quoted(text: &CStr) -> String {
 }
 
 fn names(kinds: u32) -> String {
-    use crate::namespace::{CGROUP, IPC, MOUNT, NETWORK, PID, UTS};
+    use crate::namespace::{CGROUP, IPC, MOUNT, NETWORK, PID, TIME, USER, UTS};
     let all = [
         (MOUNT, "mount"),
         (CGROUP, "cgroup"),
@@ -115,6 +124,8 @@ fn names(kinds: u32) -> String {
         (IPC, "ipc"),
         (PID, "pid"),
         (NETWORK, "network"),
+        (TIME, "time"),
+        (USER, "user"),
     ];
     let names: Vec<_> = all.into_iter().filter(|(kind, _)| kinds & kind != 0).map(|(_, name)| name).collect();
     names.join(", ")

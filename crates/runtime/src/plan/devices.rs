@@ -3,12 +3,14 @@
 //! They are made right after `/dev` is mounted, through the mounted file system itself, before anything else can be
 //! mounted into it. A `/dev` that is the host's, by a bind mount, is left alone.
 
+use std::path::PathBuf;
+
 use linux::child::{Base, Device, Step};
 use oci::runtime_spec::{self, Spec, SpecMount};
 
 use super::mounts::normal;
 use super::options;
-use super::{Plan, invalid, text};
+use super::{Open, Plan, invalid, text};
 use crate::defaults;
 use crate::error::Result;
 
@@ -57,8 +59,8 @@ impl Plan {
         let defaults = defaults::devices();
         let missing = defaults.iter().filter(|one| wanted.iter().all(|other| other.path != one.path));
         for device in wanted.iter().chain(missing) {
-            let device = node(device, place.base)?;
-            self.steps.push(Step::Device(device));
+            let step = self.device(device, node(device, place.base)?);
+            self.steps.push(step);
         }
         for (name, target) in LINKS {
             let path = match place.base {
@@ -68,6 +70,18 @@ impl Plan {
             self.steps.push(Step::Link { base: place.base, path, target: text(target)? });
         }
         Ok(())
+    }
+}
+
+impl Plan {
+    /// In a user namespace no device can be made, so the host's is shown. A fifo is no device.
+    fn device(&mut self, asked: &runtime_spec::Device, node: Device) -> Step {
+        if self.maps.is_none() || node.mode & S_IFMT == S_IFIFO {
+            return Step::Device(node);
+        }
+        let (mode, major, minor) = (node.mode & S_IFMT, node.major, node.minor);
+        let mount = self.open(Open::Device { path: PathBuf::from(&asked.path), mode, major, minor });
+        Step::DeviceMount { base: node.base, path: node.path, mount }
     }
 }
 
@@ -106,6 +120,7 @@ fn node(device: &runtime_spec::Device, base: Base) -> Result<Device> {
 const DEFAULT_MODE: u32 = 0o666;
 
 /// inode(7).
+const S_IFMT: u32 = 0o170_000;
 const S_IFIFO: u32 = 0o010_000;
 const S_IFCHR: u32 = 0o020_000;
 const S_IFBLK: u32 = 0o060_000;

@@ -12,6 +12,7 @@ use std::collections::BTreeSet;
 
 use linux::capability::Sets;
 use linux::child::Step;
+use linux::limit::Limit;
 use oci::runtime_spec::{Process, Rlimit};
 
 use super::{Host, Manner, Plan, invalid, path, unsupported};
@@ -41,9 +42,12 @@ impl Plan {
         if !manner.keep_keyring {
             self.steps.push(Step::NewKeyring);
         }
-        for limit in &process.rlimits {
-            let limit = rlimit(limit, manner.default_rlimits)?;
-            self.steps.push(limit);
+        let limits = process.rlimits.iter().map(|limit| rlimit(limit, manner.default_rlimits));
+        let limits = limits.collect::<Result<Vec<_>>>()?;
+        if self.maps.is_none() {
+            self.steps.extend(limits.into_iter().map(Step::Limit));
+        } else if !limits.is_empty() {
+            self.steps.push(Step::AskLimits(limits));
         }
         if user.uid != 0 {
             self.steps.push(Step::OwnStdio(user.uid));
@@ -131,7 +135,7 @@ const RESOURCES: [&str; 16] = [
     "RLIMIT_RTTIME",
 ];
 
-fn rlimit(limit: &Rlimit, defaults: &[String]) -> Result<Step> {
+fn rlimit(limit: &Rlimit, defaults: &[String]) -> Result<Limit> {
     let resource = (0u32..)
         .zip(RESOURCES)
         .find_map(|(number, name)| (name == limit.kind).then_some(number))
@@ -140,5 +144,5 @@ fn rlimit(limit: &Rlimit, defaults: &[String]) -> Result<Step> {
         return Err(invalid(format!("the soft limit of `{}` is above the hard one", limit.kind)));
     }
     let is_default = defaults.contains(&limit.kind);
-    Ok(Step::Limit { resource, soft: limit.soft, hard: limit.hard, is_default })
+    Ok(Limit { resource, soft: limit.soft, hard: limit.hard, is_default })
 }

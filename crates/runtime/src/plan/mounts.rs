@@ -5,11 +5,13 @@ use std::path::PathBuf;
 
 use linux::child::{Mount, Source, Step};
 use linux::mount::{self, Attributes, Parameter};
+use linux::user_namespace::Maps;
 use oci::runtime_spec::{Spec, SpecMount};
 
 use super::devices::{self, Devices};
-use super::options::{self, Options};
-use super::{CgroupView, Host, Open, Plan, StdioPlan, invalid, path, text};
+use super::namespaces;
+use super::options::{self, IdMap, Options};
+use super::{CgroupView, Host, Open, Owners, Plan, StdioPlan, invalid, path, text};
 use crate::error::Result;
 
 impl Plan {
@@ -57,6 +59,7 @@ impl Plan {
                 entry.source
             )));
         }
+        let owners = self.owners(entry, target, &options)?;
         let mut recursive = options.recursive;
         // The copy is a peer of the host's mount until it is told otherwise.
         if recursive.propagation == 0 {
@@ -67,6 +70,7 @@ impl Plan {
             is_recursive: options.is_recursive_bind,
             recursive,
             top: options.top,
+            owners,
         });
         self.steps.push(Step::Mount(Mount {
             target: path(target)?,
@@ -78,9 +82,26 @@ impl Plan {
         Ok(())
     }
 
+    /// Runtime specification, "Mounts": mappings of the mount's own, or with the option alone those of the container.
+    fn owners(&self, entry: &SpecMount, target: &str, options: &Options) -> Result<Option<Owners>> {
+        let own = namespaces::maps(&entry.uid_mappings, &entry.gid_mappings)?;
+        if own.is_none() && options.id_map.is_none() {
+            return Ok(None);
+        }
+        let maps = own.or_else(|| self.maps.clone()).ok_or_else(|| {
+            invalid(format!("the mount on `{target}` has no user mappings, and the container has none"))
+        })?;
+        Ok(Some(Owners { maps, is_recursive: options.id_map == Some(IdMap::Recursive) }))
+    }
+
     fn new_instance(&mut self, entry: &SpecMount, target: &str, options: Options) -> Result<()> {
         if entry.kind.is_empty() {
             return Err(invalid(format!("the mount on `{target}` has no type")));
+        }
+        if options.id_map.is_some() || !entry.uid_mappings.is_empty() || !entry.gid_mappings.is_empty() {
+            return Err(invalid(format!(
+                "the mount on `{target}` is no bind mount and has no user mappings"
+            )));
         }
         let is_devices = target == "/dev" && entry.kind == "tmpfs";
         let mut attributes = options.attributes();
@@ -105,8 +126,11 @@ impl Plan {
     /// The parent makes the instance, so that it can take the terminal's master from it: see [`crate::Stdio`].
     fn terminal(&mut self, entry: &SpecMount, target: &str, options: Options) -> Result<()> {
         let attributes = options.attributes();
-        let devpts = self.open(Open::Devpts { parameters: options.parameters, attributes });
-        self.open(Open::Master { devpts });
+        let parameters =
+            options.parameters.into_iter().map(|one| self.as_host_knows(one)).collect::<Result<_>>()?;
+        let devpts = self.open(Open::Devpts { parameters, attributes });
+        let owner = self.root_on_host();
+        self.open(Open::Master { devpts, owner });
         self.steps.push(Step::Mount(Mount {
             target: path(target)?,
             source: Source::Detached { mount: devpts, name: text(entry.kind.as_str())? },
@@ -115,6 +139,26 @@ impl Plan {
             is_devices: false,
         }));
         Ok(())
+    }
+
+    /// `uid=` and `gid=` are the container's, and the parent is not in its user namespace.
+    fn as_host_knows(&self, option: Parameter) -> Result<Parameter> {
+        let Some(maps) = &self.maps else { return Ok(option) };
+        let host: fn(&Maps, u32) -> Option<u32> = match option.key.to_bytes() {
+            b"uid" => Maps::host_user,
+            b"gid" => Maps::host_group,
+            _ => return Ok(option),
+        };
+        let given =
+            option.value.as_ref().map(|value| value.to_string_lossy().into_owned()).unwrap_or_default();
+        let known = given.parse().ok().and_then(|id| host(maps, id));
+        let known = known.ok_or_else(|| {
+            invalid(format!(
+                "`{}={given}` of `/dev/pts` is not in the user mappings",
+                option.key.to_string_lossy()
+            ))
+        })?;
+        Ok(Parameter { value: Some(text(known.to_string())?), ..option })
     }
 
     /// The container's own cgroups: alone on the mount point with cgroup v2, else one directory for each hierarchy.
@@ -146,7 +190,7 @@ impl Plan {
     fn cgroup(&mut self, target: &str, source: PathBuf, top: Attributes) -> Result<()> {
         let recursive = Attributes { propagation: mount::PRIVATE, ..Attributes::default() };
         let name = path(&source)?;
-        let slot = self.open(Open::Bind { source, is_recursive: false, recursive, top });
+        let slot = self.open(Open::Bind { source, is_recursive: false, recursive, top, owners: None });
         self.steps.push(Step::Mount(plain(path(target)?, Source::Detached { mount: slot, name })));
         Ok(())
     }

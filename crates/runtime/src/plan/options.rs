@@ -16,6 +16,15 @@ pub(crate) struct Options {
     pub(crate) recursive: Attributes,
     /// For the file system.
     pub(crate) parameters: Vec<Parameter>,
+    /// Files are shown as others'.
+    pub(crate) id_map: Option<IdMap>,
+}
+
+/// How far the owners of files are mapped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum IdMap {
+    Top,
+    Recursive,
 }
 
 impl Options {
@@ -44,9 +53,11 @@ pub(crate) fn parse(options: &[String]) -> Result<Options> {
             match option {
                 "bind" => parsed.is_bind = true,
                 "rbind" => (parsed.is_bind, parsed.is_recursive_bind) = (true, true),
+                "idmap" => parsed.id_map = Some(IdMap::Top),
+                "ridmap" => parsed.id_map = Some(IdMap::Recursive),
                 // What a new mount is anyway.
                 "" | "defaults" | "async" | "nomand" | "nolazytime" | "loud" | "silent" => {}
-                "remount" | "move" | "tmpcopyup" | "idmap" | "ridmap" => {
+                "remount" | "move" | "tmpcopyup" => {
                     return Err(unsupported(format!("mount option `{option}`")));
                 }
                 data => parsed.parameters.push(parameter(data)?),
@@ -86,6 +97,7 @@ pub const MOUNT_OPTIONS: &[&str] = &[
     "dev",
     "diratime",
     "exec",
+    "idmap",
     "loud",
     "noatime",
     "nodev",
@@ -104,6 +116,7 @@ pub const MOUNT_OPTIONS: &[&str] = &[
     "rdiratime",
     "relatime",
     "rexec",
+    "ridmap",
     "rnoatime",
     "rnodev",
     "rnodiratime",
@@ -217,7 +230,7 @@ mod tests {
 
     #[test]
     fn what_is_not_there_yet_is_refused() {
-        for option in ["idmap", "tmpcopyup", "remount"] {
+        for option in ["tmpcopyup", "remount"] {
             assert!(matches!(parse(&[option.to_owned()]), Err(crate::Error::Unsupported { .. })), "{option}");
         }
         assert!(parse(&[format!("lowerdir={}", "x".repeat(VALUE_MAX + 1))]).is_err());

@@ -32,6 +32,7 @@ fn mount(destination: &str, kind: &str, options: &[&str]) -> SpecMount {
         kind: kind.into(),
         source: if options.contains(&"bind") { "/source".into() } else { String::new() },
         options: options.iter().map(ToString::to_string).collect(),
+        ..SpecMount::default()
     }
 }
 
@@ -67,7 +68,7 @@ fn exec_ends_with_the_steps_of_the_first_process() {
         process(&mut spec).no_new_privileges = no_new_privileges;
         process(&mut spec).user = User { uid: 7, gid: 8, umask: None, additional_gids: vec![9] };
         let first = create(&spec, manner(), &Host::default()).unwrap();
-        let later = exec(process(&mut spec), manner(), &Host::default()).unwrap();
+        let later = exec(process(&mut spec), manner(), &Host::default(), 0).unwrap();
         let tail = |plan: &Plan| {
             let start = position(plan, |step| matches!(step, Step::NewKeyring));
             plan.steps[start..].iter().filter(|step| !matches!(step, Step::Wait)).cloned().collect::<Vec<_>>()
@@ -134,7 +135,7 @@ fn the_cgroup_namespace_is_made_after_joining() {
     let plan = create(&spec, manner(), &Host::default()).unwrap();
     assert_eq!(plan.namespaces & namespace::CGROUP, 0);
     let join = position(&plan, |step| matches!(step, Step::JoinCgroups));
-    assert!(join < position(&plan, |step| matches!(step, Step::NewCgroupNamespace)));
+    assert!(join < position(&plan, |step| *step == Step::NewNamespaces(namespace::CGROUP)));
 }
 
 #[test]
@@ -195,7 +196,7 @@ fn programs_are_searched_like_a_shell_does() {
 #[test]
 fn what_cannot_be_is_refused() {
     type Break = fn(&mut Spec);
-    let cases: [(&str, Break); 17] = [
+    let cases: [(&str, Break); 22] = [
         ("no process", |spec| spec.process = None),
         ("no command", |spec| process(spec).args.clear()),
         ("NUL", |spec| process(spec).args.push("a\0b".into())),
@@ -211,7 +212,17 @@ fn what_cannot_be_is_refused() {
             let first = linux(spec).namespaces[0].clone();
             linux(spec).namespaces.push(first);
         }),
-        ("user namespace", |spec| linux(spec).namespaces[1].kind = NamespaceKind::User),
+        ("user namespace without maps", |spec| linux(spec).namespaces[1].kind = NamespaceKind::User),
+        ("maps without a user namespace", |spec| map_users(spec, &[(0, 1, 1)])),
+        ("time offset without a time namespace", |spec| {
+            linux(spec).time_offsets.insert("boottime".into(), TimeOffset::default());
+        }),
+        ("offset of a clock that has none", |spec| {
+            linux(spec).namespaces[1].kind = NamespaceKind::Time;
+            linux(spec).time_offsets.insert("realtime".into(), TimeOffset::default());
+        }),
+        ("idmap of no bind mount", |spec| spec.mounts.push(mount("/x", "tmpfs", &["idmap"]))),
+        ("idmap without maps", |spec| spec.mounts.push(mount("/x", "bind", &["bind", "idmap"]))),
         ("mount on /", |spec| spec.mounts.push(mount("//./", "tmpfs", &[]))),
         ("bind option", |spec| spec.mounts.push(mount("/x", "bind", &["bind", "bogus"]))),
         ("relative mask", |spec| linux(spec).masked_paths.push("proc".into())),
@@ -232,12 +243,67 @@ fn what_cannot_be_is_refused() {
     }
 }
 
+fn map_users(spec: &mut Spec, maps: &[(u32, u32, u32)]) {
+    let mapping = |&(container_id, host_id, size)| IdMapping { container_id, host_id, size };
+    linux(spec).uid_mappings = maps.iter().map(mapping).collect();
+    linux(spec).gid_mappings = vec![IdMapping { container_id: 0, host_id: 7, size: 10 }];
+}
+
+#[test]
+fn user_mappings_are_checked_before_anything_is_done() {
+    let planned = |maps: &[(u32, u32, u32)]| {
+        let mut spec = spec();
+        linux(&mut spec).namespaces.push(Namespace { kind: NamespaceKind::User, path: None });
+        map_users(&mut spec, maps);
+        create(&spec, manner(), &Host::default())
+    };
+    assert!(planned(&[(0, 1000, 10), (10, 5000, u32::MAX - 5000)]).is_ok());
+    for maps in [
+        &[][..],
+        &[(0, 1000, 0)],
+        &[(0, u32::MAX, 2)],
+        &[(u32::MAX, 0, 2)],
+        &[(0, 1000, 10), (9, 5000, 1)],
+        &[(0, 1000, 10), (10, 1009, 1)],
+        &[(5, 1000, 10), (0, 5000, 6)],
+    ] {
+        assert!(planned(maps).is_err(), "{maps:?}");
+    }
+}
+
+#[test]
+fn a_user_namespace_is_made_by_privileged_steps_and_before_the_others() {
+    let mut spec = spec();
+    let namespaces = &mut linux(&mut spec).namespaces;
+    namespaces.push(Namespace { kind: NamespaceKind::User, path: None });
+    namespaces.push(Namespace { kind: NamespaceKind::Network, path: Some("/net".into()) });
+    map_users(&mut spec, &[(0, 1000, 10)]);
+    process(&mut spec).oom_score_adj = Some(-5);
+    process(&mut spec).rlimits = vec![Rlimit { kind: "RLIMIT_CPU".into(), soft: 1, hard: 2 }];
+    let plan = create(&spec, manner(), &Host::default()).unwrap();
+    assert_eq!(plan.namespaces, 0, "none by the clone");
+    let order = [
+        position(&plan, |step| matches!(step, Step::JoinCgroups)),
+        position(&plan, |step| matches!(step, Step::OomScore(_))),
+        position(&plan, |step| matches!(step, Step::EnterNamespaces { .. })),
+        position(&plan, |step| matches!(step, Step::NewUserNamespace(_))),
+        position(&plan, |step| matches!(step, Step::BecomeRoot)),
+        position(&plan, |step| matches!(step, Step::NewNamespaces(_))),
+        position(&plan, |step| matches!(step, Step::Fork)),
+        position(&plan, |step| matches!(step, Step::MakePrivate)),
+        position(&plan, |step| matches!(step, Step::DeviceMount { .. })),
+        position(&plan, |step| matches!(step, Step::AskLimits(_))),
+    ];
+    assert!(order.is_sorted(), "{order:?}\n{plan}");
+    assert!(plan.steps.iter().all(|step| !matches!(step, Step::Device(_) | Step::Limit(_))), "{plan}");
+}
+
 #[test]
 fn a_session_keyring_is_made_unless_it_is_not_wanted() {
     let makes_one = |keep_keyring| {
         let manner = Manner { keep_keyring, ..manner() };
         let mut spec = spec();
-        let exec = exec(process(&mut spec), manner, &Host::default()).unwrap();
+        let exec = exec(process(&mut spec), manner, &Host::default(), 0).unwrap();
         let create = create(&spec, manner, &Host::default()).unwrap();
         [create, exec].map(|plan| plan.steps.contains(&Step::NewKeyring))
     };

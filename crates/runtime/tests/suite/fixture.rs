@@ -38,6 +38,8 @@ pub(crate) struct Image {
     pub(crate) spec: Spec,
     pub(crate) default_rlimits: Vec<String>,
     pub(crate) ensure_cwd: bool,
+    /// More options of the root's overlay.
+    pub(crate) root_options: Vec<String>,
 }
 
 impl Image {
@@ -55,12 +57,26 @@ impl Image {
         }
         fs::write(image.join(MARK), "").unwrap();
         let spec = spec(&name);
-        Image { directory, name, spec, default_rlimits: Vec::new(), ensure_cwd: false }
+        Image {
+            directory,
+            name,
+            spec,
+            default_rlimits: Vec::new(),
+            ensure_cwd: false,
+            root_options: Vec::new(),
+        }
     }
 
     /// A file or directory of the image.
     pub(crate) fn path(&self, path: &str) -> PathBuf {
         self.directory.path().join("image").join(path.trim_start_matches('/'))
+    }
+
+    /// Gives all that the image and its container have to a user and a group.
+    pub(crate) fn give_files(&self, user: u32, group: u32) {
+        for child in ["image", "upper", "work"] {
+            give(&self.directory.path().join(child), user, group);
+        }
     }
 
     /// A new directory on the host, beside the image.
@@ -104,6 +120,7 @@ impl Image {
             kind: kind.into(),
             source: source.to_str().unwrap().into(),
             options: options.iter().map(ToString::to_string).collect(),
+            ..SpecMount::default()
         });
         self
     }
@@ -114,12 +131,15 @@ impl Image {
             kind: "overlay".into(),
             source: "overlay".into(),
             target: String::new(),
-            options: vec![
+            options: [
                 format!("lowerdir={}", at("image")),
                 format!("upperdir={}", at("upper")),
                 format!("workdir={}", at("work")),
                 "volatile".into(),
-            ],
+            ]
+            .into_iter()
+            .chain(self.root_options.iter().cloned())
+            .collect(),
         }])
         .unwrap()
     }
@@ -256,6 +276,13 @@ impl Drop for Running<'_> {
                 assert_nothing_left(self.image);
             }
         }
+    }
+}
+
+fn give(path: &Path, user: u32, group: u32) {
+    std::os::unix::fs::lchown(path, Some(user), Some(group)).unwrap();
+    if path.symlink_metadata().unwrap().is_dir() {
+        fs::read_dir(path).unwrap().flatten().for_each(|entry| give(&entry.path(), user, group));
     }
 }
 
