@@ -53,6 +53,11 @@ pub struct Version {
     pub architecture: &'static str,
 }
 
+/// Whether containers can have snapshots whose files are shown as others' ([`runtime::Rootfs::maps_owners`]).
+pub fn maps_owners() -> bool {
+    runtime::Rootfs::maps_owners()
+}
+
 impl Engine {
     /// What the engine has and runs on.
     pub(crate) async fn info(self: &Arc<Self>, namespace: &Namespace) -> Result<Info> {

@@ -60,6 +60,14 @@ impl Rootfs {
         Ok(Rootfs { mount: descriptor })
     }
 
+    /// Whether layers can be shown as others' files (Linux 6.15: an overlay on detached mounts).
+    pub fn maps_owners() -> bool {
+        let uname = rustix::system::uname();
+        let mut numbers =
+            uname.release().to_str().unwrap_or_default().split(['.', '-']).map(str::parse::<u32>);
+        matches!((numbers.next(), numbers.next()), (Some(Ok(major)), Some(Ok(minor))) if (major, minor) >= (6, 15))
+    }
+
     /// Takes a directory of the host, with what is mounted below it.
     pub fn bind(path: &Path) -> Result<Rootfs> {
         Ok(Rootfs { mount: copy(path, true, Attributes::default())? })

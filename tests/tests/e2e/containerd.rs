@@ -115,6 +115,36 @@ fn streams_mounts_and_networks_are_what_ctr_says() {
     }
 }
 
+/// By labels, for the snapshotter to map the files' owners, and by a copy of the image whose files the client gave away.
+#[test]
+fn a_container_of_ctr_has_users_of_its_own() {
+    let host = Host::start();
+    for ctr in ctrs(&host) {
+        // The older one cannot mount what the labels make, whoever made it.
+        let ways: &[&[&str]] = if ctr.version == "1.6" { &[&[]] } else { &[&["--remap-labels"], &[]] };
+        for labels in ways {
+            let maps = ["--uidmap", "0:100000:65536", "--gidmap", "0:200000:65536"];
+            let run = ctr.container(
+                "default",
+                &[&maps[..], labels, &["-d", BUSYBOX]].concat(),
+                "mapped",
+                &["sleep", "1000"],
+            );
+            ctr.ok(&run);
+            let pid = &ctr.table(&["tasks", "ls"])[0][1];
+            let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+            assert!(status.contains("\nUid:\t100000\t") && status.contains("\nGid:\t200000\t"), "{status}");
+            let script =
+                "id -u; stat -c %u:%g /bin/busybox; touch /new && stat -c %u:%g /new; cat /proc/self/uid_map";
+            let said = ctr.ok(&["tasks", "exec", "--exec-id", "x", "mapped", "sh", "-c", script]);
+            let words: Vec<&str> = said.split_whitespace().collect();
+            assert_eq!(words, ["0", "0:0", "0:0", "0", "100000", "65536"], "{} {labels:?}", ctr.version);
+            ctr.run(&["tasks", "rm", "--force", "mapped"]);
+            ctr.ok(&["containers", "rm", "mapped"]);
+        }
+    }
+}
+
 #[test]
 fn images_go_out_and_come_in_through_the_client() {
     let host = Host::start();

@@ -43,18 +43,32 @@ struct Entry {
     exports: &'static [(&'static str, &'static str)],
 }
 
+impl Entry {
+    /// Its capabilities on this kernel.
+    fn usable(&self) -> Vec<&'static str> {
+        let is_usable = |capability: &&str| *capability != MAPS_OWNERS || engine::info::maps_owners();
+        self.capabilities.iter().copied().filter(is_usable).collect()
+    }
+}
+
 const fn plain(kind: &'static str, id: &'static str) -> Entry {
     Entry { kind, id, requires: &[], has_platform: false, capabilities: &[], exports: &[] }
 }
 
 /// The type of the plugins that are services.
 pub(crate) const SERVICE: &str = "io.containerd.grpc.v1";
+/// The capability of a snapshotter whose snapshots may be shown as others' files, if the kernel has it, too.
+const MAPS_OWNERS: &str = "remap-ids";
 /// What tells about runtimes.
 const RUNTIME: (&str, &str) = ("io.containerd.runtime.v2", "task");
 
 const ENTRIES: &[Entry] = &[
     plain("io.containerd.event.v1", "exchange"),
-    Entry { has_platform: true, ..plain("io.containerd.snapshotter.v1", OVERLAYFS) },
+    Entry {
+        has_platform: true,
+        capabilities: &[MAPS_OWNERS],
+        ..plain("io.containerd.snapshotter.v1", OVERLAYFS)
+    },
     Entry { has_platform: true, ..plain("io.containerd.snapshotter.v1", NATIVE) },
     plain("io.containerd.content.v1", "content"),
     plain("io.containerd.grpc.v1", "containers"),
@@ -165,7 +179,7 @@ fn plugin(entry: &Entry) -> Plugin {
         requires: text(entry.requires),
         platforms: if entry.has_platform { vec![platform()] } else { Vec::new() },
         exports,
-        capabilities: text(entry.capabilities),
+        capabilities: text(&entry.usable()),
         init_err: None,
     }
 }
@@ -187,7 +201,7 @@ impl Adaptor for Entry {
         Some(match name.as_str() {
             "type" => Cow::Borrowed(self.kind),
             "id" => Cow::Borrowed(self.id),
-            "capabilities" if !self.capabilities.is_empty() => Cow::Owned(self.capabilities.join(",")),
+            "capabilities" if !self.usable().is_empty() => Cow::Owned(self.usable().join(",")),
             _ => return None,
         })
     }

@@ -344,6 +344,11 @@ pub(crate) struct NewRow<'a> {
 }
 
 impl Made {
+    /// The directory that its files go into.
+    pub(crate) fn files(&self) -> PathBuf {
+        self.path.join(FILES)
+    }
+
     /// It has its row.
     pub(crate) fn keep(mut self) {
         self.is_kept = true;

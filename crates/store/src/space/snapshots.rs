@@ -14,6 +14,7 @@
 //! Clients mount for themselves: what they are told has containerd's form. Its overlay is called `overlayfs`.
 
 mod adopt;
+mod mapping;
 mod names;
 mod place;
 mod refusal;
@@ -32,6 +33,7 @@ use crate::error::{Error, Result};
 use crate::records::Labels;
 use crate::snapshots::{self, Backend, Kind, NewRow, Usage};
 
+use mapping::Mapping;
 pub(crate) use names::to_machine;
 pub use names::{NATIVE, OVERLAYFS};
 pub use refusal::Refusal;
@@ -40,8 +42,6 @@ use rows::{Row, Rows};
 
 /// Names the snapshot that a prepared one is to become. Who has that one already need not make it.
 const TARGET_LABEL: &str = "containerd.io/snapshot.ref";
-/// Which users of the host the users in a snapshot are.
-const MAPPING_LABELS: [&str; 2] = ["containerd.io/snapshot/uidmapping", "containerd.io/snapshot/gidmapping"];
 /// There if the kernel's overlay keeps an index at all.
 const OVERLAY_INDEX: &str = "/sys/module/overlay/parameters/index";
 
@@ -120,7 +120,12 @@ impl Snapshots<'_> {
             }
             error => error,
         })?;
-        Ok(mounts.into_iter().map(|mount| self.in_clients_form(mount)).collect())
+        let mapping = Mapping::of(&row.info.labels)?;
+        let finished = |mount| match &mapping {
+            Some(mapping) => mapping.on(self.in_clients_form(mount)),
+            None => self.in_clients_form(mount),
+        };
+        Ok(mounts.into_iter().map(finished).collect())
     }
 
     /// Turns an active snapshot into a committed one with another name. Its labels are those that are given now.
@@ -130,6 +135,7 @@ impl Snapshots<'_> {
     pub fn commit(&self, name: &str, key: &str, creation: Creation<'_>) -> Result<()> {
         check_key(name)?;
         let labels = checked(creation.labels)?;
+        Mapping::wanted(self.name, &labels)?;
         let wanted: Vec<&str> = [Some(name), Some(key), creation.parent].into_iter().flatten().collect();
         self.adopt(&wanted)?;
         let before = self.read(|rows| rows.get(key))?;
@@ -211,7 +217,7 @@ impl Snapshots<'_> {
             let mut row = rows.get(&key)?.ok_or(Refusal::Missing(key))?;
             row.info.labels =
                 mask.apply(&row.info.labels, &update).map_err(|error| error.within("info.Labels"))?;
-            refuse_mapping(&row.info.labels)?;
+            Mapping::wanted(rows.client, &row.info.labels)?;
             row.info.updated_ns = now_ns();
             rows.insert(&row.info, &row.backend)?;
             Ok(Ok(row.info))
@@ -245,6 +251,7 @@ impl Snapshots<'_> {
     fn create(&self, kind: Kind, key: &str, creation: Creation<'_>) -> Result<Vec<Mount>> {
         check_key(key)?;
         let labels = checked(creation.labels)?;
+        let mapping = Mapping::wanted(self.name, &labels)?;
         let target = labels.get(TARGET_LABEL).cloned();
         let wanted: Vec<&str> = target.as_deref().into_iter().chain(creation.parent).collect();
         if !wanted.is_empty() {
@@ -256,6 +263,9 @@ impl Snapshots<'_> {
             None => creation.parent.map(|parent| rows.base(parent)).transpose(),
         })?;
         let made = self.backend.draft(base.as_ref().map(|base| base.backend.as_str()))?;
+        if let Some(mapping) = &mapping {
+            mapping.give(&made.files())?;
+        }
         let (number, new_key) = (made.number, key.to_owned());
         let parent = creation.parent.map(str::to_owned);
         self.write(creation.lease, move |rows, lease| {
@@ -390,14 +400,5 @@ fn check_key(key: &str) -> Result<()> {
 
 /// The labels as they are stored.
 fn checked(labels: Labels) -> Result<Labels> {
-    let labels = labels::stored(labels).map_err(|error| error.within("info.Labels"))?;
-    refuse_mapping(&labels)?;
-    Ok(labels)
-}
-
-fn refuse_mapping(labels: &Labels) -> Result<()> {
-    match MAPPING_LABELS.into_iter().find(|label| labels.contains_key(*label)) {
-        Some(label) => Err(Refusal::Mapping(label).into()),
-        None => Ok(()),
-    }
+    labels::stored(labels).map_err(|error| error.within("info.Labels"))
 }

@@ -1,6 +1,7 @@
 //! Snapshots as containerd's clients see them.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::Command;
 
@@ -96,6 +97,35 @@ fn only_two_snapshotters_are_loaded() {
 }
 
 #[test]
+fn users_of_a_snapshot_are_mapped_by_whoever_mounts_it() {
+    let root = tempfile::tempdir().unwrap();
+    let store = Store::open(root.path()).unwrap();
+    let snapshots = store.space("one").snapshots("overlayfs").unwrap();
+    layer(&snapshots, "base", None);
+    layer(&snapshots, "top", Some("base"));
+    let mapping = labels(&[
+        ("containerd.io/snapshot/uidmapping", "10:5:1,0:1000:10"),
+        ("containerd.io/snapshot/gidmapping", "0:2000:65536"),
+    ]);
+    let mapped = |parent| Creation { parent, labels: mapping.clone(), lease: None };
+    let maps = ["uidmap=10:5:1,0:1000:10", "gidmap=0:2000:65536"];
+    let active = snapshots.prepare("active", mapped(Some("top"))).unwrap();
+    assert_eq!(active[0].options[..2], maps, "{active:?}");
+    assert_eq!(active, snapshots.mounts("active").unwrap());
+    let option = |name| active[0].options.iter().find_map(|option| option.strip_prefix(name)).unwrap();
+    let owner = |path: &str| fs::metadata(path).map(|found| (found.uid(), found.gid())).unwrap();
+    assert_eq!(owner(option("upperdir=")), (1000, 2000));
+    assert!(option("lowerdir=").split(':').all(|layer| owner(layer) == (0, 0)));
+    for mounts in [snapshots.view("view", mapped(Some("base"))), snapshots.prepare("empty", mapped(None))] {
+        let [mount] = &mounts.unwrap()[..] else { panic!("one mount") };
+        assert_eq!((mount.kind.as_str(), &mount.options[..2]), ("bind", &maps.map(str::to_owned)[..]));
+    }
+    assert_eq!(owner(&snapshots.mounts("empty").unwrap()[0].source), (1000, 2000));
+    let native = store.space("one").snapshots("native").unwrap();
+    assert_eq!(refused(native.prepare("x", mapped(None))).0, Code::Unimplemented);
+}
+
+#[test]
 fn what_is_refused_is_told_in_containerds_words() {
     let root = tempfile::tempdir().unwrap();
     let store = Store::open(root.path()).unwrap();
@@ -131,8 +161,9 @@ fn what_is_refused_is_told_in_containerds_words() {
         ),
         (
             refused(snapshots.prepare("x", mapped)),
-            Code::Unimplemented,
-            "label containerd.io/snapshot/uidmapping: snapshots whose users are mapped are not built",
+            Code::InvalidArgument,
+            "label containerd.io/snapshot/gidmapping: \"\" is not container-id:host-id:size,… with a host-id for root; both labels \
+             are needed",
         ),
         (
             refused(snapshots.mounts("base")),

@@ -7,6 +7,8 @@ use api::code::Code;
 pub enum Refusal {
     #[error("failed to commit snapshot: parent {0:?} is not committed")]
     BaseNotCommitted(String),
+    #[error("snapshotter {0:?} cannot map the users of a snapshot, hint: overlayfs can")]
+    CannotMap(&'static str),
     #[error("snapshotter {0:?} cannot put a snapshot on a parent when it is committed")]
     CannotRebase(&'static str),
     #[error("failed to get active mount: requested snapshot {0} not active or view")]
@@ -22,8 +24,10 @@ pub enum Refusal {
     Key(&'static str),
     #[error("snapshot {key} stands on {layer}, which was lost when the power failed: unpack its image again")]
     LayerGone { key: String, layer: String },
-    #[error("label {0}: snapshots whose users are mapped are not built")]
-    Mapping(&'static str),
+    #[error(
+        "label {label}: {value:?} is not container-id:host-id:size,… with a host-id for root; both labels are needed"
+    )]
+    Mapping { label: &'static str, value: String },
     #[error("snapshot {0} does not exist")]
     Missing(String),
     #[error("parent snapshot {0} does not exist")]
@@ -58,9 +62,10 @@ impl Refusal {
             | Refusal::LayerGone { .. }
             | Refusal::NotActive(_)
             | Refusal::ReadOnly(_) => Code::FailedPrecondition,
-            Refusal::CannotRebase(_) | Refusal::Mapping(_) => Code::Unimplemented,
+            Refusal::CannotRebase(_) | Refusal::CannotMap(_) => Code::Unimplemented,
             Refusal::Elsewhere(_)
             | Refusal::Key(_)
+            | Refusal::Mapping { .. }
             | Refusal::NotLoaded(_)
             | Refusal::NotNamed
             | Refusal::OtherParent(_)
