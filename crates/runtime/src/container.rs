@@ -212,6 +212,16 @@ impl Container {
         self.cgroup.processes().map_err(|source| self.in_cgroup(source))
     }
 
+    /// Its control group's path below every hierarchy.
+    pub fn cgroup_path(&self) -> &str {
+        self.cgroup.path()
+    }
+
+    /// Its directory in every hierarchy ([`Cgroup::directories`]).
+    pub fn cgroup_directories(&self) -> Vec<(String, std::path::PathBuf)> {
+        self.cgroup.directories()
+    }
+
     /// What it uses now.
     pub fn stats(&self) -> Result<Stats> {
         self.cgroup.stats().map_err(|source| self.in_cgroup(source))

@@ -27,6 +27,7 @@ use sha2::{Digest, Sha256};
 
 use crate::log::now_ns;
 use crate::record::ExitRecord;
+use crate::runc_state::RuncState;
 use crate::shim::Bound;
 use crate::{error, options, task};
 
@@ -270,14 +271,14 @@ fn features() -> serde_json::Value {
         "hooks": ["prestart", "createRuntime", "startContainer", "poststart", "poststop"],
         "mountOptions": runtime::plan::MOUNT_OPTIONS,
         "linux": {
-            "namespaces": ["cgroup", "ipc", "mount", "network", "pid", "uts"],
+            "namespaces": ["cgroup", "ipc", "mount", "network", "pid", "time", "user", "uts"],
             "capabilities": runtime::defaults::capabilities::ALL.as_slice(),
             "cgroup": { "v1": true, "v2": true, "systemd": false, "systemdUser": false, "rdma": false },
             "seccomp": { "enabled": true },
             "apparmor": { "enabled": false },
             "selinux": { "enabled": false },
             "intelRdt": { "enabled": false },
-            "mountExtensions": { "idmap": { "enabled": false } },
+            "mountExtensions": { "idmap": { "enabled": true } },
         },
     })
 }
@@ -290,6 +291,9 @@ pub fn delete(bound: &Bound) -> Result<Vec<u8>> {
     {
         // It may be gone.
         drop(fs::remove_file(socket));
+    }
+    if let Some(state) = RuncState::of_bundle(bound) {
+        state.remove();
     }
     if let Some(spec) = read_spec(bound)? {
         // A group that cannot be opened is not there any more.

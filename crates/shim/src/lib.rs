@@ -20,6 +20,7 @@
 //! | calls and answers; what is done about them | `service`; `task` |
 //! | a sandbox in place of a task | `sandbox` |
 //! | one process, its streams, who is attached, the log | `process`, `streams`, `attach`, `log` |
+//! | what runc would keep of a container | `runc_state` |
 //! | what clients of containerd name as streams, and programs that take them | `uri`, `files`, `logger` |
 #![forbid(unsafe_code)]
 // Its messages go to its own log, which is its standard error: there is nobody else to return an error to.
@@ -37,6 +38,7 @@ mod options;
 mod process;
 mod publish;
 mod record;
+mod runc_state;
 mod sandbox;
 mod service;
 mod shim;

@@ -23,7 +23,7 @@ use rustix::event::PollFlags;
 use crate::error::{Error, Result};
 use file::LogFile;
 use remote::Remote;
-pub(crate) use time::now_ns;
+pub(crate) use time::{format, now_ns};
 
 /// The longest piece of a line in one entry, as in Docker.
 pub(crate) const ENTRY_MAX: usize = 16 << 10;

@@ -18,6 +18,8 @@ pub(crate) struct Wishes {
     pub(crate) is_ours: bool,
     pub(crate) options: CreateOptions,
     pub(crate) runc: Runc,
+    /// Where runc would keep its state.
+    pub(crate) root: String,
 }
 
 /// What containerd's clients may ask of runc, and is here as well. It holds for execs, too.
@@ -35,7 +37,7 @@ pub(crate) fn of_creation(any: Option<&Any>) -> Result<Wishes> {
         return Ok(Wishes::default());
     };
     if let Some(options) = unpack(any, "options") {
-        return Ok(Wishes { is_ours: true, options: options?, runc: Runc::default() });
+        return Ok(Wishes { is_ours: true, options: options?, ..Wishes::default() });
     }
     let options: RuncOptions = unpack(any, "options")
         .unwrap_or_else(|| Err(Error::UnknownOptions { type_url: any.type_url.clone() }))?;
@@ -44,7 +46,7 @@ pub(crate) fn of_creation(any: Option<&Any>) -> Result<Wishes> {
     }
     let owner = Owner { uid: options.io_uid, gid: options.io_gid };
     let runc = Runc { keep_keyring: options.no_new_keyring, owner };
-    Ok(Wishes { runc, ..Wishes::default() })
+    Ok(Wishes { runc, root: options.root, ..Wishes::default() })
 }
 
 /// The control group that the shim itself is to be in, of what containerd writes to the standard input of `start`: bare
@@ -57,7 +59,7 @@ pub(crate) fn shim_cgroup(input: &[u8]) -> String {
     options.map(|options| options.shim_cgroup).unwrap_or_default()
 }
 
-/// The first option that would be ignored, and why it is not there. Where a runtime keeps its state (`root`), where CRIU is
+/// The first option that would be ignored, and why it is not there. Where CRIU is
 /// and keeps its (`criu_…`; nothing is checkpointed here) and the shim's own address (`task_api_…`) mean nothing here;
 /// `shim_cgroup` was obeyed when the shim was started.
 fn unsupported(options: &RuncOptions) -> Option<(&'static str, &'static str)> {
@@ -121,7 +123,7 @@ mod tests {
             ..RuncOptions::default()
         };
         let runc = Runc { keep_keyring: true, owner: Owner { uid: 5, gid: 6 } };
-        assert_eq!(of(asked).unwrap(), Wishes { runc, ..Wishes::default() });
+        assert_eq!(of(asked).unwrap(), Wishes { runc, root: "/run/x".into(), ..Wishes::default() });
         let other = Any { type_url: "kata.Options".into(), value: vec![] };
         assert!(matches!(of_creation(Some(&other)), Err(Error::UnknownOptions { .. })));
         let broken = Any { type_url: "corten.shim.v1.CreateOptions".into(), value: vec![0xff] };

@@ -34,6 +34,7 @@ use crate::logger::Logger;
 use crate::options::Runc;
 use crate::process::{Birth, Child, Process, State};
 use crate::publish::Publisher;
+use crate::runc_state::RuncState;
 use crate::sandbox::Sandbox;
 
 /// The first process's key among the processes; execs have names.
@@ -83,6 +84,7 @@ pub struct Shim {
     /// The container shares a pid namespace: its end does not end its other processes.
     pub(crate) shares_pids: bool,
     pub(crate) runc: Runc,
+    pub(crate) runc_state: Option<RuncState>,
     pub(crate) processes: BTreeMap<String, Process>,
     pub(crate) log: Option<Log>,
     /// Programs that take output.
@@ -155,6 +157,7 @@ impl Shim {
             oom_told: false,
             shares_pids: false,
             runc: Runc::default(),
+            runc_state: None,
             processes: BTreeMap::new(),
             log: None,
             loggers: Vec::new(),

@@ -26,6 +26,7 @@ use crate::log::Log;
 use crate::logger::Subject;
 use crate::options::Wishes;
 use crate::process::{Birth, Child, ExecPlan, Process, State, StdioPaths, Who, size};
+use crate::runc_state::RuncState;
 use crate::service::{failure, no_process};
 use crate::shim::{Bound, FIRST, Shim};
 use crate::streams::{Streams, Wanted};
@@ -44,7 +45,8 @@ const START_FAILURE_TIMEOUT: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
 const KILLED_STATUS: u32 = 128 + SIGKILL as u32;
 
 impl Shim {
-    pub(crate) fn create(&mut self, request: CreateTaskRequest) -> Result<CreateTaskResponse> {
+    /// What the shim was bound to, if a task of it can be made as the request says.
+    fn may_create(&self, request: &CreateTaskRequest) -> Result<&Bound> {
         let bound = self.bound.as_ref().ok_or(Error::NotBound)?;
         if request.id != bound.id {
             return Err(Error::OtherContainer { id: bound.id.clone() });
@@ -55,7 +57,12 @@ impl Shim {
         if !request.checkpoint.is_empty() {
             return Err(Error::Unsupported { what: "to restore a checkpoint".into() });
         }
-        let Wishes { is_ours, options, runc } = options::of_creation(request.options.as_ref())?;
+        Ok(bound)
+    }
+
+    pub(crate) fn create(&mut self, request: CreateTaskRequest) -> Result<CreateTaskResponse> {
+        let bound = self.may_create(&request)?;
+        let Wishes { is_ours, options, runc, root } = options::of_creation(request.options.as_ref())?;
         let mut spec = read_spec(bound)?;
         let rootfs = rootfs(bound, &request, &spec)?;
         if is_ours {
@@ -95,6 +102,9 @@ impl Shim {
         }
         let container =
             prepare(created.container, hooks.as_ref()).inspect_err(|_| bootstrap::forget_pid(bound))?;
+        if !is_ours {
+            self.runc_state = RuncState::write(bound, &root, &spec, &container);
+        }
         self.runc = runc;
         self.shares_pids = !has_own_pids(&spec);
         self.oom_watch = if self.publisher.is_some() { watch(&container) } else { None };
@@ -204,6 +214,9 @@ impl Shim {
                 eprintln!("the end of a process that was not started cannot be seen: {error}");
             }
         })?;
+        if let Some(state) = &self.runc_state {
+            state.started();
+        }
         Ok(pid)
     }
 
@@ -292,6 +305,9 @@ impl Shim {
         }
         if let Some(log) = &mut self.log {
             log.end();
+        }
+        if let Some(state) = self.runc_state.take() {
+            state.remove();
         }
         if let (Some(hooks), Some(bound)) = (self.hooks.take(), &self.bound) {
             farewell(&hooks);

@@ -23,3 +23,5 @@ mod life;
 mod log;
 #[path = "suite/recovery.rs"]
 mod recovery;
+#[path = "suite/runc_state.rs"]
+mod runc_state;

@@ -18,7 +18,7 @@ pub(crate) fn now_ns() -> i64 {
 }
 
 /// `2026-01-02T03:04:05.000000006Z`
-pub(super) fn format(time_ns: i64) -> String {
+pub(crate) fn format(time_ns: i64) -> String {
     let (seconds, nanoseconds) = (time_ns.div_euclid(1_000_000_000), time_ns.rem_euclid(1_000_000_000));
     let (days, second) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
     let (year, month, day) = civil(days);

@@ -95,7 +95,7 @@ impl Started {
         Started::with(script, &RuncOptions::default())
     }
 
-    fn with(script: &str, options: &RuncOptions) -> Started {
+    pub fn with(script: &str, options: &RuncOptions) -> Started {
         let mut bundle = Bundle::new();
         bundle.process().args = shell(script);
         bundle.write();
