@@ -52,8 +52,8 @@ pub(crate) enum Error {
     Document { what: &'static str, source: serde_json::Error },
     #[error("options of type `{type_url}` are not known here")]
     UnknownOptions { type_url: String },
-    #[error("runtime option `{option}` is not supported: {why}")]
-    Option { option: &'static str, why: &'static str },
+    #[error("runtime option `{option}`{value} is not supported: {why}")]
+    Option { option: &'static str, value: String, why: &'static str },
     #[error("signal {number} does not exist")]
     Signal { number: u32 },
     #[error("{what} is not supported yet")]

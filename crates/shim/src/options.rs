@@ -42,7 +42,8 @@ pub(crate) fn of_creation(any: Option<&Any>) -> Result<Wishes> {
     let options: RuncOptions = unpack(any, "options")
         .unwrap_or_else(|| Err(Error::UnknownOptions { type_url: any.type_url.clone() }))?;
     if let Some((option, why)) = unsupported(&options) {
-        return Err(Error::Option { option, why });
+        let value = if option == BINARY { format!(" {:?}", options.binary_name) } else { String::new() };
+        return Err(Error::Option { option, value, why });
     }
     let owner = Owner { uid: options.io_uid, gid: options.io_gid };
     let runc = Runc { keep_keyring: options.no_new_keyring, owner };
@@ -67,7 +68,7 @@ fn unsupported(options: &RuncOptions) -> Option<(&'static str, &'static str)> {
         (options.no_pivot_root, "no_pivot_root", "a container's root is always pivoted to, on a ramfs, too"),
         (
             !is_runc(&options.binary_name),
-            "binary_name",
+            BINARY,
             "this shim is its own runtime, hint: take containerd-shim-runc-v2 for another one",
         ),
         (
@@ -78,6 +79,8 @@ fn unsupported(options: &RuncOptions) -> Option<(&'static str, &'static str)> {
     ];
     asked.into_iter().find(|(is_asked, ..)| *is_asked).map(|(_, name, why)| (name, why))
 }
+
+const BINARY: &str = "binary_name";
 
 /// Whether a program stands for what this is: runc.
 fn is_runc(program: &str) -> bool {
@@ -138,7 +141,7 @@ mod tests {
             ("systemd_cgroup", RuncOptions { systemd_cgroup: true, ..RuncOptions::default() }),
         ] {
             let refused = of(options).unwrap_err();
-            assert!(refused.to_string().starts_with(&format!("runtime option `{name}` is not supported: ")));
+            assert!(refused.to_string().starts_with(&format!("runtime option `{name}`")));
             assert_eq!(refused.code(), api::code::Code::Unimplemented);
         }
     }
