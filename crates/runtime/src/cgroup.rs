@@ -50,7 +50,7 @@ pub use hierarchy::{Hierarchies, Version};
 pub use oom::OomWatch;
 use path::CgroupPath;
 pub use path::check_path;
-pub use stats::{IoCount, Stats, Throttling};
+pub use stats::{IoCount, Stats, Swap, Throttling};
 
 /// The control groups of one container, in every hierarchy.
 #[derive(Debug)]

@@ -167,7 +167,7 @@ impl Shim {
 
     fn stats(&self) -> Result<Response> {
         let metrics = stats::metrics(&self.container()?.stats()?);
-        Ok(Response::success(&StatsResponse { stats: Some(api::any::pack(&metrics)) }))
+        Ok(Response::success(&StatsResponse { stats: Some(metrics) }))
     }
 
     /// With a task, or a sandbox, the shim stays: whoever asks has not deleted it.

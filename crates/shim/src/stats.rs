@@ -4,11 +4,17 @@ use api::cgroups::{
     BlkIoEntry, BlkIoStat, CpuStat, CpuUsage, MemoryEntry, MemoryOomControl, MemoryStat, Metrics, PidsStat,
     Throttle,
 };
+use api::cgroups2;
+use prost_types::Any;
 use runtime::cgroup::{IoCount, Stats};
 
-/// `io.containerd.cgroups.v1.Metrics`, on every version of cgroups: clients read it by its type. Every part is there, because
-/// dockerd reads them all without asking.
-pub(crate) fn metrics(stats: &Stats) -> Metrics {
+/// The message of the machine's version of cgroups, in an envelope: clients read it by its type.
+pub(crate) fn metrics(stats: &Stats) -> Any {
+    if stats.is_unified { api::any::pack(&metrics_v2(stats)) } else { api::any::pack(&metrics_v1(stats)) }
+}
+
+/// Every part is there, because dockerd reads them all without asking.
+fn metrics_v1(stats: &Stats) -> Metrics {
     Metrics {
         pids: Some(PidsStat { current: stats.pids, limit: stats.pids_limit.unwrap_or_default() }),
         cpu: Some(CpuStat {
@@ -86,4 +92,147 @@ fn entries(stats: &Stats, value: impl Fn(&IoCount) -> u64) -> Vec<BlkIoEntry> {
         value: value(count),
     };
     stats.io.iter().map(entry).collect()
+}
+
+/// As containerd's shims fill it in: what is not limited has the largest number.
+fn metrics_v2(stats: &Stats) -> cgroups2::Metrics {
+    let microseconds = |nanoseconds: u64| nanoseconds / 1000;
+    let event = |key: &str| stats.memory_events.get(key).copied().unwrap_or_default();
+    cgroups2::Metrics {
+        pids: Some(cgroups2::PidsStat { current: stats.pids, limit: stats.pids_limit.unwrap_or_default() }),
+        cpu: Some(cgroups2::CpuStat {
+            usage_usec: microseconds(stats.cpu_usage_ns),
+            user_usec: microseconds(stats.cpu_user_ns),
+            system_usec: microseconds(stats.cpu_system_ns),
+            nr_periods: stats.throttling.periods,
+            nr_throttled: stats.throttling.throttled_periods,
+            throttled_usec: microseconds(stats.throttling.throttled_ns),
+            psi: None,
+        }),
+        memory: Some(memory_v2(stats)),
+        io: Some(cgroups2::IoStat { usage: io_v2(&stats.io), psi: None }),
+        memory_events: Some(cgroups2::MemoryEvents {
+            low: event("low"),
+            high: event("high"),
+            max: event("max"),
+            oom: event("oom"),
+            oom_kill: event("oom_kill"),
+        }),
+        ..cgroups2::Metrics::default()
+    }
+}
+
+/// `memory.stat` by its keys, and the files beside it.
+fn memory_v2(stats: &Stats) -> cgroups2::MemoryStat {
+    let of = |key: &str| stats.memory_details.get(key).copied().unwrap_or_default();
+    cgroups2::MemoryStat {
+        anon: of("anon"),
+        file: of("file"),
+        kernel_stack: of("kernel_stack"),
+        slab: of("slab"),
+        sock: of("sock"),
+        shmem: of("shmem"),
+        file_mapped: of("file_mapped"),
+        file_dirty: of("file_dirty"),
+        file_writeback: of("file_writeback"),
+        anon_thp: of("anon_thp"),
+        inactive_anon: of("inactive_anon"),
+        active_anon: of("active_anon"),
+        inactive_file: of("inactive_file"),
+        active_file: of("active_file"),
+        unevictable: of("unevictable"),
+        slab_reclaimable: of("slab_reclaimable"),
+        slab_unreclaimable: of("slab_unreclaimable"),
+        pgfault: of("pgfault"),
+        pgmajfault: of("pgmajfault"),
+        workingset_refault: of("workingset_refault"),
+        workingset_activate: of("workingset_activate"),
+        workingset_nodereclaim: of("workingset_nodereclaim"),
+        pgrefill: of("pgrefill"),
+        pgscan: of("pgscan"),
+        pgsteal: of("pgsteal"),
+        pgactivate: of("pgactivate"),
+        pgdeactivate: of("pgdeactivate"),
+        pglazyfree: of("pglazyfree"),
+        pglazyfreed: of("pglazyfreed"),
+        thp_fault_alloc: of("thp_fault_alloc"),
+        thp_collapse_alloc: of("thp_collapse_alloc"),
+        usage: stats.memory_usage_bytes,
+        usage_limit: stats.memory_limit_bytes.unwrap_or(u64::MAX),
+        swap_usage: stats.swap.usage_bytes,
+        swap_limit: stats.swap.limit_bytes.unwrap_or(u64::MAX),
+        max_usage: stats.memory_most_bytes,
+        swap_max_usage: stats.swap.most_bytes,
+        psi: None,
+    }
+}
+
+/// One entry for each device.
+fn io_v2(counts: &[IoCount]) -> Vec<cgroups2::IoEntry> {
+    let mut entries: Vec<cgroups2::IoEntry> = Vec::new();
+    for count in counts {
+        let device = (count.major, count.minor);
+        let position = entries.iter().position(|entry| (entry.major, entry.minor) == device);
+        let position = position.unwrap_or_else(|| {
+            let (major, minor) = device;
+            entries.push(cgroups2::IoEntry { major, minor, ..cgroups2::IoEntry::default() });
+            entries.len() - 1
+        });
+        let Some(entry) = entries.get_mut(position) else { continue };
+        match count.operation.as_str() {
+            "read" => (entry.rbytes, entry.rios) = (count.bytes, count.operations),
+            _ => (entry.wbytes, entry.wios) = (count.bytes, count.operations),
+        }
+    }
+    entries
+}
+
+#[cfg(test)]
+mod tests {
+    use runtime::cgroup::Swap;
+
+    use super::*;
+
+    #[test]
+    fn the_message_is_of_the_machines_version() {
+        let names =
+            [false, true].map(|is_unified| metrics(&Stats { is_unified, ..Stats::default() }).type_url);
+        assert_eq!(names, ["io.containerd.cgroups.v1.Metrics", "io.containerd.cgroups.v2.Metrics"]);
+    }
+
+    #[test]
+    fn figures_of_version_2_are_in_its_units_and_by_device() {
+        let count = |minor, operation: &str, bytes, operations| IoCount {
+            major: 8,
+            minor,
+            operation: operation.into(),
+            bytes,
+            operations,
+        };
+        let stats = Stats {
+            is_unified: true,
+            cpu_usage_ns: 7_000,
+            memory_usage_bytes: 4096,
+            memory_details: [("anon".to_owned(), 5), ("slab".to_owned(), 6)].into(),
+            memory_events: [("oom_kill".to_owned(), 2)].into(),
+            swap: Swap { usage_bytes: 3, limit_bytes: Some(9), most_bytes: 4 },
+            io: vec![
+                count(0, "read", 10, 1),
+                count(0, "write", 20, 2),
+                count(16, "read", 0, 0),
+                count(16, "write", 30, 3),
+            ],
+            ..Stats::default()
+        };
+        let told = metrics_v2(&stats);
+        assert_eq!(told.cpu.unwrap().usage_usec, 7);
+        let memory = told.memory.unwrap();
+        assert_eq!((memory.anon, memory.slab, memory.usage, memory.usage_limit), (5, 6, 4096, u64::MAX));
+        assert_eq!((memory.swap_usage, memory.swap_limit, memory.swap_max_usage), (3, 9, 4));
+        assert_eq!(told.memory_events.unwrap().oom_kill, 2);
+        let io: Vec<_> = told.io.unwrap().usage;
+        let io: Vec<_> =
+            io.iter().map(|one| (one.minor, one.rbytes, one.wbytes, one.rios, one.wios)).collect();
+        assert_eq!(io, [(0, 10, 20, 1, 2), (16, 0, 30, 0, 3)]);
+    }
 }

@@ -11,6 +11,8 @@ const V1_UNLIMITED_BYTES: u64 = 1 << 62;
 /// What a container uses now. What the machine has no controller for is zero.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Stats {
+    /// Memory is counted by a v2 hierarchy: details and events have its keys.
+    pub is_unified: bool,
     pub cpu_usage_ns: u64,
     pub cpu_user_ns: u64,
     pub cpu_system_ns: u64,
@@ -24,9 +26,14 @@ pub struct Stats {
     pub memory_cache_bytes: u64,
     /// The part of the cache that the kernel would give up first; what `docker stats` subtracts.
     pub memory_inactive_file_bytes: u64,
-    /// The most that was ever used, and how often the limit was hit; v1 only.
+    /// The most that was ever used.
     pub memory_most_bytes: u64,
+    /// How often the limit was hit; v1 only.
     pub memory_failures: u64,
+    /// `memory.events` whole; v2 only.
+    pub memory_events: BTreeMap<String, u64>,
+    /// v2 only: v1 counts it with the memory.
+    pub swap: Swap,
     /// `memory.stat` whole, with the kernel's keys, which differ between the versions.
     pub memory_details: BTreeMap<String, u64>,
     pub pids: u64,
@@ -36,6 +43,16 @@ pub struct Stats {
     /// By device and kind of operation.
     pub io: Vec<IoCount>,
     pub oom_kills: u64,
+}
+
+/// Memory that is on a disk.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Swap {
+    pub usage_bytes: u64,
+    /// None: no limit.
+    pub limit_bytes: Option<u64>,
+    /// The most that was ever used.
+    pub most_bytes: u64,
 }
 
 /// How a limit of CPU time has held the container back.
@@ -123,9 +140,22 @@ impl Cgroup {
         stats.memory_cache_bytes = value_of(&text, cache);
         stats.memory_inactive_file_bytes = value_of(&text, inactive);
         stats.memory_details = all_values(&text);
-        if directory.hierarchy().version() == Version::V1 {
-            stats.memory_most_bytes = directory.number("memory.max_usage_in_bytes")?;
-            stats.memory_failures = directory.number("memory.failcnt")?;
+        match directory.hierarchy().version() {
+            Version::V1 => {
+                stats.memory_most_bytes = directory.number("memory.max_usage_in_bytes")?;
+                stats.memory_failures = directory.number("memory.failcnt")?;
+            }
+            Version::V2 => {
+                stats.is_unified = true;
+                // Since Linux 5.19, that of swap since 6.5.
+                stats.memory_most_bytes = directory.number("memory.peak")?;
+                stats.memory_events = all_values(&directory.read_if_enabled("memory.events")?);
+                stats.swap = Swap {
+                    usage_bytes: directory.number("memory.swap.current")?,
+                    limit_bytes: directory.limit("memory.swap.max")?,
+                    most_bytes: directory.number("memory.swap.peak")?,
+                };
+            }
         }
         Ok(())
     }
