@@ -22,6 +22,8 @@ mod crowd;
 mod ctr;
 #[path = "e2e/ctr_containers.rs"]
 mod ctr_containers;
+#[path = "e2e/ctr_convert.rs"]
+mod ctr_convert;
 #[path = "e2e/ctr_images.rs"]
 mod ctr_images;
 #[path = "e2e/ctr_seeds.rs"]

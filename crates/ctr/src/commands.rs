@@ -28,8 +28,6 @@ const fn refuse(names: &'static [&'static str], usage: &'static str, reason: &'s
 }
 
 /// Why commands of containerd's `ctr` are not here, and what does the same.
-const NOT_CONVERTED: &str =
-    "it is not there yet; `skopeo copy` converts images between a registry and archives";
 const NOT_YET: &str = "it is not there yet";
 const NO_CHECKPOINTS: &str = "checkpoints are not there yet";
 
@@ -57,6 +55,8 @@ const PLATFORMS: &[Flag] = &[
     Flag::list(&["platform"], "The image for this platform"),
     Flag::switch(&["all-platforms"], "The images for all platforms"),
 ];
+const NO_EROFS: &str =
+    "layers are tar archives here; `images convert --uncompress` stores them without compression";
 const LOCAL: &[Flag] = &[Flag::switch(
     &["local"],
     "Do it from this side; that is also done when the daemon has no transfer service",
@@ -560,7 +560,23 @@ const IMAGES: &[Command] = &[
         &[SNAPSHOTTER, &[Flag::switch(&["rm"], "Remove what was written, too")]],
         images::mount::unmount
     ),
-    refuse(&["convert"], "Convert an image", NOT_CONVERTED),
+    does!(
+        &["convert"],
+        "Convert an image",
+        "<source_ref> <target_ref>",
+        &[
+            &[
+                Flag::switch(&["uncompress"], "Store the layers without compression"),
+                Flag::switch(&["oci"], "Make Docker's media types those of the image specification"),
+                Flag::text(&["erofs"], "Make layers EROFS images").refused(NO_EROFS),
+                Flag::text(&["erofs-compressors"], "How those are compressed").refused(NO_EROFS),
+                Flag::text(&["erofs-mkfs-options"], "What mkfs.erofs is told").refused(NO_EROFS),
+            ],
+            PLATFORMS,
+        ],
+        images::convert::convert
+    ),
+    refuse(&["build-erofs-cache"], "Build a cache of EROFS layers from an image", NO_EROFS),
 ];
 
 const LEASES: &[Command] = &[
