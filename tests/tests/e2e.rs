@@ -20,6 +20,8 @@ mod conversation;
 mod crowd;
 #[path = "e2e/ctr.rs"]
 mod ctr;
+#[path = "e2e/ctr_cni.rs"]
+mod ctr_cni;
 #[path = "e2e/ctr_containers.rs"]
 mod ctr_containers;
 #[path = "e2e/ctr_convert.rs"]

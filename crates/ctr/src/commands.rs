@@ -125,7 +125,7 @@ const RUN: &[Flag] = &[
     Flag::switch(&["rm"], "Remove the container at its end"),
     Flag::text(&["cgroup"], "Path of the container's cgroup; empty for none"),
     Flag::text(&["platform"], "Platform of the image"),
-    Flag::switch(&["cni"], "Connect the container to a network").refused(NOT_YET),
+    Flag::switch(&["cni"], "Connect the container to the first network of /etc/cni/net.d"),
     Flag::switch(&["sync-fs"], "Write what is unpacked to disk")
         .refused("an image is unpacked before it is run; nothing is unpacked here"),
     Flag::text(&["dump-config"], "Write the container's document to this file"),

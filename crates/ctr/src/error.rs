@@ -3,6 +3,8 @@
 use std::fmt;
 use std::io;
 
+use crate::cni::CniError;
+
 /// The end of a command that did not do what it was asked.
 #[derive(Debug)]
 pub(crate) enum Error {
@@ -36,6 +38,8 @@ pub(crate) enum Error {
     },
     /// What the hosts of a registry said to this side.
     Registry(image::registry::RegistryError),
+    /// A container and its network.
+    Network(CniError),
     Runtime(io::Error),
     Output(io::Error),
     Deadline,
@@ -61,6 +65,7 @@ impl Error {
         match self {
             Error::Status { hint, .. } => hint.clone(),
             Error::Registry(source) => source.hint().map(str::to_owned),
+            Error::Network(source) => source.hint(),
             Error::Connect { .. } => {
                 Some("start one with 'corten daemon', or name another address with --address".to_owned())
             }
@@ -98,6 +103,7 @@ impl fmt::Display for Error {
             Error::File { what, source } => write!(f, "{what}: {source}"),
             Error::Document { what, reason } => write!(f, "{what}: {reason}"),
             Error::Registry(source) => source.fmt(f),
+            Error::Network(source) => source.fmt(f),
             Error::Runtime(source) => write!(f, "start: {source}"),
             Error::Output(source) => write!(f, "write to stdout: {source}"),
             Error::Deadline => f.write_str("context deadline exceeded"),

@@ -12,6 +12,7 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 mod client;
+mod cni;
 mod commands;
 mod containers;
 mod content;
