@@ -2,8 +2,8 @@
 
 use crate::grammar::{Command, Does, Flag, Kind};
 use crate::{
-    containers, content, events, images, leases, metrics, namespaces, run, runtime, sandboxes, server, shim,
-    snapshots, spec, tasks,
+    containers, content, events, images, install, leases, metrics, namespaces, run, runtime, sandboxes,
+    server, shim, snapshots, spec, tasks,
 };
 
 /// A command that does something.
@@ -28,7 +28,6 @@ const fn refuse(names: &'static [&'static str], usage: &'static str, reason: &'s
 }
 
 /// Why commands of containerd's `ctr` are not here, and what does the same.
-const NOT_YET: &str = "it is not there yet";
 const NO_CHECKPOINTS: &str = "checkpoints are not there yet";
 
 const QUIET: &[&str] = &["quiet", "q"];
@@ -184,7 +183,17 @@ const COMMANDS: &[Command] = &[
     group(&["tasks", "t", "task"], "Manage tasks", TASKS),
     does!(&["info"], "Print what the server tells about itself", "", &[], server::info),
     group(&["deprecations"], "What will go away", DEPRECATIONS),
-    refuse(&["install"], "Install a package from an image", NOT_YET),
+    does!(
+        &["install"],
+        "Install the programs of an image on this machine",
+        "<ref>",
+        &[&[
+            Flag::switch(&["libs", "l"], "Install its libraries, too"),
+            Flag::switch(&["replace", "r"], "Replace programs and libraries that are there"),
+            Flag::text(&["path"], "Folder to install to, in place of the daemon's"),
+        ]],
+        install::install
+    ),
     group(&["oci"], "Show documents of containers", OCI),
     group(&["sandboxes", "sandbox", "sb", "s"], "Manage sandboxes", SANDBOXES),
     Command { flags: &[SHIM_FLAGS], ..group(&["shim"], "Talk to a shim directly", SHIM) },

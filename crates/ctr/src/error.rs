@@ -21,6 +21,11 @@ pub(crate) enum Error {
     },
     /// The words of the command are wrong. The text is `ctr`'s.
     Usage(String),
+    /// The same, and what to do about it.
+    Advised {
+        text: String,
+        hint: &'static str,
+    },
     /// What is not built, and what to do instead.
     Refused {
         what: String,
@@ -66,6 +71,7 @@ impl Error {
             Error::Status { hint, .. } => hint.clone(),
             Error::Registry(source) => source.hint().map(str::to_owned),
             Error::Network(source) => source.hint(),
+            Error::Advised { hint, .. } => Some((*hint).to_owned()),
             Error::Connect { .. } => {
                 Some("start one with 'corten daemon', or name another address with --address".to_owned())
             }
@@ -98,7 +104,7 @@ impl fmt::Display for Error {
                 }
                 write!(f, "failed to connect to {address}: {cause}")
             }
-            Error::Usage(text) => f.write_str(text),
+            Error::Usage(text) | Error::Advised { text, .. } => f.write_str(text),
             Error::Refused { what, reason } => write!(f, "{what} is not supported: {reason}"),
             Error::File { what, source } => write!(f, "{what}: {source}"),
             Error::Document { what, reason } => write!(f, "{what}: {reason}"),

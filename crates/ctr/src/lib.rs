@@ -22,6 +22,7 @@ mod events;
 mod grammar;
 mod help;
 mod images;
+mod install;
 mod labels;
 mod leases;
 mod local;

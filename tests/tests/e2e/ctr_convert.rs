@@ -230,3 +230,136 @@ fn what_cannot_be_converted_is_told_and_leaves_nothing() {
         }
     });
 }
+
+const OCI_MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+const OCI_CONFIG: &str = "application/vnd.oci.image.config.v1+json";
+
+/// An image with a layer for each script, which makes the layer's files where it stands.
+fn scripted_image(folder: &Path, scripts: &[&str]) -> String {
+    let layout = Layout::new(folder);
+    let (mut layers, mut diff_ids) = (Vec::new(), Vec::new());
+    for script in scripts {
+        let files = tempfile::tempdir().expect("a folder");
+        said("sh", &["-euc", &format!("cd {}\n{script}", files.path().display())]);
+        let tar = Command::new("tar")
+            .args(["--xattrs", "--xattrs-include=*", "-cf", "-", "-C", path_text(files.path()), "."])
+            .output();
+        let bytes = tar.expect("tar is installed").stdout;
+        layers.push(layout.put("application/vnd.oci.image.layer.v1.tar", &bytes));
+        diff_ids.push(Digest::of(&bytes).to_string());
+    }
+    let rootfs = json!({"type": "layers", "diff_ids": diff_ids});
+    let config = json!({"os": "linux", "architecture": "amd64", "config": {}, "rootfs": rootfs});
+    let config = layout.document(OCI_CONFIG, &config);
+    let manifest = json!({"schemaVersion": 2, "mediaType": OCI_MANIFEST, "config": config, "layers": layers});
+    let target = layout.document(OCI_MANIFEST, &manifest);
+    layout.archive(target, NAME)
+}
+
+/// All below a folder: names, kinds, modes, owners, sizes, times, targets and what the files hold.
+fn tree(folder: &Path) -> String {
+    let script = "cd $0; find . -mindepth 1 ! -type d -printf '%P %y %m %U:%G %s %T@ %n %l\\n' | sort; \
+                  find . -type f | sort | xargs -r cat";
+    said("sh", &["-c", script, path_text(folder)])
+}
+
+#[test]
+fn programs_of_an_image_are_installed() {
+    everywhere(|both, folder| {
+        let archive = scripted_image(
+            folder,
+            &[
+                "mkdir -p bin/deep lib usr/bin; echo one > bin/one; chown 12:34 bin/one; chmod 4755 bin/one; ln -s one bin/link
+                 ln bin/one bin/same; echo gone > bin/gone; echo twice > bin/twice; echo library > lib/library; echo no > usr/bin/no
+                 python3 -c 'import os; os.setxattr(\"bin/one\", \"security.capability\", bytes.fromhex(\"0100000200040000\" + \"00\" * 12))'
+                 echo no > bin/deep/no; touch -d 2001-02-03 bin/one lib/library",
+                "mkdir bin; touch bin/.wh.gone; echo again > bin/twice; chmod 755 bin/twice",
+            ],
+        );
+        for namespace in ["ours", "theirs"] {
+            both.ok(&["-n", namespace, "i", "import", "--local", "--no-unpack", &archive]);
+        }
+        let (ours, theirs) = (folder.join("ours"), folder.join("theirs"));
+        for flags in [&["--libs"][..], &[]] {
+            // containerd's ctr takes a file that is in two layers for one that was there before.
+            let install = [&["install", "--replace"], flags, &["--path"]].concat();
+            both.ok(&[&install[..], &[path_text(&ours), NAME]].concat());
+            fs::create_dir_all(&theirs).expect("a folder");
+            let outcome = both.theirs(&[&install[..], &[path_text(&theirs), NAME]].concat());
+            assert_eq!(outcome.code, 0, "{outcome:?}");
+            let shown = tree(&ours);
+            assert_eq!(shown, tree(&theirs));
+            // Theirs takes it away again when it comes to the other link.
+            let script = "import os, sys; print(len(os.getxattr(sys.argv[1], 'security.capability')))";
+            assert_eq!(said("python3", &["-c", script, path_text(&ours.join("bin/one"))]), "20\n");
+            assert!(shown.contains("bin/one f 4755 12:34 4 98") && shown.contains("again\n"), "{shown}");
+            assert_eq!(shown.contains("lib/library"), !flags.is_empty(), "{shown}");
+            assert!(!shown.contains("gone") && !shown.contains("no\n"), "{shown}");
+            // What is there is left alone, all of it.
+            fs::remove_file(ours.join("bin/one")).expect("a file");
+            fs::write(ours.join("bin/twice"), "mine").expect("a file");
+            let before = tree(&ours);
+            let refused = both.ours(&["install", "--path", path_text(&ours), NAME]);
+            let told = format!("in {}\nhint: --replace takes what is there away\n", ours.display());
+            assert!(refused.code == 1 && refused.stderr.ends_with(&told), "{refused:?}");
+            assert_eq!(tree(&ours), before);
+            for folder in [&ours, &theirs] {
+                fs::remove_dir_all(folder).expect("a folder");
+            }
+        }
+        both.ok(&["install", "--path", path_text(&ours), NAME]);
+        assert_eq!(fs::read_dir(&ours).expect("a folder").count(), 1, "bin, and nothing else");
+    });
+}
+
+#[test]
+fn programs_are_installed_where_the_daemon_says() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (opt, archive) =
+        (folder.path().join("opt"), scripted_image(folder.path(), &["mkdir bin; echo one > bin/one"]));
+    let extra = format!("[plugins.\"io.containerd.internal.v1.opt\"]\npath = {opt:?}\n");
+    let containerd = Containerd::start(&program("libexec/containerd"), &extra);
+    let both = Both { socket: containerd.socket() };
+    both.ok(&["i", "import", "--local", "--no-unpack", &archive]);
+    both.ok(&["install", NAME]);
+    assert_eq!(fs::read_to_string(opt.join("bin/one")).expect("it is installed"), "one\n");
+    for (words, text) in
+        [(&["install"][..], "provide an image reference"), (&["install", "nope"], "not found")]
+    {
+        let outcome = both.ours(words);
+        assert!(outcome.code == 1 && outcome.stderr.contains(text), "{outcome:?}");
+    }
+    let host = Host::empty();
+    let both = Both { socket: host.state().join("corten.sock") };
+    both.ok(&["i", "import", "--local", "--no-unpack", &archive]);
+    let outcome = both.ours(&["install", NAME]);
+    let told =
+        "ctr: opt service not enabled\nhint: this daemon has no folder for programs: name one with --path\n";
+    assert_eq!((outcome.code, outcome.stderr.as_str()), (1, told));
+}
+
+#[test]
+fn what_is_no_program_is_told_and_nothing_is_installed() {
+    let host = Host::empty();
+    let both = Both { socket: host.state().join("corten.sock") };
+    let target = host.path().join("target");
+    for (number, (script, text)) in [
+        (
+            "mkdir bin usr; echo one > bin/one; echo x > usr/x; ln usr/x bin/two",
+            "bin/two is a link to what is not installed",
+        ),
+        ("mkdir bin; echo one > bin/one; mkfifo bin/two", "bin/two is a fifo, and no program"),
+        ("mkdir bin; echo one > bin/one; mknod bin/two c 1 3", "bin/two is a character device"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let folder = tempfile::tempdir().expect("a folder");
+        let archive = scripted_image(folder.path(), &[script]);
+        let namespace = format!("n{number}");
+        both.ok(&["-n", &namespace, "i", "import", "--local", "--no-unpack", &archive]);
+        let outcome = both.ours(&["-n", &namespace, "install", "--path", path_text(&target), NAME]);
+        assert!(outcome.code == 1 && outcome.stderr.contains(text), "{outcome:?}");
+        assert_eq!(fs::read_dir(&target).expect("a folder").count(), 0, "{script}");
+    }
+}

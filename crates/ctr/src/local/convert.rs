@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::io::{self, Read};
 
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 use futures_util::FutureExt as _;
 use futures_util::future::LocalBoxFuture;
 use grpc::content::InfoRequest;
@@ -130,7 +130,7 @@ impl Conversion<'_> {
         let mut labels = self.labels(&layer.digest).await?;
         labels.remove(UNCOMPRESSED);
         let (sink, pieces) = mpsc::channel(PIECES_MAX);
-        let input = content::pieces(self.client, layer.digest.as_str());
+        let input = content::Blob::open(self.client, layer.digest.as_str());
         let decompression = tokio::task::spawn_blocking(move || decompress(input, &sink));
         let (key, digest) = (format!("convert-{diff_id}"), diff_id.to_string());
         let upload = Upload { digest: &digest, labels: labels.clone(), ..Upload::of(&key) };
@@ -197,28 +197,8 @@ fn as_go(text: serde_json::Result<String>) -> Vec<u8> {
     text.into_bytes()
 }
 
-/// The bytes of a blob as they come.
-struct Blob {
-    pieces: mpsc::Receiver<io::Result<Bytes>>,
-    piece: Bytes,
-}
-
-impl Read for Blob {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        while self.piece.is_empty() {
-            match self.pieces.blocking_recv() {
-                Some(piece) => self.piece = piece?,
-                None => return Ok(0),
-            }
-        }
-        let length = self.piece.len().min(buffer.len());
-        self.piece.copy_to_slice(&mut buffer[..length]);
-        Ok(length)
-    }
-}
-
-fn decompress(pieces: mpsc::Receiver<io::Result<Bytes>>, sink: &mpsc::Sender<Bytes>) -> io::Result<()> {
-    let mut output = image::decompressed(Blob { pieces, piece: Bytes::new() })?;
+fn decompress(input: content::Blob, sink: &mpsc::Sender<Bytes>) -> io::Result<()> {
+    let mut output = image::decompressed(input)?;
     loop {
         let mut piece = Vec::new();
         (&mut output).take(PIECE_BYTES as u64).read_to_end(&mut piece)?;
