@@ -19,6 +19,7 @@ use prost_types::Any;
 use rustix::path::DecInt;
 use serde_json::{Map, Value, json};
 
+use crate::blocking::blocking;
 use crate::client::Client;
 use crate::error::Error;
 use crate::output;
@@ -147,31 +148,23 @@ pub(crate) async fn attach(
     pid: u32,
 ) -> Result<Attachment, Error> {
     let container = name(client, id);
-    apart(move || Attachment::make(configuration, container, pid)).await
+    blocking(move || Attachment::make(configuration, container, pid).map_err(Error::Network)).await
 }
 
 /// Takes a container out of the network that it was attached to by whomever.
 pub(crate) async fn detach(client: &Client, id: &str) -> Result<(), Error> {
     let container = name(client, id);
-    apart(move || match Attachment::kept(&container)? {
-        Some(attachment) => attachment.undo(),
-        None => Ok(()),
+    blocking(move || {
+        let kept = Attachment::kept(&container).map_err(Error::Network)?;
+        kept.map_or(Ok(()), |attachment| attachment.undo()).map_err(Error::Network)
     })
     .await
-}
-
-/// Plugins take their time: they are waited for in a thread of their own.
-async fn apart<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, CniError> + Send + 'static,
-) -> Result<T, Error> {
-    let done = tokio::task::spawn_blocking(work).await.map_err(|error| Error::Runtime(error.into()))?;
-    done.map_err(Error::Network)
 }
 
 impl Attachment {
     /// Takes the container out of the network.
     pub(crate) async fn finish(self) -> Result<(), Error> {
-        apart(move || self.undo()).await
+        blocking(move || self.undo().map_err(Error::Network)).await
     }
 
     fn make(configuration: Configuration, container: String, pid: u32) -> Result<Attachment, CniError> {

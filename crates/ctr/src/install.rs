@@ -17,12 +17,13 @@ use rustix::fs::{AtFlags, CWD, Gid, Mode, Timespec, Timestamps, Uid, XattrFlags}
 use rustix::fs::{chownat, fchmod, fchown, fsetxattr, futimens, utimensat};
 use rustix::io::Errno;
 
+use crate::blocking::blocking;
 use crate::client::Client;
 use crate::content::Blob;
 use crate::error::Error;
 use crate::grammar::Call;
 use crate::images;
-use crate::images::tree::Stock;
+use crate::images::tree::{Node, Stock};
 use crate::leases::generated;
 
 const BUFFER_BYTES: usize = 256 << 10;
@@ -42,20 +43,17 @@ pub(crate) async fn install(call: &Call) -> Result<u8, Error> {
     let node = stock.image(&Platform::host()).ok_or_else(|| {
         Error::Usage(format!("image {name:?} has nothing for this machine's platform: not found"))
     })?;
-    let layers = node.children.iter().skip(1).map(|layer| layer.digest.clone()).collect::<Vec<_>>();
+    let open = |layer: &Node| (Blob::open(&client, &layer.digest), layer.digest.clone());
+    let layers: Vec<_> = node.children.iter().skip(1).map(open).collect();
     let (has_libraries, replaces) = (call.is("libs"), call.is("replace"));
-    let work = tokio::task::spawn_blocking({
-        let opened = layers.into_iter().map(|digest| (Blob::open(&client, &digest), digest));
-        let opened: Vec<_> = opened.collect();
-        move || {
-            let stage = Stage::new(&target, has_libraries)?;
-            for (blob, digest) in opened {
-                stage.take(blob, &digest)?;
-            }
-            stage.finish(&target, replaces)
+    blocking(move || {
+        let stage = Stage::new(&target, has_libraries)?;
+        for (blob, digest) in layers {
+            stage.take(blob, &digest)?;
         }
-    });
-    work.await.map_err(|error| Error::Runtime(error.into()))??;
+        stage.finish(&target, replaces)
+    })
+    .await?;
     Ok(0)
 }
 

@@ -11,6 +11,7 @@
 use std::ffi::OsString;
 use std::process::ExitCode;
 
+mod blocking;
 mod client;
 mod cni;
 mod commands;

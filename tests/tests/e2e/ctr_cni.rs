@@ -27,7 +27,7 @@ struct Place {
 impl Place {
     fn new(socket: PathBuf, folder: &Path) -> Place {
         let root = rootfs(folder);
-        for name in ["opt/cni/bin", "etc/cni/net.d", "var/cni"] {
+        for name in ["opt/cni/bin", "etc/cni/net.d", "lib/cni"] {
             fs::create_dir_all(folder.join(name)).expect("a folder");
         }
         for entry in fs::read_dir(PLUGINS).expect("the package containernetworking-plugins is installed") {
@@ -35,6 +35,8 @@ impl Place {
             let link = folder.join("opt/cni/bin").join(path.file_name().expect("a name"));
             std::os::unix::fs::symlink(&path, link).expect("a link");
         }
+        // All that the plugins need of the machine's.
+        said("cp", &["-a", "/etc/alternatives", "/etc/ld.so.cache", path_text(&folder.join("etc"))]);
         let place = Place { socket, folder: folder.to_owned(), root };
         // It writes down what it is told, and says what the one before it said; at the end nothing.
         place.plugin(
@@ -71,7 +73,7 @@ impl Place {
 
     /// A program that sees this place's folders.
     fn ask(&self, words: &[&str]) -> Outcome {
-        let script = "mount --bind $0/opt /opt && mount --bind $0/etc/cni /etc/cni && mount --bind $0/var/cni /var/lib/cni && exec \"$@\"";
+        let script = "mount --bind $0/opt /opt && mount --bind $0/etc /etc && mount --bind $0/lib /var/lib && exec \"$@\"";
         let mut command = Command::new("unshare");
         command.args(["--mount", "sh", "-c", script, path_text(&self.folder)]).args(words);
         command.env_remove("CONTAINERD_ADDRESS").env_remove("CONTAINERD_NAMESPACE");
@@ -101,7 +103,7 @@ impl Place {
 
     /// The files below a folder of the plugins, without locks and what was given last.
     fn kept(&self) -> Vec<String> {
-        let found = said("find", &[&self.at("var/cni"), "-type", "f"]);
+        let found = said("find", &[&self.at("lib/cni"), "-type", "f"]);
         let is_kept = |line: &&str| !line.ends_with("/lock") && !line.contains("last_reserved_ip");
         found.lines().filter(is_kept).map(str::to_owned).collect()
     }
@@ -294,7 +296,7 @@ fn a_network_that_fails_is_told_and_nothing_of_it_is_left() {
         let outcome = place.ours(&place.run(&rm, id, "exit 6"));
         assert!(outcome.code == 6 && outcome.stderr.contains("failed to remove network"), "{outcome:?}");
         assert!(place.kept().iter().all(|path| path.contains("/results/")), "{:?}", place.kept());
-        fs::remove_dir_all(place.at("var/cni/results")).expect("a folder");
+        fs::remove_dir_all(place.at("lib/cni/results")).expect("a folder");
         // Any is there for the end of the test.
         place.configure("10-test.conflist", &list(&[host_local()]));
         place.ok(&place.run(&rm, id, "true"));

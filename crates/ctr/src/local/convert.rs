@@ -18,6 +18,7 @@ use oci::platform::Platform;
 use tokio::sync::mpsc;
 
 use super::{DEPTH_MAX, HELD, descriptor, document, holding, is_document};
+use crate::blocking::blocking;
 use crate::client::Client;
 use crate::content::write::{self, Source, Upload, labelled};
 use crate::error::Error;
@@ -131,13 +132,14 @@ impl Conversion<'_> {
         labels.remove(UNCOMPRESSED);
         let (sink, pieces) = mpsc::channel(PIECES_MAX);
         let input = content::Blob::open(self.client, layer.digest.as_str());
-        let decompression = tokio::task::spawn_blocking(move || decompress(input, &sink));
+        let what = format!("decompress layer {}", layer.digest);
+        let read = blocking(move || decompress(input, &sink).map_err(|source| Error::File { what, source }));
         let (key, digest) = (format!("convert-{diff_id}"), diff_id.to_string());
         let upload = Upload { digest: &digest, labels: labels.clone(), ..Upload::of(&key) };
-        let written = write::write(self.client, upload, Source::Pieces(pieces)).await;
+        let write = write::write(self.client, upload, Source::Pieces(pieces));
+        let (read, written) = tokio::join!(read, write);
         // What could not be read is why it could not be written.
-        let read = decompression.await.map_err(|error| Error::Runtime(error.into()))?;
-        read.map_err(|source| Error::File { what: format!("decompress layer {}", layer.digest), source })?;
+        read?;
         written.map_err(|error| error.while_doing(format!("layer {}", layer.digest)))?;
         labelled(self.client, &digest, &labels).await?;
         let stored = self.client.content().info(InfoRequest { digest }).await?.into_inner();
