@@ -23,7 +23,7 @@ use crate::content::Blob;
 use crate::error::Error;
 use crate::grammar::Call;
 use crate::images;
-use crate::images::tree::{Node, Stock};
+use crate::images::tree::Stock;
 use crate::leases::generated;
 
 const BUFFER_BYTES: usize = 256 << 10;
@@ -43,13 +43,13 @@ pub(crate) async fn install(call: &Call) -> Result<u8, Error> {
     let node = stock.image(&Platform::host()).ok_or_else(|| {
         Error::Usage(format!("image {name:?} has nothing for this machine's platform: not found"))
     })?;
-    let open = |layer: &Node| (Blob::open(&client, &layer.digest), layer.digest.clone());
-    let layers: Vec<_> = node.children.iter().skip(1).map(open).collect();
+    let layers: Vec<_> = node.children.iter().skip(1).map(|layer| layer.digest.clone()).collect();
     let (has_libraries, replaces) = (call.is("libs"), call.is("replace"));
     blocking(move || {
         let stage = Stage::new(&target, has_libraries)?;
-        for (blob, digest) in layers {
-            stage.take(blob, &digest)?;
+        // One after the other: what nobody reads yet would hold up what is read.
+        for digest in layers {
+            stage.take(Blob::open(&client, &digest), &digest)?;
         }
         stage.finish(&target, replaces)
     })

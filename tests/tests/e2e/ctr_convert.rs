@@ -197,6 +197,32 @@ fn an_image_becomes_what_containerds_ctr_makes_of_it() {
 }
 
 #[test]
+fn a_layer_is_uncompressed_however_large_it_is() {
+    everywhere(|both, folder| {
+        let layout = Layout::new(folder);
+        let script = "cd $0; head -c 20000000 /dev/urandom > random; head -c 100000000 /dev/zero > zeros; tar -cf layer random zeros";
+        said("sh", &["-euc", script, path_text(folder)]);
+        let plain = Digest::of(&fs::read(folder.join("layer")).expect("a file")).to_string();
+        let size = fs::metadata(folder.join("layer")).expect("a file").len();
+        said("gzip", &["-1", path_text(&folder.join("layer"))]);
+        let layer = layout.put(LAYER, &fs::read(folder.join("layer.gz")).expect("a file"));
+        let rootfs = json!({"type": "layers", "diff_ids": [plain]});
+        let config = json!({"os": "linux", "architecture": "amd64", "config": {}, "rootfs": rootfs});
+        let config = layout.document(CONFIG, &config);
+        let manifest =
+            json!({"schemaVersion": 2, "mediaType": MANIFEST, "config": config, "layers": [layer]});
+        let target = layout.document(MANIFEST, &manifest);
+        let archive = layout.archive(target, NAME);
+        both.ok(&["i", "import", "--local", "--no-unpack", &archive]);
+        let digest = both.ok(&["i", "convert", "--uncompress", NAME, "example.test/plain"]);
+        let manifest = both.ok(&["content", "get", digest.trim()]);
+        let manifest: Value = serde_json::from_str(&manifest).expect("a document");
+        let kind = LAYER.trim_end_matches(".gzip");
+        assert_eq!(manifest["layers"], json!([{"mediaType": kind, "digest": plain, "size": size}]));
+    });
+}
+
+#[test]
 fn what_cannot_be_converted_is_told_and_leaves_nothing() {
     everywhere(|both, folder| {
         let archive = docker_image(folder);
@@ -310,6 +336,24 @@ fn programs_of_an_image_are_installed() {
         both.ok(&["install", "--path", path_text(&ours), NAME]);
         assert_eq!(fs::read_dir(&ours).expect("a folder").count(), 1, "bin, and nothing else");
     });
+}
+
+#[test]
+fn programs_come_from_as_many_layers_as_there_are() {
+    let folder = tempfile::tempdir().expect("a folder");
+    // Together more than what may be under way at once.
+    let scripts: Vec<String> = (0..8)
+        .map(|number| {
+            format!("mkdir bin share; echo {number} > bin/p{number}; head -c 16000000 /dev/zero > share/x")
+        })
+        .collect();
+    let scripts: Vec<&str> = scripts.iter().map(String::as_str).collect();
+    let archive = scripted_image(folder.path(), &scripts);
+    let (host, target) = (Host::empty(), folder.path().join("target"));
+    let both = Both { socket: host.state().join("corten.sock") };
+    both.ok(&["i", "import", "--local", "--no-unpack", &archive]);
+    both.ok(&["--timeout", "60s", "install", "--path", path_text(&target), NAME]);
+    assert_eq!(fs::read_dir(target.join("bin")).expect("a folder").count(), 8);
 }
 
 #[test]
