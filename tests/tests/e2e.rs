@@ -20,8 +20,12 @@ mod conversation;
 mod crowd;
 #[path = "e2e/ctr.rs"]
 mod ctr;
+#[path = "e2e/ctr_cni.rs"]
+mod ctr_cni;
 #[path = "e2e/ctr_containers.rs"]
 mod ctr_containers;
+#[path = "e2e/ctr_convert.rs"]
+mod ctr_convert;
 #[path = "e2e/ctr_images.rs"]
 mod ctr_images;
 #[path = "e2e/ctr_seeds.rs"]

@@ -2,8 +2,8 @@
 
 use crate::grammar::{Command, Does, Flag, Kind};
 use crate::{
-    containers, content, events, images, leases, metrics, namespaces, run, runtime, sandboxes, server, shim,
-    snapshots, spec, tasks,
+    containers, content, events, images, install, leases, metrics, namespaces, run, runtime, sandboxes,
+    server, shim, snapshots, spec, tasks,
 };
 
 /// A command that does something.
@@ -28,9 +28,6 @@ const fn refuse(names: &'static [&'static str], usage: &'static str, reason: &'s
 }
 
 /// Why commands of containerd's `ctr` are not here, and what does the same.
-const NOT_CONVERTED: &str =
-    "it is not there yet; `skopeo copy` converts images between a registry and archives";
-const NOT_YET: &str = "it is not there yet";
 const NO_CHECKPOINTS: &str = "checkpoints are not there yet";
 
 const QUIET: &[&str] = &["quiet", "q"];
@@ -57,6 +54,8 @@ const PLATFORMS: &[Flag] = &[
     Flag::list(&["platform"], "The image for this platform"),
     Flag::switch(&["all-platforms"], "The images for all platforms"),
 ];
+const NO_EROFS: &str =
+    "layers are tar archives here; `images convert --uncompress` stores them without compression";
 const LOCAL: &[Flag] = &[Flag::switch(
     &["local"],
     "Do it from this side; that is also done when the daemon has no transfer service",
@@ -125,7 +124,7 @@ const RUN: &[Flag] = &[
     Flag::switch(&["rm"], "Remove the container at its end"),
     Flag::text(&["cgroup"], "Path of the container's cgroup; empty for none"),
     Flag::text(&["platform"], "Platform of the image"),
-    Flag::switch(&["cni"], "Connect the container to a network").refused(NOT_YET),
+    Flag::switch(&["cni"], "Connect the container to the first network of /etc/cni/net.d"),
     Flag::switch(&["sync-fs"], "Write what is unpacked to disk")
         .refused("an image is unpacked before it is run; nothing is unpacked here"),
     Flag::text(&["dump-config"], "Write the container's document to this file"),
@@ -184,7 +183,17 @@ const COMMANDS: &[Command] = &[
     group(&["tasks", "t", "task"], "Manage tasks", TASKS),
     does!(&["info"], "Print what the server tells about itself", "", &[], server::info),
     group(&["deprecations"], "What will go away", DEPRECATIONS),
-    refuse(&["install"], "Install a package from an image", NOT_YET),
+    does!(
+        &["install"],
+        "Install the programs of an image on this machine",
+        "<ref>",
+        &[&[
+            Flag::switch(&["libs", "l"], "Install its libraries, too"),
+            Flag::switch(&["replace", "r"], "Replace programs and libraries that are there"),
+            Flag::text(&["path"], "Folder to install to, in place of the daemon's"),
+        ]],
+        install::install
+    ),
     group(&["oci"], "Show documents of containers", OCI),
     group(&["sandboxes", "sandbox", "sb", "s"], "Manage sandboxes", SANDBOXES),
     Command { flags: &[SHIM_FLAGS], ..group(&["shim"], "Talk to a shim directly", SHIM) },
@@ -560,7 +569,23 @@ const IMAGES: &[Command] = &[
         &[SNAPSHOTTER, &[Flag::switch(&["rm"], "Remove what was written, too")]],
         images::mount::unmount
     ),
-    refuse(&["convert"], "Convert an image", NOT_CONVERTED),
+    does!(
+        &["convert"],
+        "Convert an image",
+        "<source_ref> <target_ref>",
+        &[
+            &[
+                Flag::switch(&["uncompress"], "Store the layers without compression"),
+                Flag::switch(&["oci"], "Make Docker's media types those of the image specification"),
+                Flag::text(&["erofs"], "Make layers EROFS images").refused(NO_EROFS),
+                Flag::text(&["erofs-compressors"], "How those are compressed").refused(NO_EROFS),
+                Flag::text(&["erofs-mkfs-options"], "What mkfs.erofs is told").refused(NO_EROFS),
+            ],
+            PLATFORMS,
+        ],
+        images::convert::convert
+    ),
+    refuse(&["build-erofs-cache"], "Build a cache of EROFS layers from an image", NO_EROFS),
 ];
 
 const LEASES: &[Command] = &[

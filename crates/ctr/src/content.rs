@@ -1,8 +1,9 @@
 //! `ctr content`: blobs, and uploads under way.
 
 use std::fmt::Write;
-use std::io::Write as _;
+use std::io::{self, Read, Write as _};
 
+use bytes::{Buf, Bytes};
 use grpc::content::{
     AbortRequest, DeleteContentRequest, Info, ListContentRequest, ListStatusesRequest, ReadContentRequest,
     UpdateRequest,
@@ -78,6 +79,33 @@ pub(crate) fn pieces(client: &Client, digest: &str) -> image::remote::Pieces {
         }
     });
     pieces
+}
+
+/// The bytes of a blob as they come, for a thread that may wait.
+pub(crate) struct Blob {
+    pieces: image::remote::Pieces,
+    piece: Bytes,
+}
+
+impl Blob {
+    /// Begins to read.
+    pub(crate) fn open(client: &Client, digest: &str) -> Blob {
+        Blob { pieces: pieces(client, digest), piece: Bytes::new() }
+    }
+}
+
+impl Read for Blob {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        while self.piece.is_empty() {
+            match self.pieces.blocking_recv() {
+                Some(piece) => self.piece = piece?,
+                None => return Ok(0),
+            }
+        }
+        let length = self.piece.len().min(buffer.len());
+        self.piece.copy_to_slice(&mut buffer[..length]);
+        Ok(length)
+    }
 }
 
 /// A document of an image, whole.

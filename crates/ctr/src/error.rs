@@ -3,6 +3,8 @@
 use std::fmt;
 use std::io;
 
+use crate::cni::CniError;
+
 /// The end of a command that did not do what it was asked.
 #[derive(Debug)]
 pub(crate) enum Error {
@@ -19,6 +21,11 @@ pub(crate) enum Error {
     },
     /// The words of the command are wrong. The text is `ctr`'s.
     Usage(String),
+    /// The same, and what to do about it.
+    Advised {
+        text: String,
+        hint: &'static str,
+    },
     /// What is not built, and what to do instead.
     Refused {
         what: String,
@@ -36,6 +43,8 @@ pub(crate) enum Error {
     },
     /// What the hosts of a registry said to this side.
     Registry(image::registry::RegistryError),
+    /// A container and its network.
+    Network(CniError),
     Runtime(io::Error),
     Output(io::Error),
     Deadline,
@@ -61,6 +70,8 @@ impl Error {
         match self {
             Error::Status { hint, .. } => hint.clone(),
             Error::Registry(source) => source.hint().map(str::to_owned),
+            Error::Network(source) => source.hint(),
+            Error::Advised { hint, .. } => Some((*hint).to_owned()),
             Error::Connect { .. } => {
                 Some("start one with 'corten daemon', or name another address with --address".to_owned())
             }
@@ -93,11 +104,12 @@ impl fmt::Display for Error {
                 }
                 write!(f, "failed to connect to {address}: {cause}")
             }
-            Error::Usage(text) => f.write_str(text),
+            Error::Usage(text) | Error::Advised { text, .. } => f.write_str(text),
             Error::Refused { what, reason } => write!(f, "{what} is not supported: {reason}"),
             Error::File { what, source } => write!(f, "{what}: {source}"),
             Error::Document { what, reason } => write!(f, "{what}: {reason}"),
             Error::Registry(source) => source.fmt(f),
+            Error::Network(source) => source.fmt(f),
             Error::Runtime(source) => write!(f, "start: {source}"),
             Error::Output(source) => write!(f, "write to stdout: {source}"),
             Error::Deadline => f.write_str("context deadline exceeded"),

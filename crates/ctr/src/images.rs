@@ -17,6 +17,7 @@ use crate::error::Error;
 use crate::grammar::Call;
 use crate::{labels, output, snapshots, table, text};
 
+pub(crate) mod convert;
 pub(crate) mod export;
 pub(crate) mod import;
 pub(crate) mod mount;

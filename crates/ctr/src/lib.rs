@@ -11,7 +11,9 @@
 use std::ffi::OsString;
 use std::process::ExitCode;
 
+mod blocking;
 mod client;
+mod cni;
 mod commands;
 mod containers;
 mod content;
@@ -21,6 +23,7 @@ mod events;
 mod grammar;
 mod help;
 mod images;
+mod install;
 mod labels;
 mod leases;
 mod local;

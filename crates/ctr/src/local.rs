@@ -22,6 +22,7 @@ use crate::leases::generated;
 use crate::text;
 
 pub(crate) mod archive;
+pub(crate) mod convert;
 pub(crate) mod export;
 pub(crate) mod fetch;
 pub(crate) mod unpack;

@@ -15,11 +15,17 @@ use crate::grammar::Call;
 use crate::images::tree::Stock;
 use crate::process::Process;
 use crate::stdio::Stdio;
-use crate::{containers, documents, images, labels, runtime, snapshots, spec, tasks, text};
+use crate::{cni, containers, documents, images, labels, output, runtime, snapshots, spec, tasks, text};
 
 pub(crate) async fn run(call: &Call) -> Result<u8, Error> {
     if call.is("rm") && call.is("detach") {
         return Err(Error::Usage("flags --detach and --rm cannot be specified together".into()));
+    }
+    if call.is("cni") && call.is("net-host") {
+        return Err(Error::Usage(
+            "flags --cni and --net-host cannot be specified together: the host's network is no container's"
+                .into(),
+        ));
     }
     let client = Client::connect(call).await?;
     let container = make(call, &client).await?;
@@ -53,30 +59,35 @@ fn document(container: &Container) -> Value {
 /// Makes the task of a container, starts it and, unless it is left alone, sees it to its end.
 async fn go(call: &Call, client: &Client, container: &Container) -> Result<u8, Error> {
     let has_terminal = document(container)["process"]["terminal"] == true;
+    let network = if call.is("cni") { Some(cni::network()?) } else { None };
     let mut stdio = Stdio::of(call, &container.id, has_terminal)?;
     let is_left = call.is("detach");
     let held = if is_left { stdio.hold()? } else { Vec::new() };
     let ended = if is_left { None } else { stdio.copy() };
-    let created = create_task(call, client, container, &stdio).await;
-    let pid = match created {
-        Ok(pid) => pid,
+    let attached = match create_task(call, client, container, &stdio).await {
+        Ok(pid) => attach(call, client, network, (&container.id, pid)).await,
+        Err(error) => Err(error),
+    };
+    let attachment = match attached {
+        Ok(attachment) => attachment,
         Err(error) => {
             stdio.remove();
             return Err(error);
         }
     };
-    write_pid(call, pid)?;
     let process = Process {
         client: client.clone(),
         container: container.id.clone(),
         exec: String::new(),
         has_terminal,
     };
-    let request = DeleteTaskRequest { container_id: container.id.clone() };
     if is_left {
         let started = process.start().await.map(|_| 0);
         // The shim holds the pipes from here on.
         drop(held);
+        if started.is_err() {
+            detach(attachment).await;
+        }
         return started;
     }
     let outcome = process.run(ended).await;
@@ -85,10 +96,40 @@ async fn go(call: &Call, client: &Client, container: &Container) -> Result<u8, E
     } else {
         stdio.remove()
     }
-    let deleted = client.tasks().delete(request).await;
+    detach(attachment).await;
+    let deleted = client.tasks().delete(DeleteTaskRequest { container_id: container.id.clone() }).await;
     let status = outcome?;
     deleted?;
     Ok(tasks::code(status))
+}
+
+/// Writes down which process the task's first one is, and gives it a network. A task without the network that it should have goes again.
+async fn attach(
+    call: &Call,
+    client: &Client,
+    network: Option<cni::Configuration>,
+    (id, pid): (&str, u32),
+) -> Result<Option<cni::Attachment>, Error> {
+    write_pid(call, pid)?;
+    let Some(network) = network else { return Ok(None) };
+    match cni::attach(client, network, id, pid).await {
+        Ok(attachment) => Ok(Some(attachment)),
+        Err(error) => {
+            if let Err(left) = tasks::discard(client, id).await {
+                output::warn_of("failed to cleanup task", &left);
+            }
+            Err(error)
+        }
+    }
+}
+
+/// Takes a container that has ended out of its network. What is told is the container's end; this only beside it.
+async fn detach(attachment: Option<cni::Attachment>) {
+    if let Some(attachment) = attachment
+        && let Err(error) = attachment.finish().await
+    {
+        output::warn_of("failed to remove network", &error);
+    }
 }
 
 async fn create_task(
@@ -154,6 +195,9 @@ async fn make(call: &Call, client: &Client) -> Result<Container, Error> {
             document
         }
     };
+    if call.is("cni") {
+        cni::mark(&mut container);
+    }
     spec::flags::apply(call, &mut document)?;
     spec::arrange(&mut document);
     if matches!(source, Source::Image(_)) && !call.list("uidmap").is_empty() && !call.is("remap-labels") {

@@ -12,7 +12,7 @@ use crate::error::Error;
 use crate::grammar::Call;
 use crate::process::Process;
 use crate::stdio::Stdio;
-use crate::{containers, metrics, output, table};
+use crate::{cni, containers, metrics, output, table};
 
 /// What a process that was killed by a signal exits with, above the signal's number.
 const SIGTERM: u32 = 15;
@@ -165,10 +165,9 @@ pub(crate) fn code(status: u32) -> u8 {
 }
 
 async fn delete_one(client: &Client, id: &str, by_force: bool) -> Result<(), Error> {
-    if let Err(error) = containers::get(client, id).await {
-        output::warn_of(&format!("failed to load task from {id}"), &error);
-        return Err(error);
-    }
+    let container = containers::get(client, id).await.inspect_err(|error| {
+        output::warn_of(&format!("failed to load task from {id}"), error);
+    })?;
     let told = |error: Error| {
         output::warn_of(&format!("unable to delete {id}"), &error);
         error
@@ -179,6 +178,18 @@ async fn delete_one(client: &Client, id: &str, by_force: bool) -> Result<(), Err
     if exit != 0 {
         output::warn("warning", &format!("task {id} exit with non-zero exit code {exit}"));
     }
+    match cni::is_attached(&container) {
+        true => cni::detach(client, id).await.inspect_err(|error| {
+            output::warn_of("failed to remove network", error);
+        }),
+        false => Ok(()),
+    }
+}
+
+/// Kills a task and deletes it.
+pub(crate) async fn discard(client: &Client, id: &str) -> Result<(), Error> {
+    stopped(client, id, true).await?;
+    client.tasks().delete(DeleteTaskRequest { container_id: id.into() }).await?;
     Ok(())
 }
 

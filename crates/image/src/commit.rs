@@ -227,12 +227,7 @@ pub(crate) fn hash(
 
 /// The same layer by its name in the image specification: a manifest of one kind has layers of that kind.
 fn in_oci_words(layer: &Descriptor) -> Descriptor {
-    let media_type = match layer.media_type.as_str() {
-        media_type::DOCKER_LAYER => media_type::OCI_LAYER,
-        media_type::DOCKER_LAYER_GZIP => media_type::OCI_LAYER_GZIP,
-        other => other,
-    };
-    Descriptor { media_type: media_type.to_owned(), ..layer.clone() }
+    Descriptor { media_type: media_type::in_oci_words(&layer.media_type).to_owned(), ..layer.clone() }
 }
 
 fn image_config(

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
-use crate::manifest::media_type;
+use crate::manifest::{media_type, null_as_default};
 use crate::platform::Platform;
 
 /// The annotation that holds a tag (or, from some tools, a whole name) in an OCI layout's index.
@@ -15,7 +15,8 @@ pub const IMAGE_NAME: &str = "io.containerd.image.name";
 /// The annotation by which BuildKit marks manifests that describe another one.
 pub const REFERENCE_TYPE: &str = "vnd.docker.reference.type";
 
-/// What is named, how large it is, and what it is.
+/// What is named, how large it is, and what it is. The fields are in the order in which Go's tools write them, so that a document that
+/// they wrote and this one wrote again stays the same.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Descriptor {
@@ -24,14 +25,18 @@ pub struct Descriptor {
     pub digest: Digest,
     /// Bytes. A negative number in the document is refused.
     pub size: u64,
+    /// Where it may be had, too.
+    #[serde(default, deserialize_with = "null_as_default", skip_serializing_if = "Vec::is_empty")]
+    pub urls: Vec<String>,
+    #[serde(default, deserialize_with = "null_as_default", skip_serializing_if = "BTreeMap::is_empty")]
+    pub annotations: BTreeMap<String, String>,
+    /// What it names, in base64.
+    #[serde(default, deserialize_with = "null_as_default", skip_serializing_if = "String::is_empty")]
+    pub data: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub platform: Option<Platform>,
-    #[serde(
-        default,
-        deserialize_with = "crate::manifest::null_as_default",
-        skip_serializing_if = "BTreeMap::is_empty"
-    )]
-    pub annotations: BTreeMap<String, String>,
+    #[serde(default, deserialize_with = "null_as_default", skip_serializing_if = "String::is_empty")]
+    pub artifact_type: String,
 }
 
 impl Descriptor {
@@ -40,14 +45,17 @@ impl Descriptor {
         Descriptor::new(media_type, Digest::of(bytes), bytes.len() as u64)
     }
 
-    /// A descriptor without platform and annotations.
+    /// A descriptor of which no more is said.
     pub fn new(media_type: &str, digest: Digest, size: u64) -> Descriptor {
         Descriptor {
             media_type: media_type.into(),
             digest,
             size,
-            platform: None,
+            urls: Vec::new(),
             annotations: BTreeMap::new(),
+            data: String::new(),
+            platform: None,
+            artifact_type: String::new(),
         }
     }
 

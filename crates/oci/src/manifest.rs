@@ -30,6 +30,41 @@ pub mod media_type {
     pub const DOCKER_LAYER: &str = "application/vnd.docker.image.rootfs.diff.tar";
     pub const DOCKER_LAYER_GZIP: &str = "application/vnd.docker.image.rootfs.diff.tar.gzip";
 
+    /// Docker's types with their names in the image specification, layers that may not be passed on among them.
+    const NAMES: [(&str, &str); 7] = [
+        (DOCKER_LIST, OCI_INDEX),
+        (DOCKER_MANIFEST, OCI_MANIFEST),
+        (DOCKER_CONFIG, OCI_CONFIG),
+        (DOCKER_LAYER, OCI_LAYER),
+        (DOCKER_LAYER_GZIP, OCI_LAYER_GZIP),
+        (
+            "application/vnd.docker.image.rootfs.foreign.diff.tar",
+            "application/vnd.oci.image.layer.nondistributable.v1.tar",
+        ),
+        (
+            "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip",
+            "application/vnd.oci.image.layer.nondistributable.v1.tar+gzip",
+        ),
+    ];
+
+    /// The same type by its name in the image specification.
+    pub fn in_oci_words(media_type: &str) -> &str {
+        NAMES.iter().find(|(docker, _)| *docker == media_type).map_or(media_type, |(_, oci)| *oci)
+    }
+
+    /// Whether this is a type of Docker's.
+    pub fn is_docker(media_type: &str) -> bool {
+        media_type.starts_with("application/vnd.docker.")
+    }
+
+    /// The type of a layer when it is not compressed any more; none for what is not a compressed layer.
+    pub fn uncompressed(media_type: &str) -> Option<&str> {
+        let is_known = media_type.starts_with("application/vnd.oci.image.layer.")
+            || media_type.starts_with("application/vnd.docker.image.rootfs.");
+        let endings = ["+gzip", "+zstd", ".gzip"];
+        endings.iter().find_map(|ending| media_type.strip_suffix(ending)).filter(|_| is_known)
+    }
+
     /// Whether this names a single image's manifest.
     pub fn is_manifest(media_type: &str) -> bool {
         matches!(media_type, OCI_MANIFEST | DOCKER_MANIFEST)
@@ -77,6 +112,8 @@ pub struct Index {
 }
 
 /// Either of the two, told apart by content.
+// Documents are handled one at a time: there are never so many that their size would count.
+#[allow(clippy::large_enum_variant)]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Document {
     Index(Index),

@@ -64,7 +64,7 @@ impl leases_server::Leases for Leases {
         let namespace = request::namespace(&request)?;
         let AddResourceRequest { id, resource } = request.into_inner();
         let resource = resource.unwrap_or_default();
-        self.call(namespace, move |leases| leases.add(&id, parsed(&resource)?)).await?;
+        self.call(namespace, move |leases| leases.add(&id, &resource.r#type, &resource.id)).await?;
         Ok(Response::new(()))
     }
 
@@ -72,7 +72,7 @@ impl leases_server::Leases for Leases {
         let namespace = request::namespace(&request)?;
         let DeleteResourceRequest { id, resource } = request.into_inner();
         let resource = resource.unwrap_or_default();
-        self.call(namespace, move |leases| leases.remove(&id, parsed(&resource)?)).await?;
+        self.call(namespace, move |leases| leases.remove(&id, &resource.r#type, &resource.id)).await?;
         self.0.collect(false).await?;
         Ok(Response::new(()))
     }
@@ -101,10 +101,6 @@ impl Adaptor for Fields<'_> {
             _ => None,
         }
     }
-}
-
-fn parsed(resource: &Resource) -> store::Result<space::Resource> {
-    space::Resource::parse(&resource.r#type, &resource.id)
 }
 
 fn lease(lease: space::Lease) -> Lease {

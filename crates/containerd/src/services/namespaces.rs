@@ -48,6 +48,11 @@ impl namespaces_server::Namespaces for Namespaces {
         self.0
             .blocking(move |store| {
                 identifier::check(&name)?;
+                // One without a value is none, but a new namespace has nothing to clear.
+                if labels.contains_key("") {
+                    let why = "namespace.Labels: label key required".to_owned();
+                    return Err(store::Error::Label { why });
+                }
                 let labels = labels::stored(labels.into_iter().collect())
                     .map_err(|error| error.within("namespace.Labels"))?;
                 store.write(Commit::Durable, move |tx| rows::create(tx, &name, &labels))

@@ -155,6 +155,9 @@ fn checked(mut image: Image) -> Result<Image> {
     }
     identifier::check_key("the name of an image", &image.name)?;
     image.labels = labels::stored(image.labels).map_err(|error| error.within("image.Labels"))?;
+    if image.target.annotations.get("").is_some_and(|value| !value.is_empty()) {
+        return wrong("image.Annotations: annotation key required");
+    }
     if image.target.size == 0 {
         return wrong("Target.Size must be greater than zero");
     }

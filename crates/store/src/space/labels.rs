@@ -14,12 +14,15 @@ const LABELS_MAX: usize = 10_000;
 /// The labels as they are stored: an empty value means that there is none.
 ///
 /// # Errors
-/// [`Error::Label`] for one that is too long, or for too many.
+/// [`Error::Label`] for one that is too long or has no key, or for too many.
 pub fn stored(labels: Labels) -> Result<Labels> {
     if labels.len() > LABELS_MAX {
         return Err(Error::Label { why: format!("more than {LABELS_MAX} labels") });
     }
     for (key, value) in &labels {
+        if key.is_empty() && !value.is_empty() {
+            return Err(Error::Label { why: format!("label key required for value {value:?}") });
+        }
         let length = key.len() + value.len();
         if length > LABEL_MAX_BYTES {
             let shown =
@@ -87,6 +90,15 @@ mod tests {
         assert_eq!(Mask::All.apply(&old, &update).unwrap(), labels(&[("a", "3"), ("c", "4")]));
         let some = Mask::Keys(vec!["b".into(), "c".into()]);
         assert_eq!(some.apply(&old, &update).unwrap(), labels(&[("a", "1"), ("c", "4")]));
+    }
+
+    #[test]
+    fn a_label_has_a_key() {
+        let error = stored(labels(&[("", "v")])).unwrap_err().to_string();
+        assert_eq!(error, "label key required for value \"v\"");
+        assert_eq!(stored(labels(&[("", "")])).unwrap(), Labels::new(), "no label needs no key");
+        let clear = Mask::Keys(vec![String::new()]);
+        assert_eq!(clear.apply(&labels(&[("a", "1")]), &Labels::new()).unwrap(), labels(&[("a", "1")]));
     }
 
     #[test]

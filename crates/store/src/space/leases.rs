@@ -52,28 +52,29 @@ impl Resource {
     /// [`Error::Invalid`] for a type that is not written as it must be, and for what is not a digest;
     /// [`Error::Unsupported`] for another type.
     pub fn parse(kind: &str, id: &str) -> Result<Resource> {
+        identifier::check_key("the type of a resource", kind)?;
+        let resource = match kind.split('/').collect::<Vec<_>>().as_slice() {
+            ["content"] => identifier::digest(id)
+                .map(Resource::Content)
+                .map_err(|why| Error::Invalid { why: format!("invalid content resource id {id}: {why}") })?,
+            ["images"] => Resource::Image(id.to_owned()),
+            ["ingests"] => Resource::Ingest(id.to_owned()),
+            ["snapshots", snapshotter] if !snapshotter.is_empty() => {
+                Resource::Snapshot { snapshotter: (*snapshotter).to_owned(), key: id.to_owned() }
+            }
+            ["content" | "images" | "ingests", ..] => {
+                return Err(Error::Invalid { why: format!("invalid resource type {kind}") });
+            }
+            ["snapshots", ..] => {
+                return Err(Error::Invalid { why: format!("invalid snapshot resource type {kind}") });
+            }
+            _ => return Err(Error::Unsupported { what: format!("resource type {kind} not supported yet") }),
+        };
         if id.is_empty() {
             return Err(Error::Invalid { why: format!("resource of type {kind} without an id") });
         }
         identifier::check_key("the id of a resource", id)?;
-        identifier::check_key("the type of a resource", kind)?;
-        match kind.split('/').collect::<Vec<_>>().as_slice() {
-            ["content"] => identifier::digest(id)
-                .map(Resource::Content)
-                .map_err(|why| Error::Invalid { why: format!("invalid content resource id {id}: {why}") }),
-            ["images"] => Ok(Resource::Image(id.to_owned())),
-            ["ingests"] => Ok(Resource::Ingest(id.to_owned())),
-            ["snapshots", snapshotter] if !snapshotter.is_empty() => {
-                Ok(Resource::Snapshot { snapshotter: (*snapshotter).to_owned(), key: id.to_owned() })
-            }
-            ["content" | "images" | "ingests", ..] => {
-                Err(Error::Invalid { why: format!("invalid resource type {kind}") })
-            }
-            ["snapshots", ..] => {
-                Err(Error::Invalid { why: format!("invalid snapshot resource type {kind}") })
-            }
-            _ => Err(Error::Unsupported { what: format!("resource type {kind} not supported yet") }),
-        }
+        Ok(resource)
     }
 
     /// Its type, as clients write it.
@@ -139,27 +140,36 @@ impl Leases<'_> {
         self.0.store.db.read(|tx| TABLE.list(tx, self.0.namespace))
     }
 
-    /// Lets a lease hold `resource`, which need not exist.
+    /// Lets a lease hold a resource, which need not exist: `kind` and `id` are as clients write them.
     ///
     /// # Errors
-    /// `NotFound` for the lease.
-    pub fn add(&self, id: &str, resource: Resource) -> Result<()> {
-        let id = id.to_owned();
-        self.0.write(Commit::Ordered, move |tx, namespace| {
-            require(tx, namespace, &id)?;
-            insert(tx, namespace, &id, &resource)
+    /// `NotFound` for the lease, whatever the resource; those of [`Resource::parse`].
+    pub fn add(&self, lease: &str, kind: &str, id: &str) -> Result<()> {
+        self.with(lease, kind, id, insert)
+    }
+
+    /// Takes a resource from a lease; one that it does not hold is no error.
+    ///
+    /// # Errors
+    /// As [`Leases::add`].
+    pub fn remove(&self, lease: &str, kind: &str, id: &str) -> Result<()> {
+        self.with(lease, kind, id, |tx, namespace, lease, resource| {
+            release(tx, namespace, Some(lease), resource)
         })
     }
 
-    /// Takes `resource` from a lease; one that it does not hold is no error.
-    ///
-    /// # Errors
-    /// `NotFound` for the lease.
-    pub fn remove(&self, id: &str, resource: Resource) -> Result<()> {
-        let id = id.to_owned();
+    /// What is wrong with the lease is told before what is wrong with the resource.
+    fn with(
+        &self,
+        lease: &str,
+        kind: &str,
+        id: &str,
+        work: fn(&Tx<'_>, &str, &str, &Resource) -> Result<()>,
+    ) -> Result<()> {
+        let (lease, resource) = (lease.to_owned(), Resource::parse(kind, id));
         self.0.write(Commit::Ordered, move |tx, namespace| {
-            require(tx, namespace, &id)?;
-            release(tx, namespace, Some(&id), &resource)
+            require(tx, namespace, &lease)?;
+            work(tx, namespace, &lease, &resource?)
         })
     }
 

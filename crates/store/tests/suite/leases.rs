@@ -27,12 +27,12 @@ fn a_lease_holds_what_it_is_told_until_it_is_deleted() {
             snapshot("k"),
         ];
         for resource in held.iter().rev() {
-            leases.add("l", resource.clone()).unwrap();
-            leases.add("l", resource.clone()).unwrap();
+            leases.add("l", &resource.kind(), resource.id()).unwrap();
+            leases.add("l", &resource.kind(), resource.id()).unwrap();
         }
         assert_eq!(leases.resources("l").unwrap(), held);
-        leases.remove("l", snapshot("k")).unwrap();
-        leases.remove("l", snapshot("k")).unwrap();
+        leases.remove("l", "snapshots/overlayfs", "k").unwrap();
+        leases.remove("l", "snapshots/overlayfs", "k").unwrap();
         assert_eq!(leases.resources("l").unwrap(), held[..3]);
     }
     let store = Store::open(root.path()).unwrap();
@@ -59,8 +59,10 @@ fn leases_are_told_apart_by_namespace_and_have_ids() {
     assert_eq!(other.list().unwrap().len(), 1);
     for error in [
         one.delete("l").unwrap_err(),
-        one.add("l", snapshot("k")).unwrap_err(),
-        one.remove("l", snapshot("k")).unwrap_err(),
+        one.add("l", "images", "a").unwrap_err(),
+        one.remove("l", "images", "a").unwrap_err(),
+        one.add("l", "cars", "").unwrap_err(),
+        one.remove("l", "content", "x").unwrap_err(),
         one.resources("l").unwrap_err(),
     ] {
         assert_eq!(error.code(), api::code::Code::NotFound);

@@ -75,6 +75,36 @@ pub(crate) async fn namespaces(talk: &mut Talk) {
     say!(talk, "namespaces: update all labels", Client, update, update("red", &[("c", "3")], &["labels"]));
     say!(talk, "namespaces: update another field", Client, update, update("red", &[], &["name"]));
     say!(talk, "namespaces: update none", Client, update, update("blue", &[("b", "2")], &["labels.b"]));
+    // A label without a key is none, unless it is to go.
+    say!(talk, "namespaces: create with a nameless label", Client, create, create("nameless", &[("", "1")]));
+    say!(talk, "namespaces: create with a label of nothing", Client, create, create("nothing", &[("", "")]));
+    for (what, value, paths) in [
+        ("set a nameless label", "1", &["labels."][..]),
+        ("clear a nameless label", "", &["labels."]),
+        ("set a nameless label of all", "1", &[]),
+        ("clear a nameless label of all", "", &[]),
+        ("set a label of another mask", "1", &["labels"]),
+    ] {
+        let request = || update("red", &[("", value), ("d", "4")], paths);
+        say!(talk, &format!("namespaces: {what}"), Client, update, request());
+        let get = || GetNamespaceRequest { name: "red".into() };
+        say!(talk, &format!("namespaces: {what}, and get"), Client, get, get());
+    }
+    say!(talk, "namespaces: update without name", Client, update, update("", &[("b", "2")], &["labels.b"]));
+    say!(
+        talk,
+        "namespaces: a bad one and a bad field",
+        Client,
+        update,
+        update("a/b", &[], &["labels.b", "name"])
+    );
+    say!(
+        talk,
+        "namespaces: a bad one and a nameless label",
+        Client,
+        update,
+        update("a/b", &[("", "1")], &["labels."])
+    );
     say!(talk, "namespaces: list", Client, list, ListNamespacesRequest::default());
     say!(talk, "namespaces: delete none", Client, delete, DeleteNamespaceRequest { name: "blue".into() });
     say!(talk, "namespaces: delete", Client, delete, DeleteNamespaceRequest { name: "red".into() });
@@ -122,6 +152,27 @@ pub(crate) async fn leases(talk: &mut Talk) {
     say!(talk, "leases: take content", Client, delete_resource, take("one", "content", blob));
     say!(talk, "leases: take it again", Client, delete_resource, take("one", "content", blob));
     say!(talk, "leases: take from none", Client, delete_resource, take("none", "content", blob));
+    // What is wrong with the lease is told before what is wrong with the resource.
+    for (what, lease, kind, id) in [
+        ("an unknown kind, of none", "none", "cars", "x"),
+        ("a bad digest, of none", "none", "content", "nonsense"),
+        ("a snapshot of nothing, of none", "none", "snapshots", "x"),
+        ("an unknown kind, of one", "one", "cars", "x"),
+        ("a bad digest, of one", "one", "content", "nonsense"),
+        ("a kind in parts, of one", "one", "content/x", blob),
+        ("a snapshot in parts, of one", "one", "snapshots/a/b", "x"),
+        ("no kind, of one", "one", "", "x"),
+        ("no kind, of none", "none", "", "x"),
+        ("nothing, of none", "none", "images", ""),
+        ("nothing, of one", "one", "images", ""),
+        ("nothing of an unknown kind, of one", "one", "cars", ""),
+        ("content of nothing, of one", "one", "content", ""),
+        ("a snapshot of a nameless one, of one", "one", "snapshots/", "x"),
+        ("of a nameless lease", "", "images", "x"),
+    ] {
+        say!(talk, &format!("leases: add {what}"), Client, add_resource, add(lease, kind, id));
+        say!(talk, &format!("leases: take {what}"), Client, delete_resource, take(lease, kind, id));
+    }
     say!(talk, "leases: fewer resources", Client, list_resources, held("one"));
     say!(talk, "leases: delete", Client, delete, delete("one"));
     say!(talk, "leases: delete again", Client, delete, delete("one"));
@@ -220,6 +271,32 @@ pub(crate) async fn containers(talk: &mut Talk) {
     };
     say!(talk, "containers: update extensions", Client, update, update(extended(), &["extensions"]));
     say!(talk, "containers: update an extension", Client, update, update(extended(), &["extensions.ext"]));
+    let extension = |value: u8| Any { type_url: "test/Ext".into(), value: vec![value] };
+    let several = || Container {
+        extensions: HashMap::from([("ext".to_owned(), extension(3)), ("more.ext".to_owned(), extension(4))]),
+        labels: labels(&[("a.b", "5"), ("", "6")]),
+        image: "not/this".into(),
+        ..container("box")
+    };
+    let nameless =
+        || Container { extensions: HashMap::from([(String::new(), extension(5))]), ..container("box") };
+    for (what, changed, paths) in [
+        ("one extension of several", several(), &["extensions.ext"][..]),
+        ("another with a dot", several(), &["extensions.more.ext"]),
+        ("an extension and a label", several(), &["extensions.ext", "labels.a.b"]),
+        ("a nameless extension", nameless(), &["extensions."]),
+        ("a nameless label", several(), &["labels."]),
+        ("a nameless label that is not given", container("box"), &["labels."]),
+        ("an extension and an unknown field", several(), &["extensions.ext", "colour"]),
+        ("an annotation", several(), &["annotations.a"]),
+        // containerd's extensions stay from here on: they come last.
+        ("all extensions by one", extended(), &["extensions"]),
+        ("an extension that is not given", container("box"), &["extensions.ext"]),
+    ] {
+        let request = || update(changed.clone(), paths);
+        say!(talk, &format!("containers: update {what}"), Client, update, request());
+        say!(talk, &format!("containers: update {what}, and get"), Client, get, get("box"));
+    }
     let delete = |id: &str| DeleteContainerRequest { id: id.into() };
     say!(talk, "containers: delete", Client, delete, delete("box"));
     say!(talk, "containers: delete again", Client, delete, delete("box"));
@@ -282,6 +359,23 @@ pub(crate) async fn images(talk: &mut Talk) {
     say!(talk, "images: update a label", Client, update, update(changed(), &["labels.b"]));
     say!(talk, "images: update labels", Client, update, update(changed(), &["labels"]));
     say!(talk, "images: update the target", Client, update, update(changed(), &["target"]));
+    let annotated = |pairs: &[(&str, &str)]| Image {
+        labels: labels(&[("", "1"), ("c", "3")]),
+        target: Some(Descriptor { annotations: labels(pairs), ..target.clone() }),
+        ..image("one")
+    };
+    for (what, pairs, paths) in [
+        ("an annotation", &[("k", "1"), ("l.m", "2")][..], &["annotations.k"][..]),
+        ("an annotation with a dot", &[("k", "3"), ("l.m", "4")], &["annotations.l.m"]),
+        ("an annotation that is not given", &[], &["annotations.k"]),
+        ("all annotations", &[("n", "5")], &["annotations"]),
+        ("a nameless label", &[], &["labels."]),
+        ("a nameless annotation", &[("", "1")], &["annotations."]),
+        ("an annotation and an unknown field", &[("k", "1")], &["annotations.k", "colour"]),
+    ] {
+        say!(talk, &format!("images: update {what}"), Client, update, update(annotated(pairs), paths));
+        say!(talk, &format!("images: update {what}, and get"), Client, get, get("one"));
+    }
     say!(talk, "images: update the name", Client, update, update(changed(), &["name"]));
     say!(talk, "images: update everything", Client, update, update(changed(), &[]));
     say!(talk, "images: update none", Client, update, update(image("none"), &["labels"]));
