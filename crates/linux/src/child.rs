@@ -30,7 +30,7 @@ use crate::limit::Limit;
 use crate::mount::{Attributes, Parameter};
 use crate::syscall::{self, Result};
 use crate::user_namespace::Maps;
-use crate::{capability, namespace, seccomp};
+use crate::{capability, namespace, scheduling, seccomp};
 
 pub(crate) use program::Pointers;
 pub use program::Program;
@@ -178,6 +178,14 @@ pub enum Step {
     OwnStdio(u32),
     /// A new anonymous session keyring.
     NewKeyring,
+    Schedule(scheduling::Attributes),
+    /// As [`scheduling::set_io_priority`].
+    IoPriority {
+        class: u32,
+        priority: u32,
+    },
+    /// The execution domain; execve(2) keeps it.
+    Personality(u32),
     /// What had to be lowered is a warning.
     Limit(Limit),
     /// Asks the parent to set them: a user namespace's root may not raise limits.
@@ -335,6 +343,9 @@ impl<'a> Child<'a> {
             Step::CloseDescriptors => self.close_descriptors(),
             Step::LoadFilter => seccomp::load(self.launch.filter, self.launch.filter_flags),
             Step::NewKeyring => self.new_keyring(),
+            Step::Schedule(attributes) => scheduling::set(attributes),
+            Step::IoPriority { class, priority } => scheduling::set_io_priority(*class, *priority),
+            Step::Personality(domain) => scheduling::set_personality(*domain),
             Step::Wait => self.wait(),
             _ => self.perform_in_tree(step),
         }

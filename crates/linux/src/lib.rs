@@ -20,6 +20,7 @@ pub mod path;
 pub mod pidfd;
 pub mod process;
 pub mod pty;
+pub mod scheduling;
 pub mod seccomp;
 pub mod shutdown;
 pub mod signal;

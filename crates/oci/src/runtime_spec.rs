@@ -5,6 +5,8 @@
 //! is allowed, is decided by the runtime's plan.
 
 mod hooks;
+mod resources;
+mod scheduling;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -12,6 +14,8 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 pub use hooks::{Hook, Hooks};
+pub use resources::{HugepageLimit, InterfacePriority, NetworkResources, Rdma};
+pub use scheduling::{IoPriority, Personality, Scheduler};
 
 /// The whole document.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -61,6 +65,13 @@ pub struct Process {
     pub oom_score_adj: Option<i32>,
     #[serde(skip_serializing_if = "String::is_empty")]
     pub selinux_label: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub scheduler: Option<Scheduler>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub io_priority: Option<IoPriority>,
+    /// Whatever it says: see [`Linux::intel_rdt`].
+    #[serde(rename = "execCPUAffinity", skip_serializing_if = "Option::is_none")]
+    pub exec_cpu_affinity: Option<serde_json::Value>,
 }
 
 /// Size of the terminal in characters.
@@ -183,6 +194,17 @@ pub struct Linux {
     pub masked_paths: Vec<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub readonly_paths: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub personality: Option<Personality>,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub mount_label: String,
+    /// Whatever it says, as the two after it: it is read to be refused, and kept for others who read the document.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub intel_rdt: Option<serde_json::Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory_policy: Option<serde_json::Value>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub net_devices: BTreeMap<String, serde_json::Value>,
 }
 
 /// The kinds of namespace.
@@ -240,6 +262,13 @@ pub struct Resources {
     pub pids: Option<Pids>,
     #[serde(rename = "blockIO", skip_serializing_if = "Option::is_none")]
     pub block_io: Option<BlockIo>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub hugepage_limits: Vec<HugepageLimit>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub network: Option<NetworkResources>,
+    /// By the name of the device.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub rdma: BTreeMap<String, Rdma>,
     /// cgroup v2 file name to value, written verbatim.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub unified: BTreeMap<String, String>,
@@ -300,6 +329,12 @@ pub struct Cpu {
     pub cpus: String,
     #[serde(skip_serializing_if = "String::is_empty")]
     pub mems: String,
+    /// 1: only time that nobody else wants.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub idle: Option<i64>,
+    /// Microseconds that may be saved up beyond the quota.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub burst: Option<u64>,
 }
 
 /// Number of tasks; `-1` or `0` means unlimited.
@@ -358,6 +393,9 @@ pub struct Seccomp {
     pub architectures: Vec<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub flags: Vec<String>,
+    /// Socket of whoever decides about `SCMP_ACT_NOTIFY`.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub listener_path: String,
     pub syscalls: Vec<SeccompRule>,
 }
 

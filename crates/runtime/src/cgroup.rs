@@ -33,6 +33,7 @@ mod kill;
 mod oom;
 mod path;
 mod plan;
+mod rare;
 mod remove;
 mod stats;
 mod v1;

@@ -26,7 +26,7 @@ use crate::cgroup::{self, Cgroup, Join, OomWatch, Stats};
 use crate::error::{Error, Result};
 use crate::launch::{self, SIGKILL};
 use crate::open::{cannot, errno};
-use crate::plan::Plan;
+use crate::plan::{Inherited, Plan};
 use crate::seccomp::Program;
 
 /// A container whose first process exists, or existed and is not yet destroyed.
@@ -39,7 +39,7 @@ pub struct Container {
     rootfs: OwnedFd,
     cgroup: Cgroup,
     filter: Option<Program>,
-    entered_later: u32,
+    inherited: Inherited,
     start: Option<Start>,
     exit: Option<Exit>,
 }
@@ -71,9 +71,9 @@ pub struct State {
     pub cgroup: String,
     /// The compiled filter, which later processes get too.
     pub seccomp: Option<Filter>,
-    /// Kinds of namespaces that later processes enter, too ([`Plan::entered_later`]).
+    /// What later processes have from the first one.
     #[serde(default)]
-    pub entered_later: u32,
+    pub inherited: Inherited,
 }
 
 /// A compiled system call filter as plain numbers.
@@ -111,7 +111,7 @@ impl Container {
             rootfs,
             cgroup,
             filter,
-            entered_later: plan.entered_later,
+            inherited: plan.inherited,
             start: Some(Start { start, report, plan }),
             exit: None,
         }
@@ -272,7 +272,7 @@ impl Container {
             start_time_ticks: self.start_time_ticks,
             cgroup: self.cgroup.path().to_owned(),
             seccomp: self.filter.as_ref().map(Filter::pack),
-            entered_later: self.entered_later,
+            inherited: self.inherited,
         }
     }
 
@@ -289,7 +289,7 @@ impl Container {
             rootfs: descriptors.rootfs,
             cgroup,
             filter: state.seccomp.as_ref().map(Filter::unpack),
-            entered_later: state.entered_later,
+            inherited: state.inherited,
             start,
             exit: None,
         })
@@ -305,14 +305,14 @@ impl Container {
         self.filter.as_ref()
     }
 
-    /// Kinds of namespaces to enter beside those that every container has.
-    pub(crate) fn entered_later(&self) -> u32 {
-        self.entered_later
+    /// What its later processes have from the first one.
+    pub(crate) fn inherited(&self) -> Inherited {
+        self.inherited
     }
 
     /// The users of its user namespace, if it has one of its own.
     pub(crate) fn user_maps(&self) -> Result<Option<Maps>> {
-        if self.entered_later & namespace::USER == 0 {
+        if self.inherited.entered_later & namespace::USER == 0 {
             return Ok(None);
         }
         let maps = Maps::of_process(self.pid);

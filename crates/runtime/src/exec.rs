@@ -101,7 +101,7 @@ impl Container {
             keep_keyring: request.keep_keyring,
         };
         let host = Host { user_maps: self.user_maps()?, ..create::host(None)? };
-        let plan = plan::exec(request.process, manner, &host, self.entered_later())?;
+        let plan = plan::exec(request.process, manner, &host, self.inherited())?;
         let root = match manner.stdio {
             StdioPlan::Terminal => Some(self.root()?),
             _ => None,

@@ -10,6 +10,7 @@ mod mounts;
 mod namespaces;
 mod options;
 mod program;
+mod scheduling;
 mod sysctl;
 
 use std::ffi::CString;
@@ -21,7 +22,8 @@ use linux::child::{Program, Slot, Step};
 use linux::mount::{Attributes, Parameter};
 use linux::namespace;
 use linux::user_namespace::Maps;
-use oci::runtime_spec::{Process, Spec};
+use oci::runtime_spec::{Linux, Process, Spec};
+use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result, Warning};
 
@@ -108,6 +110,16 @@ pub struct Owners {
     pub is_recursive: bool,
 }
 
+/// What later processes of a container have from its first one.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Inherited {
+    /// Kinds of namespaces that they have to enter, beside those that every container has.
+    pub entered_later: u32,
+    /// The execution domain, when it is not the host's.
+    pub personality: Option<u32>,
+}
+
 /// All decisions about a new process.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Plan {
@@ -118,8 +130,7 @@ pub struct Plan {
     pub pid_namespace: Option<Slot>,
     /// The users of the user namespace, when it is not the host's.
     pub maps: Option<Maps>,
-    /// Kinds of namespaces that later processes have to enter, beside those that every container has.
-    pub entered_later: u32,
+    pub inherited: Inherited,
     pub steps: Vec<Step>,
     pub program: Program,
     pub warnings: Vec<Warning>,
@@ -132,7 +143,10 @@ pub struct Plan {
 pub fn create(spec: &Spec, manner: Manner<'_>, host: &Host) -> Result<Plan> {
     let process = spec.process.as_ref().ok_or_else(|| invalid("the specification has no process"))?;
     let linux = spec.linux.clone().unwrap_or_default();
-    let mut plan = Plan { program: program::program(process)?, ..Plan::default() };
+    refuse(&linux)?;
+    let personality = scheduling::personality(&linux)?;
+    let inherited = Inherited { personality, ..Inherited::default() };
+    let mut plan = Plan { program: program::program(process)?, inherited, ..Plan::default() };
     plan.before_namespaces(process)?;
     plan.join_and_unshare(&linux, host)?;
     plan.steps.extend([Step::NewSession, Step::ResetSignals, Step::Umask(0)]);
@@ -174,19 +188,35 @@ pub fn create(spec: &Spec, manner: Manner<'_>, host: &Host) -> Result<Plan> {
     Ok(plan)
 }
 
+/// What is asked for in the specification and not built, and would else be ignored.
+fn refuse(linux: &Linux) -> Result<()> {
+    let seccomp = linux.seccomp.as_ref();
+    let asked = [
+        (linux.intel_rdt.is_some(), "`intelRdt`"),
+        (linux.memory_policy.is_some(), "`memoryPolicy`"),
+        (!linux.net_devices.is_empty(), "`netDevices`"),
+        (!linux.mount_label.is_empty(), "`mountLabel`"),
+        (seccomp.is_some_and(|seccomp| !seccomp.listener_path.is_empty()), "`seccomp.listenerPath`"),
+    ];
+    match asked.into_iter().find(|(is_asked, _)| *is_asked) {
+        Some((_, what)) => Err(unsupported(what)),
+        None => Ok(()),
+    }
+}
+
 /// Plans another process in a running container.
 ///
 /// All namespaces of the first process are entered at once through its pidfd, so none can be forgotten; it may also have
-/// changed them since. The pid namespace is the clone's affair. `also` are the kinds of [`Plan::entered_later`].
-pub fn exec(process: &Process, manner: Manner<'_>, host: &Host, also: u32) -> Result<Plan> {
+/// changed them since. The pid namespace is the clone's affair. `first` is what has to be known of the first one's plan.
+pub fn exec(process: &Process, manner: Manner<'_>, host: &Host, first: Inherited) -> Result<Plan> {
     const KINDS: u32 =
         namespace::MOUNT | namespace::CGROUP | namespace::UTS | namespace::IPC | namespace::NETWORK;
     let program = program::program(process)?;
-    let mut plan = Plan { program, maps: host.user_maps.clone(), ..Plan::default() };
+    let mut plan = Plan { program, maps: host.user_maps.clone(), inherited: first, ..Plan::default() };
     let init = plan.open(Open::Init);
     plan.pid_namespace = Some(init);
     plan.before_namespaces(process)?;
-    plan.steps.push(Step::EnterNamespaces { descriptor: init, kinds: KINDS | also });
+    plan.steps.push(Step::EnterNamespaces { descriptor: init, kinds: KINDS | first.entered_later });
     if plan.maps.is_some() {
         plan.steps.push(Step::BecomeRoot);
     }

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 
 use api::code::Code;
-use oci::runtime_spec::{BlockIo, Cpu, DeviceRule, Memory, Pids, Resources};
+use oci::runtime_spec::{BlockIo, Cpu, DeviceRule, Memory, NetworkResources, Pids, Resources};
 use runtime::cgroup::{Cgroup, Error, Hierarchies, Version};
 
 const MIB: i64 = 1024 * 1024;
@@ -215,6 +215,22 @@ fn what_nobody_asked_for_stays_as_the_kernel_made_it() {
     }
     let stats = cgroup.stats().unwrap();
     assert_eq!((stats.memory_limit_bytes, stats.pids_limit, stats.pids, stats.oom_kills), (None, None, 0, 0));
+}
+
+#[test]
+fn rare_limits_are_in_the_kernels_files() {
+    let place = Place::everywhere("rare");
+    let resources = Resources {
+        cpu: Some(Cpu { idle: Some(1), quota: Some(50_000), burst: Some(20_000), ..Cpu::default() }),
+        ..Resources::default()
+    };
+    let _cgroup = place.create("leaf", &resources).unwrap();
+    assert_eq!(place.read("leaf", "cpu", "cpu.idle"), "1");
+    assert_eq!(place.read("leaf", "cpu", "cpu.cfs_burst_us"), "20000");
+    let network = NetworkResources { class_id: Some(5), ..NetworkResources::default() };
+    let error = place.create("marked", &Resources { network: Some(network), ..Resources::default() });
+    let error = error.expect_err("this machine has no such controller").to_string();
+    assert!(error.contains("no cgroup controller `net_cls`"), "{error}");
 }
 
 #[test]

@@ -18,5 +18,7 @@ mod mounts;
 mod namespaces;
 #[path = "suite/programs.rs"]
 mod programs;
+#[path = "suite/scheduling.rs"]
+mod scheduling;
 #[path = "suite/users.rs"]
 mod users;

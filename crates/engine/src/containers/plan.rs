@@ -411,6 +411,7 @@ fn resources(spec: &ContainerSpec, around: &Surroundings) -> Resources {
         pids: asked.pids_limit.filter(|limit| *limit > 0).map(|limit| Pids { limit }),
         block_io: (io != BlockIo::default()).then_some(io),
         unified: BTreeMap::new(),
+        ..Resources::default()
     }
 }
 
@@ -453,6 +454,7 @@ pub(super) fn cpu(asked: &ResourceSpec) -> Option<Cpu> {
         realtime_period: asked.cpu_realtime_period_us,
         cpus: asked.cpuset_cpus.clone(),
         mems: asked.cpuset_mems.clone(),
+        ..Cpu::default()
     };
     (cpu != Cpu::default()).then_some(cpu)
 }

@@ -90,6 +90,9 @@ fn display_process(step: &Step, f: &mut Formatter<'_>) -> Result {
         Step::Console(_) => f.write_str("mount the terminal on `/dev/console`"),
         Step::OwnStdio(uid) => write!(f, "give the standard descriptors to user {uid}"),
         Step::NewKeyring => f.write_str("make a session keyring"),
+        Step::Schedule(attributes) => write!(f, "set the scheduling policy to {}", attributes.policy),
+        Step::IoPriority { class, priority } => write!(f, "set the I/O priority to {class}:{priority}"),
+        Step::Personality(domain) => write!(f, "set the personality to {domain:#x}"),
         Step::Limit(Limit { resource, soft, hard, .. }) => {
             write!(f, "set resource limit {resource} to {soft}:{hard}")
         }

@@ -6,7 +6,7 @@ use linux::bpf::{self, Instruction};
 use oci::runtime_spec::Resources;
 use rustix::io::Errno;
 
-use super::{Cgroup, Error, Result, Version, block_io, devices, v1, v2};
+use super::{Cgroup, Error, Result, Version, block_io, devices, rare, v1, v2};
 
 /// One value for one file of one controller.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -111,6 +111,7 @@ pub(super) fn plan(resources: &Resources, machine: &dyn Machine) -> Result<Vec<S
     if let Some(io) = &resources.block_io {
         steps.extend(block_io::steps(io, is_v1("blkio"))?);
     }
+    steps.extend(rare::steps(resources, machine)?);
     steps.extend(v2::unified(&resources.unified)?);
     Ok(steps)
 }
@@ -275,7 +276,10 @@ fn help(file: &str, errno: Errno) -> Option<&'static str> {
 
 #[cfg(test)]
 mod tests {
-    use oci::runtime_spec::{BlockIo, Cpu, DeviceRule, Memory, Pids, ThrottleDevice, WeightDevice};
+    use oci::runtime_spec::{
+        BlockIo, Cpu, DeviceRule, HugepageLimit, InterfacePriority, Memory, NetworkResources, Pids, Rdma,
+        ThrottleDevice, WeightDevice,
+    };
 
     use super::*;
 
@@ -484,5 +488,34 @@ mod tests {
             let printed = printed(&resources, &V2).unwrap().remove(0);
             assert!(printed.contains(&format!("io.weight={expected}")), "{printed}");
         }
+    }
+
+    #[test]
+    fn rare_limits_are_told_in_the_version_that_has_them() {
+        let resources = Resources {
+            hugepage_limits: vec![HugepageLimit { page_size: "2MB".into(), limit: 4 << 20 }],
+            network: Some(NetworkResources {
+                class_id: Some(0x10_0001),
+                priorities: vec![InterfacePriority { name: "eth0".into(), priority: 5 }],
+            }),
+            rdma: [("mlx".to_owned(), Rdma { hca_handles: Some(3), hca_objects: None })].into(),
+            cpu: Some(Cpu { idle: Some(1), burst: Some(1000), ..Cpu::default() }),
+            ..Resources::default()
+        };
+        let v1 = "V1 hugetlb.2MB.limit_in_bytes=4194304, V1 hugetlb.2MB.rsvd.limit_in_bytes=4194304?, \
+            V1 net_cls.classid=1048577, V1 net_prio.ifpriomap=eth0 5, V1 rdma.max=mlx hca_handle=3, V1 cpu.idle=1, \
+            V1 cpu.cfs_burst_us=1000";
+        let v2 = "V2 hugetlb.2MB.max=4194304, V2 hugetlb.2MB.rsvd.max=4194304?, V1 net_cls.classid=1048577, \
+            V1 net_prio.ifpriomap=eth0 5, V2 rdma.max=mlx hca_handle=3, V2 cpu.idle=1, V2 cpu.max.burst=1000";
+        for (machine, expected) in [(Fake::V1, v1), (V2, v2)] {
+            assert_eq!(printed(&resources, &machine).unwrap().join(", "), expected);
+        }
+        for size in ["", "MB", "0MB", "2", "2MiB", "../2MB", "2 MB"] {
+            let hugepage_limits = vec![HugepageLimit { page_size: size.into(), limit: 1 }];
+            let resources = Resources { hugepage_limits, ..Resources::default() };
+            assert!(printed(&resources, &V2).is_err(), "{size}");
+        }
+        let rdma = [("a b".to_owned(), Rdma::default())].into();
+        assert!(printed(&Resources { rdma, ..Resources::default() }, &V2).is_err());
     }
 }

@@ -38,10 +38,14 @@ impl Plan {
         }
         let cwd = path(&process.cwd)?;
         let (bounding, sets) = self.capabilities(process, host);
+        if process.exec_cpu_affinity.is_some() {
+            return Err(unsupported("`execCPUAffinity`"));
+        }
         let user = &process.user;
         if !manner.keep_keyring {
             self.steps.push(Step::NewKeyring);
         }
+        self.scheduling(process)?;
         let limits = process.rlimits.iter().map(|limit| rlimit(limit, manner.default_rlimits));
         let limits = limits.collect::<Result<Vec<_>>>()?;
         if self.maps.is_none() {

@@ -30,8 +30,8 @@ impl Plan {
         let wanted = self.sort(&linux.namespaces)?;
         self.maps = user_maps(linux, host)?;
         let own = wanted.joined.iter().fold(wanted.new, |kinds, (kind, _)| kinds | kind);
-        self.entered_later = own & (namespace::USER | namespace::TIME);
-        if self.entered_later == 0 {
+        self.inherited.entered_later = own & (namespace::USER | namespace::TIME);
+        if self.inherited.entered_later == 0 {
             if !linux.time_offsets.is_empty() {
                 return Err(invalid("time offsets need a time namespace"));
             }

@@ -68,7 +68,7 @@ fn exec_ends_with_the_steps_of_the_first_process() {
         process(&mut spec).no_new_privileges = no_new_privileges;
         process(&mut spec).user = User { uid: 7, gid: 8, umask: None, additional_gids: vec![9] };
         let first = create(&spec, manner(), &Host::default()).unwrap();
-        let later = exec(process(&mut spec), manner(), &Host::default(), 0).unwrap();
+        let later = exec(process(&mut spec), manner(), &Host::default(), Inherited::default()).unwrap();
         let tail = |plan: &Plan| {
             let start = position(plan, |step| matches!(step, Step::NewKeyring));
             plan.steps[start..].iter().filter(|step| !matches!(step, Step::Wait)).cloned().collect::<Vec<_>>()
@@ -196,7 +196,7 @@ fn programs_are_searched_like_a_shell_does() {
 #[test]
 fn what_cannot_be_is_refused() {
     type Break = fn(&mut Spec);
-    let cases: [(&str, Break); 22] = [
+    let cases: [(&str, Break); 31] = [
         ("no process", |spec| spec.process = None),
         ("no command", |spec| process(spec).args.clear()),
         ("NUL", |spec| process(spec).args.push("a\0b".into())),
@@ -223,6 +223,20 @@ fn what_cannot_be_is_refused() {
         }),
         ("idmap of no bind mount", |spec| spec.mounts.push(mount("/x", "tmpfs", &["idmap"]))),
         ("idmap without maps", |spec| spec.mounts.push(mount("/x", "bind", &["bind", "idmap"]))),
+        ("scheduling policy", |spec| schedule(spec, |scheduler| scheduler.policy = "SCHED_X".into())),
+        ("nice value", |spec| schedule(spec, |scheduler| scheduler.nice = 20)),
+        ("priority of an ordinary policy", |spec| schedule(spec, |scheduler| scheduler.priority = 1)),
+        ("deadline of another policy", |spec| schedule(spec, |scheduler| scheduler.deadline = 1)),
+        ("scheduling flag", |spec| schedule(spec, |scheduler| scheduler.flags = vec!["X".into()])),
+        ("I/O class", |spec| process(spec).io_priority = Some(IoPriority::default())),
+        ("I/O priority", |spec| {
+            process(spec).io_priority = Some(IoPriority { class: "IOPRIO_CLASS_BE".into(), priority: 8 });
+        }),
+        ("personality", |spec| linux(spec).personality = Some(Personality::default())),
+        ("flag of a personality", |spec| {
+            let (domain, flags) = ("LINUX".into(), vec!["X".into()]);
+            linux(spec).personality = Some(Personality { domain, flags });
+        }),
         ("mount on /", |spec| spec.mounts.push(mount("//./", "tmpfs", &[]))),
         ("bind option", |spec| spec.mounts.push(mount("/x", "bind", &["bind", "bogus"]))),
         ("relative mask", |spec| linux(spec).masked_paths.push("proc".into())),
@@ -241,6 +255,12 @@ fn what_cannot_be_is_refused() {
         break_it(&mut spec);
         assert!(create(&spec, manner(), &Host::default()).is_err(), "{name}");
     }
+}
+
+fn schedule(spec: &mut Spec, change: fn(&mut Scheduler)) {
+    let mut scheduler = Scheduler { policy: "SCHED_OTHER".into(), ..Scheduler::default() };
+    change(&mut scheduler);
+    process(spec).scheduler = Some(scheduler);
 }
 
 fn map_users(spec: &mut Spec, maps: &[(u32, u32, u32)]) {
@@ -303,7 +323,7 @@ fn a_session_keyring_is_made_unless_it_is_not_wanted() {
     let makes_one = |keep_keyring| {
         let manner = Manner { keep_keyring, ..manner() };
         let mut spec = spec();
-        let exec = exec(process(&mut spec), manner, &Host::default(), 0).unwrap();
+        let exec = exec(process(&mut spec), manner, &Host::default(), Inherited::default()).unwrap();
         let create = create(&spec, manner, &Host::default()).unwrap();
         [create, exec].map(|plan| plan.steps.contains(&Step::NewKeyring))
     };

@@ -125,6 +125,7 @@ pub fn default_profile(capabilities: &[String]) -> Seccomp {
         architectures: ARCHITECTURES.map(str::to_owned).to_vec(),
         flags: Vec::new(),
         syscalls,
+        ..Seccomp::default()
     }
 }
 

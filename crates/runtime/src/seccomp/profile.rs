@@ -58,6 +58,7 @@ fn parse_for(json: &str, capabilities: &[String], kernel: (u64, u64)) -> Result<
         architectures,
         flags: document.flags,
         syscalls,
+        ..Seccomp::default()
     })
 }
 

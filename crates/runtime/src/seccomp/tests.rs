@@ -223,6 +223,7 @@ fn any_profile(rules: std::ops::Range<usize>) -> impl Strategy<Value = Seccomp> 
             architectures: architectures.into_iter().map(str::to_owned).collect(),
             flags: Vec::new(),
             syscalls,
+            ..Seccomp::default()
         },
     )
 }
