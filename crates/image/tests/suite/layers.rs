@@ -267,3 +267,35 @@ fn every_compression_gives_the_same_snapshots() {
     );
     assert_eq!(sandbox.images.list(NAMESPACE).unwrap().len(), 1, "one id, four names");
 }
+
+#[test]
+fn whiteouts_and_opaque_marks_behind_links_hide_inside_the_root() {
+    let sandbox = Sandbox::new();
+    let canary = sandbox.canary().display().to_string();
+    let inside = |path: &str| format!("{}/{path}", canary.trim_start_matches('/'));
+    let lower = Tarball::new()
+        .directory("d")
+        .file("d/f", "x")
+        .file("d/g", "x")
+        .symlink("l", "/d")
+        .symlink("out", &canary)
+        .file(inside("file"), "x")
+        .file(inside("folder/f"), "x");
+    let upper = Tarball::new()
+        .file("l/.wh.f", "")
+        .file("out/.wh.file", "")
+        .file("out/folder/.wh..wh..opq", "")
+        // The directory is a link by now: what it leads to becomes opaque, and nothing else.
+        .directory("e")
+        .symlink("e", "/d")
+        .file("e/.wh..wh..opq", "")
+        .file("e/new", "x");
+    let mounted = mounted(&sandbox, &[lower, upper]);
+    let paths = tree::paths(&mounted.root);
+    assert!(paths.contains(&"d/new".to_owned()) && paths.contains(&inside("folder")), "{paths:?}");
+    for hidden in ["d/f".to_owned(), "d/g".to_owned(), inside("file"), inside("folder/f")] {
+        assert!(!paths.contains(&hidden), "{hidden}: {paths:?}");
+    }
+    mounted.unmount(&sandbox);
+    sandbox.check_canary("whiteouts behind links");
+}
