@@ -15,7 +15,7 @@ use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, Stat};
 use rustix::io::Errno;
 
 use super::attributes::{self, time_of};
-use super::{During, EntryProblem, EntryResult, Target, create_file, look, open_directory};
+use super::{During, EntryProblem, EntryResult, Target, create_file, look, open_directory, open_made};
 use crate::tar::Time;
 
 /// Longest real path below the upper directory. Links lead deeper than any name could, up to trees that nobody could
@@ -415,7 +415,8 @@ fn copy_file(lower: BorrowedFd<'_>, upper: BorrowedFd<'_>, name: &[u8], stat: &S
         }
         _ => rustix::fs::mknodat(upper, name, kind, Mode::empty(), stat.st_rdev).during(WHAT)?,
     }
-    attributes::copy_at(stat, upper, name).during(WHAT)
+    let made = open_made(upper, name, kind, stat.st_rdev)?;
+    attributes::copy_on_path(stat, made.as_fd()).during(WHAT)
 }
 
 /// Makes a directory opaque, and takes the whiteouts in it away: they hide nothing more, and what is in an opaque directory
