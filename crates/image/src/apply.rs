@@ -225,7 +225,7 @@ impl Placement {
             entry.xattrs.retain(|xattr| xattr.name.starts_with(b"user."));
         }
         if !matches!(entry.kind, Kind::File | Kind::Directory) {
-            // They could be set by name only, and the name may be another file's by then.
+            // They are set by way of proc(5), which a worker that places files does not have.
             entry.xattrs.clear();
         }
     }

@@ -5,7 +5,7 @@
 use std::fs::{self, File};
 use std::os::unix::fs::{MetadataExt as _, symlink};
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use rustix::fs::{CWD, RenameFlags};
 
@@ -97,8 +97,6 @@ fn a_special_file_that_is_swapped_for_a_link_is_not_found_by_its_name() {
 #[test]
 fn a_directory_that_is_swapped_for_a_link_is_not_found_by_its_name() {
     let folder = Folder::new();
-    symlink(folder.path("canary/d"), folder.path("link")).unwrap();
-    fs::create_dir(folder.path("tree/d")).unwrap();
     let archive = archive((0..100).flat_map(|n| {
         // Other directories in between, so that it is looked up again.
         let files = ["e/f", "d/f", "d/g"].map(|path| Entry { size: 1, ..entry(Kind::File, path) });
@@ -106,9 +104,17 @@ fn a_directory_that_is_swapped_for_a_link_is_not_found_by_its_name() {
         let hard_link = Entry { link: b"d/f".into(), ..entry(Kind::HardLink, "d/h") };
         [entry(Kind::Directory, "d")].into_iter().chain(files).chain([fifo, hard_link])
     }));
+    let aside = AtomicU32::new(0);
     folder.disturbed(&archive, 60, |folder| {
         let (link, directory) = (folder.join("link"), folder.join("tree/d"));
-        let _ = rustix::fs::renameat_with(CWD, link, CWD, directory, RenameFlags::EXCHANGE);
+        if symlink(folder.join("canary/d"), &link).is_err() && !link.is_symlink() {
+            // The other side has replaced the link meanwhile: what is here now is a directory.
+            let number = aside.fetch_add(1, Ordering::Relaxed);
+            let _ = fs::rename(&link, folder.join(format!("aside-{number}")));
+        }
+        for _ in 0..2 {
+            let _ = rustix::fs::renameat_with(CWD, &link, CWD, &directory, RenameFlags::EXCHANGE);
+        }
     });
 }
 

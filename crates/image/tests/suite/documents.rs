@@ -4,7 +4,7 @@ use std::net::TcpListener;
 
 use oci::digest::Digest;
 
-use crate::sandbox::Sandbox;
+use crate::sandbox::{NAMESPACE, Sandbox};
 use crate::tarball::{Header, PLAIN, Tarball, config, zstd};
 
 pub(crate) const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
@@ -162,6 +162,7 @@ fn documents_mean_one_thing_or_are_refused() {
         ("algorithm that is a path", with_digest(&format!("../../sha256:{hex}")), &["unknown algorithm"]),
         ("an index that lists itself", cycle, &["is not what its name says"]),
         ("five levels", nested(5), &["nested too deeply"]),
+        ("thousands of levels", nested(3000), &["nested too deeply"]),
         (
             "configuration that is none",
             Parts { config: b"[]".to_vec(), ..Parts::new() }.archive(),
@@ -180,6 +181,30 @@ fn documents_mean_one_thing_or_are_refused() {
     for (case, archive) in [("as it should be", parts.archive()), ("four levels", nested(4))] {
         sandbox.load(&archive).unwrap_or_else(|error| panic!("{case}: {}", error.chain()));
     }
+    // Also if what it contains is here already.
+    let encrypted = parts.changed(PLAIN, &format!("{PLAIN}+encrypted"));
+    refused(&sandbox, "a layer that is encrypted", &encrypted, &["layer 1/1", "+encrypted"]);
+}
+
+#[test]
+fn an_index_that_names_the_same_a_million_times_is_read_once() {
+    const TIMES: usize = 200;
+    let sandbox = Sandbox::new();
+    let parts = Parts::new();
+    let mut documents = vec![parts.manifest.clone()];
+    for level in 0..3 {
+        let kind = if level == 0 { MANIFEST } else { INDEX };
+        let entry = descriptor(kind, documents[level].as_bytes());
+        documents.push(index_of(&vec![entry.as_str(); TIMES].join(",")));
+    }
+    let top = index_of(&descriptor(INDEX, documents[3].as_bytes()));
+    let mut blobs: Vec<&[u8]> = documents.iter().map(String::as_bytes).collect();
+    blobs.extend([parts.config.as_slice(), &parts.layer]);
+    let loaded = sandbox.load(&archive(&top, &blobs)).unwrap_or_else(|error| panic!("{}", error.chain()));
+    assert_eq!(loaded[0].id, Digest::of(&parts.config));
+    let id = loaded[0].id.to_string();
+    let saving = sandbox.images.save(&[NAMESPACE.to_owned()], &[id], None).unwrap();
+    assert_eq!(saving.ids(), [Digest::of(&parts.config)]);
 }
 
 #[test]
