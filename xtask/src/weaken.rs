@@ -183,9 +183,13 @@ fn choose(mut all: Vec<Weakening>, choice: &Choice<'_>) -> Result<Vec<Weakening>
 impl Weakening {
     /// The file's text without the hardening.
     fn apply(&self, root: &Path) -> Result<String, String> {
+        let whole = fs::read_to_string(root.join(&self.file))
+            .map_err(|error| format!("the weakening `{}`: `{}`: {error}", self.name, self.file))?;
+        self.weaken(&whole)
+    }
+
+    fn weaken(&self, whole: &str) -> Result<String, String> {
         let Weakening { name, file, text, weakened, .. } = self;
-        let whole = fs::read_to_string(root.join(file))
-            .map_err(|error| format!("the weakening `{name}`: `{file}`: {error}"))?;
         match whole.matches(text.as_str()).count() {
             1 => Ok(whole.replacen(text.as_str(), weakened, 1)),
             count => Err(format!("the weakening `{name}`: its text is in `{file}` {count} times, not once")),
@@ -275,4 +279,37 @@ fn write(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     fs::create_dir_all(folder)
         .and_then(|()| fs::write(path, bytes))
         .map_err(|source| Error::File { path: path.to_owned(), source })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn weakening(name: &str) -> Weakening {
+        let [against, file, package, test] = ["a", "f", "p", "t"].map(str::to_owned);
+        let (text, weakened) = ("if x {".to_owned(), "if false {".to_owned());
+        Weakening { name: name.to_owned(), against, file, text, weakened, package, test }
+    }
+
+    #[test]
+    fn what_stands_there_once_is_weakened() {
+        let one = weakening("one");
+        assert_eq!(one.weaken("a; if x { b }").as_deref(), Ok("a; if false { b }"));
+        for (whole, count) in [("", "0 times"), ("if x { if x {", "2 times")] {
+            assert!(one.weaken(whole).unwrap_err().contains(count), "{whole}");
+        }
+    }
+
+    #[test]
+    fn one_can_be_named_and_some_be_drawn() {
+        let all = || ["a", "b", "c"].map(weakening).into_iter().collect::<Vec<_>>();
+        let names = |choice| {
+            choose(all(), &choice).map(|all| all.into_iter().map(|one| one.name).collect::<Vec<_>>())
+        };
+        assert_eq!(names(Choice::All).unwrap(), ["a", "b", "c"]);
+        assert_eq!(names(Choice::Named("b")).unwrap(), ["b"]);
+        assert!(names(Choice::Named("d")).unwrap_err().to_string().contains("hint:"));
+        assert_eq!(names(Choice::Sample(2)).unwrap().len(), 2);
+        assert_eq!(names(Choice::Sample(9)).unwrap().len(), 3);
+    }
 }

@@ -146,9 +146,15 @@ fn a_hard_link_into_a_lower_layer_shares_the_file() {
     let base = new()
         .add(&Header { mode: 0o4755, uid: 12, gid: 13, ..Header::new(b'0', "usr/bin/tool") }, b"tool")
         .symlink("usr/link", "bin/tool")
+        .add(&Header { mode: 0o6640, uid: 5, ..Header::new(b'6', "pipe") }, b"")
+        .add(&Header { mode: 0o2600, gid: 6, device: (1, 7), ..Header::new(b'3', "full") }, b"")
         .file("gone", "1");
     let middle = new().file("usr/bin/other", "2").file(".wh.gone", "");
-    let top = new().hard_link("usr/bin/alias", "usr/bin/tool").hard_link("usr/alias", "usr/link");
+    let top = new()
+        .hard_link("usr/bin/alias", "usr/bin/tool")
+        .hard_link("usr/alias", "usr/link")
+        .hard_link("pipe-too", "pipe")
+        .hard_link("full-too", "full");
     let view = mounted(&sandbox, &[base.clone(), middle.clone(), top]);
     let data = |name: &str| fs::symlink_metadata(view.root.join(name)).unwrap();
     assert_eq!(data("usr/bin/alias").ino(), data("usr/bin/tool").ino());
@@ -158,6 +164,16 @@ fn a_hard_link_into_a_lower_layer_shares_the_file() {
         (1_500_000_000, "tool".to_owned())
     );
     assert_eq!(fs::read_link(view.root.join("usr/alias")).unwrap(), Path::new("bin/tool"));
+    for (name, mode, uid, gid) in [("pipe", 0o6640, 5, 0), ("full", 0o2600, 0, 6)] {
+        let copy = data(&format!("{name}-too"));
+        assert_eq!(copy.ino(), data(name).ino(), "{name}");
+        assert_eq!(
+            (copy.mode() & 0o7777, copy.uid(), copy.gid(), copy.mtime()),
+            (mode, uid, gid, 1_500_000_000),
+            "{name}"
+        );
+    }
+    assert_eq!(data("full-too").rdev(), rustix::fs::makedev(1, 7));
     view.unmount(&sandbox);
     let error = sandbox
         .load(&docker_archive("x:1", &[base, middle, new().hard_link("h", "gone")].map(Tarball::finish)));
