@@ -150,7 +150,7 @@ fn number(text: &str) -> Result<Option<u32>> {
 /// Whether somebody who checks users before us may take it for a number, which it is not.
 fn reads_as_number(text: &str) -> bool {
     let number = text.trim().trim_start_matches(['+', '-']);
-    let digits = number.strip_prefix("0x").or_else(|| number.strip_prefix("0X"));
+    let digits = ["0x", "0X", "0o", "0O", "0b", "0B"].iter().find_map(|base| number.strip_prefix(base));
     let is_hexadecimal = digits.is_some_and(|digits| digits.bytes().all(|byte| byte.is_ascii_hexdigit()));
     is_hexadecimal
         || (number.starts_with(|first: char| first.is_ascii_digit()) && number.parse::<f64>().is_ok())
@@ -322,6 +322,8 @@ mod tests {
             "-0",
             "0x0",
             "0X0",
+            "0o0",
+            "0b0",
             "0x",
             "+0",
             " 0",
