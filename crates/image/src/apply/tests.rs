@@ -85,9 +85,10 @@ fn entry(kind: Kind, path: &str) -> Entry {
 #[test]
 fn a_special_file_that_is_swapped_for_a_link_is_not_found_by_its_name() {
     let folder = Folder::new();
-    let kinds = [Kind::Fifo, Kind::Symlink];
-    let archive = archive((0..300).map(|n| entry(kinds[n % 2], "special")));
-    folder.disturbed(&archive, 20, |folder| {
+    let kinds = [Kind::Fifo, Kind::Fifo, Kind::Fifo, Kind::Symlink];
+    let archive = archive((0..300).map(|n| entry(kinds[n % 4], "special")));
+    // An archive ends where something was swapped too early: the right moment takes many.
+    folder.disturbed(&archive, 2000, |folder| {
         // Whichever of them fails because the other side was faster.
         let _ = symlink(folder.join("canary/file"), folder.join("link"));
         let _ = fs::rename(folder.join("link"), folder.join("tree/special"));
@@ -105,7 +106,7 @@ fn a_directory_that_is_swapped_for_a_link_is_not_found_by_its_name() {
         [entry(Kind::Directory, "d")].into_iter().chain(files).chain([fifo, hard_link])
     }));
     let aside = AtomicU32::new(0);
-    folder.disturbed(&archive, 60, |folder| {
+    folder.disturbed(&archive, 200, |folder| {
         let (link, directory) = (folder.join("link"), folder.join("tree/d"));
         if symlink(folder.join("canary/d"), &link).is_err() && !link.is_symlink() {
             // The other side has replaced the link meanwhile: what is here now is a directory.
@@ -122,7 +123,7 @@ fn a_directory_that_is_swapped_for_a_link_is_not_found_by_its_name() {
 fn a_file_that_is_swapped_for_a_link_is_not_written_through_it() {
     let folder = Folder::new();
     let archive = archive((0..300).map(|_| Entry { size: 9, ..entry(Kind::File, "f") }));
-    folder.disturbed(&archive, 20, |folder| {
+    folder.disturbed(&archive, 60, |folder| {
         let _ = symlink(folder.join("canary/file"), folder.join("link"));
         let _ = fs::rename(folder.join("link"), folder.join("tree/f"));
     });
