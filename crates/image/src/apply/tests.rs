@@ -38,22 +38,27 @@ impl Folder {
         ["canary", "canary/d", "canary/file"].map(of).to_vec()
     }
 
-    /// Applies an archive again and again while `disturb` is called again and again; how often nothing was refused.
-    fn disturbed(&self, archive: &[u8], times: u32, disturb: impl Fn(&Path) + Sync) -> u32 {
+    /// Applies an archive again and again while `disturb` is called again and again: both so often that the right moments come,
+    /// though an archive ends where something was swapped too early.
+    fn disturbed(&self, archive: &[u8], disturb: impl Fn(&Path) + Sync) {
+        const TIMES: u32 = 100;
+        const DISTURBANCES: u32 = 60_000;
         let before = self.canary();
         let is_over = AtomicBool::new(false);
-        let mut done = 0;
+        let (mut times, disturbances) = (0, AtomicU32::new(0));
         std::thread::scope(|scope| {
             scope.spawn(|| {
                 while !is_over.load(Ordering::Relaxed) {
                     disturb(self.0.path());
+                    disturbances.fetch_add(1, Ordering::Relaxed);
                 }
             });
-            for _ in 0..times {
+            while times < TIMES || disturbances.load(Ordering::Relaxed) < DISTURBANCES {
                 let upper = File::open(self.path("tree")).unwrap().into();
                 let target = Target { upper, lowers: Vec::new() };
-                let applied = apply(&mut Reader::new(archive), target, Whiteouts::Hide, &mut |_| {});
-                done += u32::from(applied.is_ok());
+                // What was swapped is refused, or it was too late.
+                let _ = apply(&mut Reader::new(archive), target, Whiteouts::Hide, &mut |_| {});
+                times += 1;
             }
             is_over.store(true, Ordering::Relaxed);
         });
@@ -63,7 +68,6 @@ impl Folder {
             0,
             "something was put beside the tree"
         );
-        done
     }
 }
 
@@ -87,8 +91,7 @@ fn a_special_file_that_is_swapped_for_a_link_is_not_found_by_its_name() {
     let folder = Folder::new();
     let kinds = [Kind::Fifo, Kind::Fifo, Kind::Fifo, Kind::Symlink];
     let archive = archive((0..300).map(|n| entry(kinds[n % 4], "special")));
-    // An archive ends where something was swapped too early: the right moment takes many.
-    folder.disturbed(&archive, 2000, |folder| {
+    folder.disturbed(&archive, |folder| {
         // Whichever of them fails because the other side was faster.
         let _ = symlink(folder.join("canary/file"), folder.join("link"));
         let _ = fs::rename(folder.join("link"), folder.join("tree/special"));
@@ -103,10 +106,12 @@ fn a_directory_that_is_swapped_for_a_link_is_not_found_by_its_name() {
         let files = ["e/f", "d/f", "d/g"].map(|path| Entry { size: 1, ..entry(Kind::File, path) });
         let fifo = entry(Kind::Fifo, &format!("d/{n}"));
         let hard_link = Entry { link: b"d/f".into(), ..entry(Kind::HardLink, "d/h") };
-        [entry(Kind::Directory, "d")].into_iter().chain(files).chain([fifo, hard_link])
+        // Now and then the entry of the directory itself, which makes one of the link.
+        let directory = (n % 20 == 0).then(|| entry(Kind::Directory, "d"));
+        directory.into_iter().chain(files).chain([fifo, hard_link])
     }));
     let aside = AtomicU32::new(0);
-    folder.disturbed(&archive, 200, |folder| {
+    folder.disturbed(&archive, |folder| {
         let (link, directory) = (folder.join("link"), folder.join("tree/d"));
         if symlink(folder.join("canary/d"), &link).is_err() && !link.is_symlink() {
             // The other side has replaced the link meanwhile: what is here now is a directory.
@@ -123,7 +128,7 @@ fn a_directory_that_is_swapped_for_a_link_is_not_found_by_its_name() {
 fn a_file_that_is_swapped_for_a_link_is_not_written_through_it() {
     let folder = Folder::new();
     let archive = archive((0..300).map(|_| Entry { size: 9, ..entry(Kind::File, "f") }));
-    folder.disturbed(&archive, 60, |folder| {
+    folder.disturbed(&archive, |folder| {
         let _ = symlink(folder.join("canary/file"), folder.join("link"));
         let _ = fs::rename(folder.join("link"), folder.join("tree/f"));
     });
