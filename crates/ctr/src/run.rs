@@ -6,6 +6,7 @@ use api::types::Mount;
 use grpc::containers::{Container, CreateContainerRequest, DeleteContainerRequest};
 use grpc::snapshots::{MountsRequest, PrepareSnapshotRequest};
 use grpc::tasks::{CreateTaskRequest, DeleteProcessRequest, DeleteTaskRequest, ExecProcessRequest};
+use oci::image_config::is_reserved_label;
 use oci::platform::Platform;
 use serde_json::{Value, json};
 
@@ -287,14 +288,22 @@ async fn from_image(
     })?;
     let config = node.config().cloned().unwrap_or_default();
     spec::apply_image(&mut document, &config["config"], command).map_err(Error::Usage)?;
-    for (key, value) in config["config"]["Labels"].as_object().into_iter().flatten() {
-        let value = value.as_str().unwrap_or_default().to_owned();
-        container.labels.entry(key.clone()).or_insert(value);
+    for (key, value) in image_labels(&config) {
+        container.labels.entry(key).or_insert(value);
     }
     let stop = config["config"]["StopSignal"].as_str().unwrap_or("SIGTERM");
     container.labels.insert("io.containerd.image.config.stop-signal".into(), stop.into());
     container.image = image.name;
     Ok((document, node.chain().last().cloned().unwrap_or_default()))
+}
+
+/// The labels that an image gives its containers. None by which the daemon would take orders from it: it starts tasks, and
+/// programs for their logs, as labels say.
+fn image_labels(config: &Value) -> impl Iterator<Item = (String, String)> {
+    let labels = config["config"]["Labels"].as_object().into_iter().flatten();
+    labels
+        .filter(|(key, _)| !is_reserved_label(key))
+        .map(|(key, value)| (key.clone(), value.as_str().unwrap_or_default().to_owned()))
 }
 
 /// Prepares the snapshot and stores the record; without the record the snapshot goes again.
@@ -382,4 +391,29 @@ pub(crate) async fn exec(call: &Call) -> Result<u8, Error> {
     let status = outcome?;
     deleted?;
     Ok(tasks::code(status))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::image_labels;
+
+    #[test]
+    fn an_image_gives_no_orders_by_its_labels() {
+        let config = json!({"config": {"Labels": {
+            "containerd.io/restart.loguri": "binary:///bin/sh?x",
+            "containerd.io/restart.status": "running",
+            "containerd.io/gc.ref.content": "sha256:0",
+            "io.cri-containerd.kind": "sandbox",
+            "io.kubernetes.pod.name": "kube-system",
+            "io.containerd.image.config.stop-signal": "SIGKILL",
+            "nerdctl/log-uri": "binary:///bin/sh",
+            "maintainer": "somebody",
+            "my.containerd.io/x": "y",
+        }}});
+        let labels: Vec<(String, String)> = image_labels(&config).collect();
+        let harmless = [("maintainer", "somebody"), ("my.containerd.io/x", "y")];
+        assert_eq!(labels, harmless.map(|(key, value)| (key.to_owned(), value.to_owned())));
+    }
 }

@@ -21,7 +21,7 @@ use std::io::{self, BufRead, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
 
-use rustix::fs::{AtFlags, FileType, Mode, OFlags};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, makedev};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
@@ -115,6 +115,8 @@ pub(crate) enum EntryProblem {
     LinkToNothing(Vec<u8>),
     #[error("its parent {} is not a directory", Quoted(.0))]
     ParentIsNoDirectory(Vec<u8>),
+    #[error("something else was put in its place meanwhile")]
+    Replaced,
     #[error("a {0} cannot replace the root")]
     RootReplaced(Kind),
     #[error("its content cannot be read")]
@@ -223,7 +225,7 @@ impl Placement {
             entry.xattrs.retain(|xattr| xattr.name.starts_with(b"user."));
         }
         if !matches!(entry.kind, Kind::File | Kind::Directory) {
-            // They could be set by name only, and the name may be another file's by then.
+            // They are set by way of proc(5), which a worker that places files does not have.
             entry.xattrs.clear();
         }
     }
@@ -434,27 +436,25 @@ impl Layer {
         let attributes = Attributes::of(entry)?;
         self.tree.make_way(parent, name)?;
         let upper = parent.upper.as_fd();
-        let make_node = |kind| {
-            let (major, minor) = entry.device;
-            // The mode at once: later the name may lead elsewhere, and chmod(2) follows links.
-            let mode = Mode::from_raw_mode(entry.mode);
-            rustix::fs::mknodat(upper, name, kind, mode, rustix::fs::makedev(major, minor))
+        let (kind, device) = match (entry.kind, entry.device) {
+            (Kind::CharDevice, (major, minor)) => (FileType::CharacterDevice, makedev(major, minor)),
+            (Kind::BlockDevice, (major, minor)) => (FileType::BlockDevice, makedev(major, minor)),
+            (Kind::Fifo, _) => (FileType::Fifo, 0),
+            _ => (FileType::Symlink, 0),
         };
-        match entry.kind {
-            Kind::CharDevice => make_node(FileType::CharacterDevice),
-            Kind::BlockDevice => make_node(FileType::BlockDevice),
-            Kind::Fifo => make_node(FileType::Fifo),
-            _ => rustix::fs::symlinkat(entry.link.as_slice(), upper, name),
+        match kind {
+            FileType::Symlink => rustix::fs::symlinkat(entry.link.as_slice(), upper, name),
+            kind => rustix::fs::mknodat(upper, name, kind, Mode::from_raw_mode(entry.mode), device),
         }
         .during("making it")?;
-        self.applied.skipped_xattrs += attributes.set_at(upper, name)?;
-        if self.placement.is_none() && entry.kind != Kind::Symlink {
-            // The change of owner took set-user-id and set-group-id away. Nobody else has a layer in the making, so that
-            // the name still leads to what was made; where somebody has, they are not worth a chmod(2) that follows links.
-            let mode = Mode::from_raw_mode(entry.mode);
-            rustix::fs::chmodat(upper, name, mode, AtFlags::empty()).during("changing its mode")?;
+        let made = open_made(upper, name, kind, device)?;
+        self.applied.skipped_xattrs += attributes.set_on_path(made.as_fd())?;
+        // The change of owner took set-user-id and set-group-id away. Where files are placed there is no proc(5) by which to
+        // give them back, and nothing that they are worth on a device.
+        if self.placement.is_none() && kind != FileType::Symlink {
+            attributes::set_mode(made.as_fd(), entry.mode).during("changing its mode")?;
         }
-        attributes::set_time_at(upper, name, entry.mtime).during("setting its time")
+        attributes::set_time_on_path(made.as_fd(), entry.mtime).during("setting its time")
     }
 
     fn finish(self) -> Result<Applied, Errno> {
@@ -475,6 +475,19 @@ fn create_file(parent: impl AsFd, name: &[u8]) -> EntryResult<OwnedFd> {
     rustix::fs::openat(parent, name, flags, Mode::RUSR | Mode::WUSR).during("creating the file")
 }
 
+/// Opens what was just made, as a path: without the effects that opening a device or a fifo has. What somebody has put in
+/// its place since is refused; of the same kind it is as good.
+fn open_made(parent: impl AsFd, name: &[u8], kind: FileType, device: u64) -> EntryResult<OwnedFd> {
+    const WHAT: &str = "opening what was made";
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let made = rustix::fs::openat(parent, name, flags, Mode::empty()).during(WHAT)?;
+    let stat = rustix::fs::fstat(&made).during(WHAT)?;
+    match FileType::from_raw_mode(stat.st_mode) == kind && stat.st_rdev == device {
+        true => Ok(made),
+        false => Err(EntryProblem::Replaced),
+    }
+}
+
 pub(crate) fn open_directory(parent: impl AsFd, name: &[u8]) -> rustix::io::Result<OwnedFd> {
     let flags = OFlags::DIRECTORY | OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     rustix::fs::openat(parent, name, flags, Mode::empty())
@@ -488,6 +501,9 @@ fn write_content<R: BufRead>(
     let mut remaining = length;
     while remaining > 0 {
         let bytes = reader.content().map_err(EntryProblem::Tar)?;
+        if bytes.is_empty() {
+            return Err(EntryProblem::Write(io::ErrorKind::UnexpectedEof.into()));
+        }
         let step = bytes.len().min(usize::try_from(remaining).unwrap_or(usize::MAX));
         file.write_all(&bytes[..step]).map_err(EntryProblem::Write)?;
         reader.consume(step);
@@ -519,3 +535,6 @@ pub(crate) fn look(parent: impl AsFd, name: &[u8]) -> rustix::io::Result<Option<
         Err(errno) => Err(errno),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -8,7 +8,7 @@
 //! store. The image for this machine is unpacked before it gets its name, so that what was loaded can be run; a load
 //! that fails leaves nothing, because nothing holds what it stored.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
@@ -120,6 +120,7 @@ impl Images {
             progress: &mut progress,
             pins: Vec::new(),
             layers: HashMap::new(),
+            documents: HashSet::new(),
             takes_names: false,
             wanted,
         };
@@ -166,6 +167,7 @@ impl Images {
             progress,
             pins: Vec::new(),
             layers: HashMap::new(),
+            documents: HashSet::new(),
             takes_names: true,
             wanted: Wanted::Machine,
         };
@@ -184,6 +186,8 @@ struct Load<'a> {
     pins: Vec<Pin>,
     /// What docker's layers have become, by their members: an archive may name one thousands of times.
     layers: HashMap<String, Descriptor>,
+    /// Documents that are stored with all that they name: indexes may name one more often than anybody could follow.
+    documents: HashSet<(Digest, u64, String)>,
     /// What the archive calls its images are to be their names.
     takes_names: bool,
     wanted: Wanted,

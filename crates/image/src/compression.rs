@@ -290,8 +290,10 @@ mod tests {
         assert!(
             decode(&bomb, by_size).map(drop).unwrap_err().to_string().contains("more than 1048576 bytes")
         );
-        // A window of 2 GiB, announced by a frame header: 0x18 is no single segment, 0xa8 is the window.
-        let window = b"\x28\xb5\x2f\xfd\x00\xa8\x01\0\0";
-        assert!(decode(window, ExpansionLimits::default()).is_err());
+        // A whole frame: no single segment, its window, one block of five bytes as they are.
+        let frame = |window: u8| [b"\x28\xb5\x2f\xfd\x00", &[window][..], b"\x29\0\0hello"].concat();
+        let (largest, two_gigabytes) = (frame(0x88), frame(0xa8));
+        assert_eq!(decode(&largest, ExpansionLimits::default()).unwrap().1, b"hello");
+        assert!(decode(&two_gigabytes, ExpansionLimits::default()).is_err());
     }
 }

@@ -253,6 +253,7 @@ impl Images {
                     let chosen = choose(&index, &wanted, source)?;
                     let (_, child) =
                         self.registry.manifest(source, chosen.digest.as_str(), Some(&chosen.digest)).await?;
+                    check_size(&chosen, &child)?;
                     indexes.push((descriptor.digest, bytes, chosen.digest.clone()));
                     (descriptor, bytes) = (chosen, child);
                 }
@@ -453,6 +454,15 @@ pub(crate) fn tag_or_digest(name: &Reference) -> String {
     match (name.digest(), name.tag()) {
         (Some(digest), _) => digest.to_string(),
         (None, tag) => tag.unwrap_or("latest").to_owned(),
+    }
+}
+
+/// A document is as large as whoever names it says.
+fn check_size(descriptor: &Descriptor, bytes: &[u8]) -> Result<()> {
+    let (expected, actual) = (descriptor.size, bytes.len() as u64);
+    match expected == actual {
+        true => Ok(()),
+        false => Err(Error::WrongSize { member: descriptor.digest.to_string(), expected, actual }),
     }
 }
 

@@ -11,7 +11,7 @@
 //! What is in the archive is decided, and pinned, before the first byte is written. The bytes depend on the images and
 //! their names alone. Blobs are hashed on their way out: the disk may have damaged them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::io::{self, Read, Write};
 use std::sync::Arc;
 
@@ -93,7 +93,7 @@ impl Images {
             archive.members.insert(directory.to_owned(), Content::Directory);
         }
         for image in &chosen {
-            self.add(&image.target, 0, &mut archive)?;
+            self.add(&image.target, 0, &mut HashSet::new(), &mut archive)?;
         }
         for (name, bytes) in documents(&chosen) {
             archive.members.insert(name.to_owned(), Content::Bytes(bytes));
@@ -180,14 +180,24 @@ impl Images {
     }
 
     /// Adds a document and all that it names, and keeps them from being collected.
-    fn add(&self, target: &Descriptor, depth: u32, archive: &mut Saving) -> Result<()> {
+    /// None is added twice: indexes may name one more often than anybody could follow.
+    fn add(
+        &self,
+        target: &Descriptor,
+        depth: u32,
+        added: &mut HashSet<Digest>,
+        archive: &mut Saving,
+    ) -> Result<()> {
         if depth == MAX_NESTING {
             return Err(Error::Nesting);
+        }
+        if !added.insert(target.digest.clone()) {
+            return Ok(());
         }
         self.add_blob(&target.digest, archive)?;
         match self.document(target)? {
             Document::Index(index) => {
-                index.manifests.iter().try_for_each(|entry| self.add(entry, depth + 1, archive))
+                index.manifests.iter().try_for_each(|entry| self.add(entry, depth + 1, added, archive))
             }
             Document::Manifest(manifest) => {
                 let mut blobs = manifest.layers.iter().chain([&manifest.config]);

@@ -16,6 +16,8 @@ mod confinement;
 mod differences;
 #[path = "suite/differential.rs"]
 mod differential;
+#[path = "suite/documents.rs"]
+mod documents;
 #[path = "suite/hostile.rs"]
 mod hostile;
 #[path = "suite/kills.rs"]
@@ -24,6 +26,8 @@ mod kills;
 mod layers;
 #[path = "suite/names.rs"]
 mod names;
+#[path = "suite/pulls.rs"]
+mod pulls;
 #[path = "suite/replay.rs"]
 mod replay;
 #[path = "suite/sandbox.rs"]

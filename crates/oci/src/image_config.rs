@@ -68,6 +68,16 @@ pub struct RuntimeConfig {
     pub on_build: Vec<String>,
 }
 
+/// Labels by which containerd's clients, Kubernetes among them, keep what they know of a container and what is to be done with it.
+const RESERVED_LABELS: [&str; 5] =
+    ["containerd.io/", "io.containerd.", "io.cri-containerd", "io.kubernetes.", "nerdctl/"];
+
+/// Whether a label is an order when a container has it (`containerd.io/restart.loguri` names a program to start). An image's
+/// does not become its containers'.
+pub fn is_reserved_label(key: &str) -> bool {
+    RESERVED_LABELS.iter().any(|prefix| key.starts_with(prefix))
+}
+
 /// How to find out whether a container is well. Durations are nanoseconds; out of range means absent.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]

@@ -3,7 +3,8 @@
 //! Both files belong to the image or to the container, so they are hostile: they are opened by descriptor inside the
 //! root (a link never leaves it), only if they are regular files, and read up to a bound. Lines that are not as
 //! passwd(5) and group(5) say are skipped. Nothing that cannot be understood ever becomes user 0: a number is only
-//! decimal digits, everything else is a name that must be found.
+//! decimal digits, everything else is a name that must be found; what others read as a number (`0x0`, `1e3`, ` 0`) is no
+//! name either, whatever the files say.
 //!
 //! What Docker does, and so do we:
 //! * an empty user is user 0; a number is never looked up as a name, and need not have an entry;
@@ -121,7 +122,7 @@ fn find_account<'a>(passwd: &'a str, user: &str) -> Result<Account<'a>> {
             home: "",
         })),
         None => accounts(passwd)
-            .find(|account| account.name == user)
+            .find(|account| account.name == user && !reads_as_number(user))
             .ok_or_else(|| Error::UnknownUser { user: user.to_owned() }),
     }
 }
@@ -130,7 +131,7 @@ fn find_group(group: &str, wanted: &str) -> Result<u32> {
     match number(wanted)? {
         Some(gid) => Ok(gid),
         None => groups(group)
-            .find(|entry| entry.name == wanted)
+            .find(|entry| entry.name == wanted && !reads_as_number(wanted))
             .map(|entry| entry.gid)
             .ok_or_else(|| Error::UnknownGroup { group: wanted.to_owned() }),
     }
@@ -144,6 +145,15 @@ fn number(text: &str) -> Result<Option<u32>> {
     }
     // A sign makes it a number, and one that is out of range: `-0` included, because nobody means user 0 by it.
     id(text).map(Some).ok_or_else(|| Error::OutOfRange { number: text.to_owned() })
+}
+
+/// Whether somebody who checks users before us may take it for a number, which it is not.
+fn reads_as_number(text: &str) -> bool {
+    let number = text.trim().trim_start_matches(['+', '-']);
+    let digits = ["0x", "0X", "0o", "0O", "0b", "0B"].iter().find_map(|base| number.strip_prefix(base));
+    let is_hexadecimal = digits.is_some_and(|digits| digits.bytes().all(|byte| byte.is_ascii_hexdigit()));
+    is_hexadecimal
+        || (number.starts_with(|first: char| first.is_ascii_digit()) && number.parse::<f64>().is_ok())
 }
 
 fn id(text: &str) -> Option<u32> {
@@ -300,6 +310,39 @@ mod tests {
             );
         }
         assert!(resolved("root", &["nobody"]).unwrap_err().to_string().contains("group nobody"));
+    }
+
+    #[test]
+    fn what_reads_as_a_number_is_nobody_s_name() {
+        for user in [
+            "2147483648",
+            "4294967295",
+            "4294967296",
+            "-1",
+            "-0",
+            "0x0",
+            "0X0",
+            "0o0",
+            "0b0",
+            "0x",
+            "+0",
+            " 0",
+            "0 ",
+            "1e3",
+            "1.5",
+            "0.0",
+            "99999999999999999999999",
+        ] {
+            let (passwd, group) = (format!("{user}:x:0:0::/root:\n"), format!("{user}:x:0:\n"));
+            assert!(resolve_in(&passwd, &group, user, &[]).is_err(), "user {user:?}");
+            assert!(resolve_in(&passwd, &group, &format!("7:{user}"), &[]).is_err(), "group {user:?}");
+            assert!(resolve_in(&passwd, &group, "7", &[user.to_owned()]).is_err(), "added group {user:?}");
+        }
+        for name in ["3proxy", "e3", "inf", "nan", "x0", "a-1", "7days"] {
+            let (passwd, group) = (format!("{name}:x:7:8::/:\n"), format!("{name}:x:9:\n"));
+            let identity = resolve_in(&passwd, &group, &format!("{name}:{name}"), &[]).unwrap();
+            assert_eq!((identity.uid, identity.gid), (7, 9), "{name}");
+        }
     }
 
     struct Tree(tempfile::TempDir);

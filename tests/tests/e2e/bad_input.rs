@@ -227,6 +227,96 @@ fn images_with_hostile_trees_do_no_harm() {
     assert_ne!(outcome.code, 0, "a working directory behind a descriptor is refused: {outcome:?}");
 }
 
+/// Imports busybox after a change of its tree, as `tree:1`.
+fn import_changed(host: &Host, folder: &Path, change: &str, flags: &[&str]) {
+    let script = format!(
+        "mkdir t && cd t && tar -xf {} && {change} && tar -cSf ../t.tar .",
+        path_text(&fixture("busybox.tar"))
+    );
+    assert!(
+        Command::new("sh").args(["-ec", &script]).current_dir(folder).status().expect("sh").success(),
+        "{change}"
+    );
+    let tar = folder.join("t.tar");
+    host.ok(&[&["import"], flags, &[path_text(&tar), "tree:1"]].concat());
+    fs::remove_dir_all(folder.join("t")).expect("it is removed");
+    fs::remove_file(tar).expect("it is removed");
+}
+
+#[test]
+fn an_image_s_accounts_make_nobody_root_and_hold_nobody_up() {
+    let host = Host::start();
+    let folder = tempfile::Builder::new().prefix("corten-bad-").tempdir().expect("a folder");
+    let users = ["2147483648", "4294967295", "4294967296", "-1", "0x0", " 0", "1e3"];
+    let lines = users.map(|user| format!("echo '{user}:x:0:0::/:/bin/sh' >>etc/passwd")).join("; ");
+    import_changed(&host, folder.path(), &lines, &[]);
+    let run = |user: &str| {
+        let flag = format!("--user={user}");
+        host.run(&["run", "--rm", "--network", "none", &flag, "tree:1", "id", "-u"])
+    };
+    for user in users {
+        let outcome = run(user);
+        assert_eq!((outcome.code, outcome.stdout.as_str()), (125, ""), "{user:?}: {outcome:?}");
+        is_clear(&outcome);
+    }
+    for change in [
+        "rm etc/passwd; mkfifo etc/passwd",
+        "rm etc/group; mkfifo etc/group",
+        "rm etc/passwd; mknod etc/passwd c 1 5",
+        "rm etc/passwd; mknod zero c 1 5; ln -s /zero etc/passwd",
+        "truncate -s 4G etc/passwd",
+        "truncate -s 4G etc/group",
+    ] {
+        import_changed(&host, folder.path(), change, &[]);
+        let outcome = run("root");
+        assert_eq!((outcome.code, outcome.stdout.as_str()), (125, ""), "{change}: {outcome:?}");
+        assert!(
+            outcome.stderr.contains("/etc/passwd` of the image")
+                || outcome.stderr.contains("/etc/group` of the image"),
+            "{outcome:?}"
+        );
+        is_clear(&outcome);
+    }
+    assert_eq!(host.ok(&["ps", "-aq"]), "");
+}
+
+#[test]
+fn an_image_s_volumes_are_filled_from_the_image_alone() {
+    let host = Host::start();
+    let folder = tempfile::Builder::new().prefix("corten-bad-").tempdir().expect("a folder");
+    let canary = folder.path().join("canary");
+    fs::create_dir(&canary).expect("a folder");
+    fs::write(canary.join("secret"), "x").expect("it is written");
+    let target = path_text(&canary);
+    for (volume, change) in [
+        ("/../../../../../../..".to_owned() + target, String::new()),
+        ("/proc/self/root".to_owned() + target, String::new()),
+        ("/data".to_owned(), format!("ln -s {target} data")),
+        ("/data".to_owned(), format!("ln -s ../../../../../../..{target} data")),
+        (
+            "/data".to_owned(),
+            format!("mkdir data; ln -s {target}/secret data/secret; ln -s {target} data/canary"),
+        ),
+        (
+            "/data/x".to_owned(),
+            format!("ln -s {target} data; mkdir -p .{target}/x; touch .{target}/x/inside"),
+        ),
+    ] {
+        let change = if change.is_empty() { "true" } else { &change };
+        import_changed(&host, folder.path(), change, &["-c", &format!("VOLUME [\"{volume}\"]")]);
+        let script = "find / -xdev -name secret -type f; for v in $(cut -d' ' -f5 /proc/self/mountinfo); do case $v in /proc*|/sys*|/dev*) ;; *) find $v -name secret -type f;; esac; done";
+        let outcome = host.run(&["run", "--rm", "--network", "none", "tree:1", "sh", "-c", script]);
+        assert_eq!(outcome.stdout, "", "{volume} {change}: {outcome:?}");
+        let left: Vec<_> =
+            fs::read_dir(&canary).expect("it is there").flatten().map(|entry| entry.file_name()).collect();
+        assert_eq!(left, ["secret"], "{volume} {change}: {outcome:?}");
+        if outcome.code != 0 {
+            is_clear(&outcome);
+        }
+        host.until("its volume is gone", || host.ok(&["volume", "ls", "-q"]).is_empty());
+    }
+}
+
 #[test]
 fn a_full_disk_fails_one_thing_and_everything_can_still_be_removed() {
     let folder = tempfile::Builder::new().prefix("corten-full-").tempdir().expect("a folder");

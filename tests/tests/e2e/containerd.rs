@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
 use rustix::fs::OFlags;
-use tests::host::{Host, Outcome, fixture, path_text, run_with_input, signal};
+use tests::host::{Host, Outcome, executable, fixture, path_text, run_with_input, signal};
 use tests::peers::{Ctr, ctrs, program};
 
 const BUSYBOX: &str = "docker.io/library/busybox:latest";
@@ -385,6 +385,36 @@ fn labels_say_which_tasks_run() {
     assert!(ctr.ok(&["containers", "info", "fails"]).contains("\"containerd.io/restart.count\": \"2\""));
     ctr.run(&["tasks", "rm", "fails"]);
     ctr.ok(&["containers", "rm", "fails", "stays"]);
+}
+
+#[test]
+fn labels_of_an_image_are_no_orders() {
+    let host = Host::start();
+    let changes = [
+        "maintainer=me",
+        "containerd.io/restart.status=running",
+        "containerd.io/restart.loguri=binary:///bin/sh",
+    ]
+    .map(|label| format!("LABEL {label}"));
+    let tar = fixture("busybox.tar");
+    let flags = changes.iter().flat_map(|change| ["-c", change]);
+    host.ok(&["import"].into_iter().chain(flags).chain([path_text(&tar), "labelled:1"]).collect::<Vec<_>>());
+    let own = host.ok(&["create", "--network", "none", "labelled:1", "true"]);
+    let ctr = |words: &[&str]| {
+        let socket = host.state().join("corten.sock");
+        let mut command = Command::new(executable("corten"));
+        command.args(["ctr", "--address", path_text(&socket)]).args(words);
+        let outcome = run_with_input(command, b"");
+        assert_eq!(outcome.code, 0, "{words:?}: {outcome:?}");
+        outcome.stdout
+    };
+    ctr(&["containers", "create", "docker.io/library/labelled:1", "box", "true"]);
+    for id in ["box", &own] {
+        let info = ctr(&["containers", "info", id]);
+        assert!(info.contains("\"maintainer\": \"me\"") && !info.contains("restart"), "{info}");
+    }
+    ctr(&["containers", "rm", "box"]);
+    host.ok(&["rm", &own]);
 }
 
 /// Debian's dockerd with Corten as its containerd.

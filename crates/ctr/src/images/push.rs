@@ -120,6 +120,9 @@ fn is_bound(media_type: &str) -> bool {
     media_type.contains(".nondistributable.") || media_type.contains(".foreign.")
 }
 
+/// Most documents of one image: an index for every platform, twice. Indexes in indexes may name more than anybody could follow.
+const DOCUMENTS_MAX: usize = 1024;
+
 /// Finds what there is to send: blobs, and documents with the outermost last. An index goes only with all that it names; where
 /// one image of it is here, or asked for, that goes alone.
 async fn collect(
@@ -131,6 +134,10 @@ async fn collect(
     let mut left = vec![target];
     let mut documents = Vec::new();
     while let Some(entry) = left.pop() {
+        if documents.len() == DOCUMENTS_MAX {
+            let reason = format!("it leads to more than {DOCUMENTS_MAX} documents");
+            return Err(Error::Document { what: "the index".into(), reason });
+        }
         let bytes = content::document(client, entry.digest.as_str()).await?;
         match document(&entry, &bytes)? {
             Document::Manifest(manifest) => {

@@ -14,6 +14,9 @@ use crate::error::Error;
 /// An index refers to indexes; deeper ones are no image.
 const DEPTH_LIMIT: usize = 8;
 
+/// Most documents and layers that are read: indexes in indexes may name more than anybody could follow.
+const NODES_MAX: usize = 65_536;
+
 /// One document or layer.
 #[derive(Debug, Default, Clone)]
 pub(crate) struct Node {
@@ -70,12 +73,18 @@ impl Stock {
             ..Node::default()
         };
         expand(client, &mut root).await?;
+        let mut nodes = root.children.len();
         // Level by level, so that there is no recursion of futures.
         for depth in 1..DEPTH_LIMIT {
             for node in at_depth(&mut root, depth) {
                 match expand(client, node).await {
                     Err(error) if !error.is(tonic::Code::NotFound) => return Err(error),
                     _ => {}
+                }
+                nodes += node.children.len();
+                if nodes > NODES_MAX {
+                    let reason = format!("it leads to more than {NODES_MAX} documents and layers");
+                    return Err(Error::Document { what: format!("content {}", target.digest), reason });
                 }
             }
         }

@@ -3,7 +3,7 @@
 //! A member below `blobs` must be what its name says; the daemon checks it. Members of docker's older form get manifests, made of what
 //! is there.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io::{self, BufReader, Read};
 
 use image::tar::{Entry, Kind, Reader};
@@ -221,9 +221,14 @@ impl Members {
             return Err(wrong("index.json", "it has no image for the platform"));
         }
         let mut left: Vec<(Descriptor, usize)> = images.iter().map(|image| (image.clone(), 0)).collect();
+        // Indexes may name one more often than anybody could follow.
+        let mut seen = HashSet::new();
         while let Some((descriptor, depth)) = left.pop() {
             if depth == DEPTH_MAX {
                 return Err(wrong("index.json", "its documents are nested too deeply"));
+            }
+            if !seen.insert(descriptor.digest.clone()) {
+                continue;
             }
             // Of an index not all need to be there.
             let name = descriptor.digest.blob_path();

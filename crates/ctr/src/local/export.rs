@@ -78,6 +78,10 @@ impl Export<'_> {
         contents.index.push(Descriptor { annotations, ..target.clone() });
         let mut left = vec![target];
         while let Some(entry) = left.pop() {
+            // Indexes may name one more often than anybody could follow.
+            if contents.blobs.contains_key(&entry.digest.blob_path()) {
+                continue;
+            }
             let bytes = content::document(self.client, entry.digest.as_str()).await?;
             match document(&entry, &bytes)? {
                 Document::Index(index) => left.extend(self.here(chosen(&index, &self.platforms)?).await?),

@@ -1,6 +1,6 @@
 //! What an image says and what a client says, merged as Docker does it. Pure.
 
-use oci::image_config::RuntimeConfig;
+use oci::image_config::{RuntimeConfig, is_reserved_label};
 
 use super::spec::{ContainerSpec, Form, MountSpec, NetworkMode, Port, VolumeMount};
 use crate::error::{Error, Result};
@@ -34,7 +34,7 @@ pub(crate) fn merge(mut spec: ContainerSpec, image: &RuntimeConfig) -> Result<Co
     if spec.shell.is_empty() {
         spec.shell = image.shell.clone().unwrap_or_default();
     }
-    for (key, value) in &image.labels {
+    for (key, value) in image.labels.iter().filter(|(key, _)| !is_reserved_label(key)) {
         spec.labels.entry(key.clone()).or_insert_with(|| value.clone());
     }
     if spec.network == NetworkMode::Networks {
@@ -157,6 +157,26 @@ mod tests {
         let none = HealthCheckSpec { test: vec!["NONE".into()], retries: 9, ..HealthCheckSpec::default() };
         let none = merged(Some(none)).health_check.unwrap();
         assert_eq!((none.test, none.interval_ns, none.retries), (vec!["NONE".to_owned()], 7, 9));
+    }
+
+    #[test]
+    fn labels_by_which_clients_command_are_not_an_image_s_to_give() {
+        let labels = |pairs: &[(&str, &str)]| {
+            pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+        };
+        let image = RuntimeConfig {
+            cmd: words(Some("sh")),
+            labels: labels(&[
+                ("containerd.io/restart.loguri", "binary:///bin/sh"),
+                ("containerd.io/restart.status", "running"),
+                ("nerdctl/log-uri", "binary:///bin/sh"),
+                ("maintainer", "somebody"),
+            ]),
+            ..RuntimeConfig::default()
+        };
+        let spec = ContainerSpec { labels: labels(&[("nerdctl/name", "mine")]), ..ContainerSpec::default() };
+        let merged = merge(spec, &image).unwrap();
+        assert_eq!(merged.labels, labels(&[("maintainer", "somebody"), ("nerdctl/name", "mine")]));
     }
 
     #[test]

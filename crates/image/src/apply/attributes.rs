@@ -1,7 +1,7 @@
 //! Owner, mode, extended attributes and times of what was made.
 
 use std::ffi::OsStr;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::BorrowedFd;
 use std::os::unix::ffi::OsStrExt;
 
 use rustix::fs::{AtFlags, FileType, Gid, Mode, Stat, Timespec, Timestamps, UTIME_OMIT, Uid, XattrFlags};
@@ -51,19 +51,13 @@ impl<'a> Attributes<'a> {
         Ok(skipped)
     }
 
-    /// Sets all on what cannot be opened without side effects: links, devices, fifos.
-    /// The mode they were made with.
-    pub(super) fn set_at(&self, parent: BorrowedFd<'_>, name: &[u8]) -> EntryResult<u64> {
-        let (owner, group) = (Uid::from_raw(self.uid), Gid::from_raw(self.gid));
-        rustix::fs::chownat(parent, name, Some(owner), Some(group), no_follow())
-            .during("changing its owner")?;
+    /// Sets all but the mode on what is open as a path only: links, devices, fifos.
+    pub(super) fn set_on_path(&self, made: BorrowedFd<'_>) -> EntryResult<u64> {
+        set_owner(made, self.uid, self.gid).during("changing its owner")?;
         let mut skipped = 0;
         for xattr in self.xattrs {
-            // There is no fsetxattrat; the magic link pins the parent, and the last component is not followed.
-            let number = rustix::path::DecInt::from_fd(parent);
-            let path = [b"/proc/self/fd/", number.as_bytes(), b"/", name].concat();
             let attribute = OsStr::from_bytes(&xattr.name);
-            match rustix::fs::lsetxattr(path, attribute, &xattr.value, XattrFlags::empty()) {
+            match rustix::fs::setxattr(magic_link(made), attribute, &xattr.value, XattrFlags::empty()) {
                 // `user.` attributes are not permitted on anything but files and directories.
                 Err(Errno::OPNOTSUPP | Errno::PERM) => skipped += 1,
                 other => other.during("setting an extended attribute")?,
@@ -81,14 +75,28 @@ pub(super) fn copy(from: BorrowedFd<'_>, stat: &Stat, to: BorrowedFd<'_>) -> rus
     set_time(to, time_of(stat))
 }
 
-/// As [`copy`], for what cannot be opened without side effects.
-pub(super) fn copy_at(stat: &Stat, parent: BorrowedFd<'_>, name: &[u8]) -> rustix::io::Result<()> {
-    let (owner, group) = (Uid::from_raw(stat.st_uid), Gid::from_raw(stat.st_gid));
-    rustix::fs::chownat(parent, name, Some(owner), Some(group), no_follow())?;
+/// As [`copy`], for what is open as a path only.
+pub(super) fn copy_on_path(stat: &Stat, to: BorrowedFd<'_>) -> rustix::io::Result<()> {
+    set_owner(to, stat.st_uid, stat.st_gid)?;
     if FileType::from_raw_mode(stat.st_mode) != FileType::Symlink {
-        rustix::fs::chmodat(parent, name, Mode::from_raw_mode(stat.st_mode & 0o7777), AtFlags::empty())?;
+        set_mode(to, stat.st_mode & 0o7777)?;
     }
-    set_time_at(parent, name, time_of(stat))
+    set_time_on_path(to, time_of(stat))
+}
+
+fn set_owner(made: BorrowedFd<'_>, uid: u32, gid: u32) -> rustix::io::Result<()> {
+    let (owner, group) = (Uid::from_raw(uid), Gid::from_raw(gid));
+    rustix::fs::chownat(made, c"", Some(owner), Some(group), AtFlags::EMPTY_PATH)
+}
+
+/// Of anything but a link.
+pub(super) fn set_mode(made: BorrowedFd<'_>, mode: u32) -> rustix::io::Result<()> {
+    rustix::fs::chmod(magic_link(made), Mode::from_raw_mode(mode))
+}
+
+/// Leads to what is open, and to nothing else whatever its name leads to by now: for calls that take no descriptor of a path.
+fn magic_link(made: BorrowedFd<'_>) -> Vec<u8> {
+    [b"/proc/self/fd/", rustix::path::DecInt::from_fd(made).as_bytes()].concat()
 }
 
 fn copy_xattrs(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> rustix::io::Result<()> {
@@ -131,8 +139,8 @@ pub(super) fn set_time(file: BorrowedFd<'_>, time: Time) -> rustix::io::Result<(
     rustix::fs::futimens(file, &timestamps(time))
 }
 
-pub(super) fn set_time_at(parent: impl AsFd, name: &[u8], time: Time) -> rustix::io::Result<()> {
-    rustix::fs::utimensat(parent, name, &timestamps(time), no_follow())
+pub(super) fn set_time_on_path(made: BorrowedFd<'_>, time: Time) -> rustix::io::Result<()> {
+    rustix::fs::utimensat(made, c"", &timestamps(time), AtFlags::EMPTY_PATH)
 }
 
 /// When a file was modified.

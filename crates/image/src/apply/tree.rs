@@ -15,7 +15,7 @@ use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, Stat};
 use rustix::io::Errno;
 
 use super::attributes::{self, time_of};
-use super::{During, EntryProblem, EntryResult, Target, create_file, look, open_directory};
+use super::{During, EntryProblem, EntryResult, Target, create_file, look, open_directory, open_made};
 use crate::tar::Time;
 
 /// Longest real path below the upper directory. Links lead deeper than any name could, up to trees that nobody could
@@ -45,6 +45,8 @@ pub(super) struct Directory {
     lowers: Vec<OwnedFd>,
     /// Where it really is below the upper directory, without links.
     path: Vec<u8>,
+    /// It is opaque or in something that is: nothing of lower layers will ever show in it.
+    is_alone: bool,
 }
 
 /// What a walk does where the path ends too early.
@@ -81,7 +83,7 @@ impl Tree {
             attributes::copy(lower.as_fd(), &stat, upper.as_fd())?;
             copied_directories.push((Vec::new(), time_of(&stat)));
         }
-        let root = Rc::new(Directory { upper, lowers, path: Vec::new() });
+        let root = Rc::new(Directory { upper, lowers, path: Vec::new(), is_alone: false });
         Ok(Tree { root, trail: Vec::new(), copied_directories, copied_files: HashSet::new(), knows_below })
     }
 
@@ -182,7 +184,7 @@ impl Tree {
         attributes::copy(lowers[0].as_fd(), &stat, upper.as_fd()).during(WHAT)?;
         let path = here.child_path(name);
         self.copied_directories.push((path.clone(), time_of(&stat)));
-        Ok(Directory { upper, lowers, path })
+        Ok(Directory { upper, lowers, path, is_alone: false })
     }
 
     /// A parent that nobody mentioned.
@@ -196,7 +198,8 @@ impl Tree {
         }
         rustix::fs::fchown(&upper, Some(rustix::fs::Uid::ROOT), Some(rustix::fs::Gid::ROOT)).during(WHAT)?;
         rustix::fs::fchmod(&upper, Mode::from_raw_mode(0o755)).during(WHAT)?;
-        Ok(Directory { upper, lowers: Vec::new(), path: here.child_path(name) })
+        let is_alone = here.is_alone || way == Way::MustHide;
+        Ok(Directory { upper, lowers: Vec::new(), path: here.child_path(name), is_alone })
     }
 
     /// Removes what this layer had under a name.
@@ -236,7 +239,7 @@ impl Tree {
             Some(stat) if file_type(&stat) == FileType::Directory => {
                 let directory = open_directory(&parent.upper, name).during(WHAT)?;
                 self.trail.clear();
-                return attributes::make_opaque(directory.as_fd()).during(WHAT);
+                return make_opaque(directory.as_fd()).during(WHAT);
             }
             // A copy that a hard link needed is not this layer's own file.
             Some(stat) if self.copied_files.remove(&parent.child_path(name)) => {
@@ -245,7 +248,8 @@ impl Tree {
             Some(_) => return Ok(()),
             None => {}
         }
-        if self.knows_below && matches!(parent.below(name).during(WHAT)?, Below::Nothing) {
+        if parent.is_alone || (self.knows_below && matches!(parent.below(name).during(WHAT)?, Below::Nothing))
+        {
             return Ok(());
         }
         let device = rustix::fs::makedev(0, 0);
@@ -270,7 +274,7 @@ impl Tree {
             return Ok(());
         }
         let upper = open_directory(&parent.upper, name).during(WHAT)?;
-        self.delete_all(&Directory { upper, lowers: Vec::new(), path }, added)
+        self.delete_all(&Directory { upper, lowers: Vec::new(), path, is_alone: false }, added)
     }
 
     /// Deletes what is in a directory, except for what this layer `added`.
@@ -286,7 +290,7 @@ impl Tree {
         const WHAT: &str = "making it opaque";
         if !directory.path.is_empty() {
             self.trail.clear();
-            return attributes::make_opaque(directory.upper.as_fd()).during(WHAT);
+            return make_opaque(directory.upper.as_fd()).during(WHAT);
         }
         // Overlayfs does not look for the mark on a layer's root.
         for lower in &directory.lowers {
@@ -348,14 +352,15 @@ impl Directory {
     /// A child that is a directory in the upper directory.
     fn enter(&self, name: &[u8]) -> rustix::io::Result<Directory> {
         let upper = open_directory(&self.upper, name)?;
-        let lowers = if self.lowers.is_empty() || attributes::is_opaque(upper.as_fd())? {
+        let is_alone = self.is_alone || attributes::is_opaque(upper.as_fd())?;
+        let lowers = if self.lowers.is_empty() || is_alone {
             Vec::new()
         } else if let Below::Directories(lowers) = self.below(name)? {
             lowers
         } else {
             Vec::new()
         };
-        Ok(Directory { upper, lowers, path: self.child_path(name) })
+        Ok(Directory { upper, lowers, path: self.child_path(name), is_alone })
     }
 
     /// What an overlay of the lower layers shows under a name.
@@ -410,7 +415,35 @@ fn copy_file(lower: BorrowedFd<'_>, upper: BorrowedFd<'_>, name: &[u8], stat: &S
         }
         _ => rustix::fs::mknodat(upper, name, kind, Mode::empty(), stat.st_rdev).during(WHAT)?,
     }
-    attributes::copy_at(stat, upper, name).during(WHAT)
+    let made = open_made(upper, name, kind, stat.st_rdev)?;
+    attributes::copy_on_path(stat, made.as_fd()).during(WHAT)
+}
+
+/// Makes a directory opaque, and takes the whiteouts in it away: they hide nothing more, and what is in an opaque directory
+/// an overlay lists as it is, whiteouts included.
+fn make_opaque(directory: BorrowedFd<'_>) -> rustix::io::Result<()> {
+    // Where it is opaque already no whiteout is made.
+    if attributes::is_opaque(directory)? {
+        return Ok(());
+    }
+    remove_whiteouts(directory, MAX_DEPTH)?;
+    attributes::make_opaque(directory)
+}
+
+fn remove_whiteouts(directory: BorrowedFd<'_>, depth: usize) -> rustix::io::Result<()> {
+    let depth = depth.checked_sub(1).ok_or(Errno::NAMETOOLONG)?;
+    for name in names(directory)? {
+        match look(directory, &name)? {
+            Some(stat) if is_whiteout(&stat) => {
+                rustix::fs::unlinkat(directory, name.as_slice(), AtFlags::empty())?;
+            }
+            Some(stat) if file_type(&stat) == FileType::Directory => {
+                remove_whiteouts(open_directory(directory, &name)?.as_fd(), depth)?;
+            }
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 /// Removes a name with everything below it; no deeper than `depth`, because a container can nest directories deeper than

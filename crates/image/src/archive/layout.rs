@@ -39,6 +39,11 @@ impl Load<'_> {
         if depth == MAX_NESTING {
             return Err(Error::Nesting);
         }
+        let Descriptor { digest, size, media_type: announced, .. } = descriptor;
+        let key = (digest.clone(), *size, announced.clone());
+        if self.documents.contains(&key) {
+            return Ok(Descriptor::new(announced, digest.clone(), *size));
+        }
         let bytes = self.blob_document(descriptor)?;
         let kind = match parse_document(&bytes, descriptor)? {
             Document::Manifest(manifest) => {
@@ -50,8 +55,9 @@ impl Load<'_> {
                 media_type::OCI_INDEX
             }
         };
-        let kind = if descriptor.media_type.is_empty() { kind } else { &descriptor.media_type };
-        Ok(Descriptor::new(kind, descriptor.digest.clone(), descriptor.size))
+        self.documents.insert(key);
+        let kind = if announced.is_empty() { kind } else { announced };
+        Ok(Descriptor::new(kind, digest.clone(), *size))
     }
 
     fn store_index(&mut self, descriptor: &Descriptor, index: Index, bytes: &[u8], depth: u32) -> Result<()> {
@@ -66,6 +72,8 @@ impl Load<'_> {
         for entry in entries {
             children.push(self.store_document(&entry, depth + 1)?.digest);
         }
+        children.sort_unstable();
+        children.dedup();
         let digest = self.put(bytes)?;
         self.hold(digest, children)
     }

@@ -15,7 +15,7 @@ use store::Pin;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
-use super::{CONFIG_MAX, PullProgress, PullStep, tell};
+use super::{CONFIG_MAX, PullProgress, PullStep, check_size, tell};
 use crate::archive::MAX_LAYER_SIZE;
 use crate::error::{Error, Result};
 use crate::images::Images;
@@ -72,7 +72,9 @@ impl Images {
                 }
             }
         }
-        Ok((content.read_small(&descriptor.digest, CONFIG_MAX as u64)?, pin))
+        let bytes = content.read_small(&descriptor.digest, CONFIG_MAX as u64)?;
+        check_size(descriptor, &bytes)?;
+        Ok((bytes, pin))
     }
 
     /// A layer, unless it is there.

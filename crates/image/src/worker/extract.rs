@@ -12,6 +12,7 @@ use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Write};
 use std::os::fd::{AsFd, OwnedFd};
 
+use oci::manifest::MAX_DOCUMENT_SIZE;
 use rustix::fs::{Mode, OFlags};
 use serde::{Deserialize, Serialize};
 
@@ -50,6 +51,8 @@ pub(crate) enum MemberContent {
 pub(super) enum ExtractError {
     #[error("member `{0}` occurs twice")]
     Duplicate(String),
+    #[error("member `{0}` has {1} bytes, larger than a document may be ({MAX_DOCUMENT_SIZE})")]
+    LargeDocument(String, u64),
     #[error("the input is not a tar archive (plain, gzip or zstd)")]
     NotAnArchive,
     #[error("the input is empty")]
@@ -100,6 +103,10 @@ fn extract_members(
         }
         if members.len() == MAX_MEMBERS {
             return Err(ExtractError::TooManyMembers);
+        }
+        // Nobody will read it: it need not be written to find that out.
+        if name.ends_with(".json") && entry.size > MAX_DOCUMENT_SIZE as u64 {
+            return Err(ExtractError::LargeDocument(name, entry.size));
         }
         let mut report = || {
             let input_bytes = counter.get();

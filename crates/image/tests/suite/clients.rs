@@ -85,7 +85,10 @@ fn a_layer_hides_the_same_above_beside_and_in_a_copy() {
         .file("h/old", "1")
         .file("i/old", "1")
         .file("j/old", "1")
-        .file("k/l/old", "1");
+        .file("k/l/old", "1")
+        .file("m/old", "1")
+        .file("m/sub/old", "1")
+        .file("o/old", "1");
     let above = new()
         .file("d/.wh.a", "")
         .file("e/sub/new", "2")
@@ -102,8 +105,37 @@ fn a_layer_hides_the_same_above_beside_and_in_a_copy() {
         .file("j", "2")
         .directory("j")
         .file("k/l/.wh.old", "")
-        .file("k/.wh.nothing", "");
-    let expected = ["d", "d/b", "e", "e/new", "e/sub", "e/sub/new", "g", "h", "h/new", "i", "j", "k", "k/l"];
+        .file("k/.wh.nothing", "")
+        // What is hidden one by one before all is, and after it, and what is hidden as a whole.
+        .file("m/.wh.old", "")
+        .file("m/sub/.wh.old", "")
+        .file("m/sub/new", "2")
+        .file("m/.wh..wh..opq", "")
+        .file("m/.wh.nothing", "")
+        .file("m/sub/.wh.nothing", "")
+        .file("o/.wh.old", "")
+        .file("o/new", "2")
+        .file(".wh.o", "");
+    let expected = [
+        "d",
+        "d/b",
+        "e",
+        "e/new",
+        "e/sub",
+        "e/sub/new",
+        "g",
+        "h",
+        "h/new",
+        "i",
+        "j",
+        "k",
+        "k/l",
+        "m",
+        "m/sub",
+        "m/sub/new",
+        "o",
+        "o/new",
+    ];
     for way in [Way::Above, Way::Beside, Way::Copy] {
         assert_eq!(seen(&sandbox, [&below, &above], way), expected, "{way:?}");
     }

@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 use proptest::prelude::*;
 
 use crate::sandbox::{Sandbox, sampled};
-use crate::tarball::{Header, Tarball};
+use crate::tarball::{Header, Tarball, seal};
 use crate::tree;
 
 /// What one generated entry is made of. Indices choose among what is there already.
@@ -245,4 +245,66 @@ fn holes_stay_holes() {
     let upper = sandbox.unpacked(&archive).unwrap();
     let data = fs::metadata(upper.join("f")).unwrap();
     assert!(data.blocks() * 512 < 1_000_000, "{} bytes on disk", data.blocks() * 512);
+}
+
+#[test]
+fn odd_archives_that_are_accepted_mean_what_gnu_tar_unpacks() {
+    let new = || Tarball::new().directory("./");
+    let long = "long/".repeat(60);
+    let hidden = Tarball::new().file("smuggled", "x").finish();
+    let file = |size| Header { size: Some(size), ..Header::new(b'0', "f") };
+    let mut plain = Header::new(b'\0', "v7").block(0);
+    plain[257..265].fill(0);
+    seal(&mut plain);
+    let mut early = Header::new(b'0', "early").block(0);
+    early[136..148].fill(0xff);
+    seal(&mut early);
+    let cases: Vec<(&str, Vec<u8>)> = vec![
+        ("pax size wins", new().pax(&[("size", b"1536")]).add(&file(0), &hidden).finish()),
+        ("pax size smaller", new().pax(&[("size", b"0")]).add(&file(2048), &hidden).finish()),
+        (
+            "pax size and a long name",
+            new().pax(&[("size", b"1")]).long(b'L', "long").add(&file(512), b"y").finish(),
+        ),
+        ("repeated keys", new().pax(&[("path", b"a"), ("path", b"b")]).file("f", "x").finish()),
+        ("global comment", new().extended(b'g', &[("comment", b"0")]).file("f", "x").finish()),
+        ("global time", new().extended(b'g', &[("mtime", b"77.5")]).file("f", "x").file("g", "x").finish()),
+        ("garbage", [new().file("f", "x").finish(), b"garbage".repeat(1000)].concat()),
+        ("absolute names", new().directory("/d").file("/d/f", "x").hard_link("/d/h", "/d/f").finish()),
+        ("dots", new().file("././f", "x").directory(".//d/").file("d/./g", "x").finish()),
+        ("directories by their names", new().file("d/", "").file("d/f", "x").finish()),
+        ("long names", new().long(b'L', format!("{long}f")).file("f", "x").finish()),
+        ("long targets", new().long(b'K', &long).symlink("l", "x").finish()),
+        ("links to links", new().symlink("l", "x").hard_link("h", "l").finish()),
+        (
+            "a hard link of another mode",
+            new()
+                .file("f", "x")
+                .add(&Header { mode: 0o4777, uid: 9, link: b"f".to_vec(), ..Header::new(b'1', "h") }, b"")
+                .finish(),
+        ),
+        ("the last one counts", new().file("f", "one").symlink("f", "x").file("f", "three").finish()),
+        (
+            "far owners",
+            new().add(&Header { uid: 1 << 31, gid: 1 << 30, ..Header::new(b'0', "f") }, b"x").finish(),
+        ),
+        ("no magic", new().content(&plain).finish()),
+        ("before 1970", new().content(&early).finish()),
+        ("not UTF-8", new().file(b"\xff\xfe", "x").finish()),
+    ];
+    let sandbox = Sandbox::new();
+    for (case, archive) in cases {
+        let theirs = tempfile::tempdir_in(sandbox.path()).unwrap();
+        let options =
+            ["-xpf", "-", "--numeric-owner", "--same-owner", "--warning=none", "--delay-directory-restore"];
+        gnu_tar(&options, theirs.path(), &archive);
+        let ours = sandbox.unpacked(&archive).unwrap_or_else(|error| panic!("{case}: {}", error.chain()));
+        let mut both = [tree::read(&ours), tree::read(theirs.path())];
+        // Directories that no entry mentions have the time of the unpacking.
+        both.iter_mut()
+            .flatten()
+            .filter(|(path, _)| path.starts_with("long"))
+            .for_each(|(_, node)| node.mtime = (0, 0));
+        assert_eq!(both[0], both[1], "{case}");
+    }
 }

@@ -4,7 +4,7 @@
 use std::fs;
 
 use crate::sandbox::Sandbox;
-use crate::tarball::{Header, Tarball, gzip, seal, zstd};
+use crate::tarball::{Header, Tarball, gzip, seal, smallest_gzip, zstd};
 use crate::tree;
 
 enum Expected {
@@ -31,7 +31,7 @@ fn check(cases: Vec<(&str, Vec<u8>, Expected)>) {
                 for expected in texts {
                     assert!(text.contains(expected), "{case}: {text:?} lacks {expected:?}");
                 }
-                assert!(!text.contains('\n') && text.len() < 1000, "{case}: {text:?}");
+                assert!(!text.contains(['\n', '\x1b']) && text.len() < 1000, "{case}: {text:?}");
                 assert_ne!(error.code(), api::code::Code::Internal, "{case}: {text}");
             }
             (Ok(upper), Refused(texts)) => {
@@ -109,6 +109,21 @@ fn names_stay_inside_the_root() {
         ),
         ("not UTF-8", new().file(b"\xff\xfe", "x").finish(), Inside(&["\u{fffd}\u{fffd}"])),
         ("case", new().file("A", "x").file("a", "y").finish(), Inside(&["A", "a"])),
+        (
+            "normal forms",
+            new().file("e\u{301}", "x").file("\u{e9}", "y").finish(),
+            Inside(&["e\u{301}", "\u{e9}"]),
+        ),
+        (
+            "10,000 deep",
+            new().pax(&[("path", &b"d/".repeat(10_000))]).file("d", "x").finish(),
+            Refused(&["larger than 4096"]),
+        ),
+        (
+            "a name for terminals",
+            new().file("../\x1b[2J\n\u{202e}", "x").finish(),
+            Refused(&["leaves the root", "\\u{1b}", "\\n", "\\u{202e}"]),
+        ),
         ("newline", new().file("a\nb", "x").finish(), Inside(&["a\nb"])),
     ]);
     sandbox.check_canary("the other sandbox");
@@ -125,6 +140,11 @@ fn links_lead_nowhere_outside() {
             "absolute link, then a child",
             new().symlink("l", "/x").file("l/f", "x").finish(),
             Inside(&["l", "x", "x/f"]),
+        ),
+        (
+            "absolute link in a directory, then a child",
+            new().symlink("d/l", "/x").file("d/l/f", "x").finish(),
+            Inside(&["d", "d/l", "x", "x/f"]),
         ),
         (
             "climbing link, then a child",
@@ -232,6 +252,14 @@ fn whiteouts_name_one_file_below() {
         ("of nothing below", new().file(".wh.a", "").file("b/.wh.c", "").finish(), Inside(&[])),
         ("opaque on nothing below", new().file("a/.wh..wh..opq", "").finish(), Inside(&[])),
         ("through a link", new().symlink("l", "/etc").file("l/.wh.passwd", "").finish(), Inside(&["l"])),
+        ("with a path in it", new().file(".wh.a/../../b", "").finish(), Refused(&["leaves the root"])),
+        ("opaque as a directory", new().directory("a/.wh..wh..opq").finish(), Inside(&[])),
+        ("in an opaque directory", new().file("a/.wh..wh..opq/x", "").finish(), Inside(&[])),
+        (
+            "opaque where a link is by now",
+            new().directory("d").symlink("d", "/etc").file("d/.wh..wh..opq", "").finish(),
+            Inside(&["d"]),
+        ),
         ("of a file of this layer", new().file("a", "x").file(".wh.a", "").finish(), Inside(&["a"])),
         (
             "aufs's own files",
@@ -279,6 +307,12 @@ fn archives_have_one_meaning() {
     overflow[124..136].copy_from_slice(b"\x80\0\0\0\x7f\xff\xff\xff\xff\xff\xff\xff");
     seal(&mut overflow);
     let raw = |block: [u8; 512]| new().content(&block).finish();
+    let with = |range: std::ops::Range<usize>, bytes: &[u8]| {
+        let mut block = Header::new(b'0', "f").block(0);
+        block[range].copy_from_slice(bytes);
+        seal(&mut block);
+        raw(block)
+    };
     check(vec![
         ("pax size wins", desync(b"1536", 0), Inside(&["f"])),
         ("pax size smaller than the content", desync(b"0", 2048), Inside(&["f", "smuggled"])),
@@ -351,6 +385,30 @@ fn archives_have_one_meaning() {
         ("data after one zero block", zero_then_data, Refused(&["zero block"])),
         ("negative size", raw(negative), Refused(&["size"])),
         ("overflowing size", raw(overflow), Refused(&["larger than"])),
+        ("size of twelve sevens", with(124..136, b"777777777777"), Refused(&["truncated"])),
+        ("size in another base", with(124..136, b"0x1f\0\0\0\0\0\0\0\0"), Refused(&["size"])),
+        ("negative user id", with(108..116, &[0xff; 8]), Refused(&["user id"])),
+        (
+            "negative group id by pax",
+            new().pax(&[("gid", b"-1")]).file("f", "x").finish(),
+            Refused(&["group id"]),
+        ),
+        ("time before 1970", with(136..148, &[0xff; 12]), Inside(&["f"])),
+        (
+            "huge user id",
+            new().add(&Header { uid: 1 << 32, ..Header::new(b'0', "f") }, b"").finish(),
+            Refused(&["user id"]),
+        ),
+        (
+            "target by pax and by GNU",
+            new().pax(&[("linkpath", b"a")]).long(b'K', "b").symlink("l", "c").finish(),
+            Refused(&["named twice"]),
+        ),
+        (
+            "a name that is taken back",
+            new().pax(&[("path", b"a"), ("path", b"")]).file("f", "x").finish(),
+            Inside(&["f"]),
+        ),
         ("unknown type", new().add(&Header::new(b'M', "m"), b"").finish(), Refused(&["\"m\"", "`M`"])),
         (
             "garbage after the end",
@@ -400,10 +458,33 @@ fn what_exhausts_is_refused_early() {
     let sparse = |records: &[(&str, &[u8])], content: &str| new().pax(records).file("f", content).finish();
     // Thousands of times what it is.
     let bomb = zstd_zeros(5 << 30);
+    let file = gzip(&new().file("f", "x").finish());
+    let gzip_bomb = [file, smallest_gzip(&vec![0; 64 << 20]).repeat(24)].concat();
+    let same = (0..20_000).fold(new(), |tar, _| tar.file("f", "")).finish();
+    let mut old = Header { is_gnu: true, ..Header::new(b'S', "f") }.block(0);
+    old[482] = 1;
+    seal(&mut old);
+    // Each of these blocks has 21 empty extents, and says that another one follows.
+    let mut more = [0; 512];
+    more[..504].copy_from_slice(&b"00000000000\0".repeat(42));
+    more[504] = 1;
+    let old = new().content(&old).content(&more.repeat(4000)).finish();
+    let pairs: Vec<(&str, &[u8])> =
+        [("GNU.sparse.offset", b"0".as_slice()), ("GNU.sparse.numbytes", b"0")].repeat(30_000);
     check(vec![
         ("long name of a gigabyte", huge_name, Refused(&["a long name is larger than"])),
         ("pax header of a gigabyte", huge_pax, Refused(&["a pax header is larger than"])),
         ("200,000 extents", many_extents, Refused(&["extents"])),
+        ("84,000 extents of the old format", old, Refused(&["\"f\"", "extents"])),
+        ("30,000 extents in pairs", sparse(&pairs, ""), Refused(&["a pax header is larger than"])),
+        (
+            "70,000 extents of format 1.0",
+            sparse(
+                &[("GNU.sparse.major", b"1"), ("GNU.sparse.minor", b"0"), ("GNU.sparse.realsize", b"9")],
+                &format!("70000\n{}", "0\n".repeat(140_000)),
+            ),
+            Refused(&["extents"]),
+        ),
         (
             "extents out of order",
             sparse(
@@ -454,6 +535,8 @@ fn what_exhausts_is_refused_early() {
             Refused(&["f"]),
         ),
         ("bomb", bomb, Refused(&["decompression bomb"])),
+        ("bomb of gzip", gzip_bomb, Refused(&["decompression bomb"])),
+        ("20,000 times the same file", same, Inside(&["f"])),
     ]);
 }
 
@@ -500,7 +583,10 @@ fn special_files_come_out_as_they_went_in() {
         .device(b'4', "disk", (7, 200))
         .device(b'6', "fifo", (0, 0))
         .add(&Header { mode: 0o6755, uid: 1000, gid: 1001, ..Header::new(b'0', "setuid") }, b"x")
-        .hard_link("setuid-too", "setuid")
+        .add(&Header { mode: 0, uid: 5, link: b"setuid".to_vec(), ..Header::new(b'1', "setuid-too") }, b"")
+        .add(&Header { mode: 0o6640, uid: 6, gid: 7, device: (1, 7), ..Header::new(b'3', "full") }, b"")
+        .pax(&[("SCHILY.xattr.security.capability", b"\x01\0\0\x02\0\x20\0\0\0\0\0\0\0\0\0\0\0\0\0\0")])
+        .device(b'6', "able", (0, 0))
         .add(&Header { mode: 0o1777, ..Header::new(b'5', "tmp") }, b"")
         .add(&Header { mode: 0o2755, gid: 7, ..Header::new(b'5', "group") }, b"")
         .file("group/file", "root's, not the group's")
@@ -518,6 +604,12 @@ fn special_files_come_out_as_they_went_in() {
         (0o6755, 1000, 1001)
     );
     assert_eq!((data("setuid-too").ino(), data("setuid").nlink()), (data("setuid").ino(), 2));
+    let full = data("full");
+    assert_eq!(
+        (full.mode() & 0o7777, full.uid(), full.gid(), full.rdev()),
+        (0o6640, 6, 7, rustix::fs::makedev(1, 7))
+    );
+    assert_eq!((full.mtime(), data("fifo").mtime()), (1_500_000_000, 1_500_000_000));
     assert_eq!((data("tmp").mode() & 0o7777, data("group").mode() & 0o7777), (0o1777, 0o2755));
     assert_eq!(data("group/file").gid(), 0);
     assert_eq!((data("far").uid(), data("far").gid()), (3_000_000_000, 4_000_000_000));
@@ -525,4 +617,6 @@ fn special_files_come_out_as_they_went_in() {
     let nodes = tree::read(&upper);
     let ping = nodes.iter().find(|(path, _)| path.ends_with("ping")).unwrap();
     assert_eq!(ping.1.xattrs[0].0, "security.capability");
+    let able = nodes.iter().find(|(path, _)| path.ends_with("able")).unwrap();
+    assert_eq!(able.1.xattrs[0].0, "security.capability", "of what cannot be opened");
 }

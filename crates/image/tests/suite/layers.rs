@@ -146,9 +146,15 @@ fn a_hard_link_into_a_lower_layer_shares_the_file() {
     let base = new()
         .add(&Header { mode: 0o4755, uid: 12, gid: 13, ..Header::new(b'0', "usr/bin/tool") }, b"tool")
         .symlink("usr/link", "bin/tool")
+        .add(&Header { mode: 0o6640, uid: 5, ..Header::new(b'6', "pipe") }, b"")
+        .add(&Header { mode: 0o2600, gid: 6, device: (1, 7), ..Header::new(b'3', "full") }, b"")
         .file("gone", "1");
     let middle = new().file("usr/bin/other", "2").file(".wh.gone", "");
-    let top = new().hard_link("usr/bin/alias", "usr/bin/tool").hard_link("usr/alias", "usr/link");
+    let top = new()
+        .hard_link("usr/bin/alias", "usr/bin/tool")
+        .hard_link("usr/alias", "usr/link")
+        .hard_link("pipe-too", "pipe")
+        .hard_link("full-too", "full");
     let view = mounted(&sandbox, &[base.clone(), middle.clone(), top]);
     let data = |name: &str| fs::symlink_metadata(view.root.join(name)).unwrap();
     assert_eq!(data("usr/bin/alias").ino(), data("usr/bin/tool").ino());
@@ -158,6 +164,16 @@ fn a_hard_link_into_a_lower_layer_shares_the_file() {
         (1_500_000_000, "tool".to_owned())
     );
     assert_eq!(fs::read_link(view.root.join("usr/alias")).unwrap(), Path::new("bin/tool"));
+    for (name, mode, uid, gid) in [("pipe", 0o6640, 5, 0), ("full", 0o2600, 0, 6)] {
+        let copy = data(&format!("{name}-too"));
+        assert_eq!(copy.ino(), data(name).ino(), "{name}");
+        assert_eq!(
+            (copy.mode() & 0o7777, copy.uid(), copy.gid(), copy.mtime()),
+            (mode, uid, gid, 1_500_000_000),
+            "{name}"
+        );
+    }
+    assert_eq!(data("full-too").rdev(), rustix::fs::makedev(1, 7));
     view.unmount(&sandbox);
     let error = sandbox
         .load(&docker_archive("x:1", &[base, middle, new().hard_link("h", "gone")].map(Tarball::finish)));
@@ -266,4 +282,36 @@ fn every_compression_gives_the_same_snapshots() {
         "each layer is there once"
     );
     assert_eq!(sandbox.images.list(NAMESPACE).unwrap().len(), 1, "one id, four names");
+}
+
+#[test]
+fn whiteouts_and_opaque_marks_behind_links_hide_inside_the_root() {
+    let sandbox = Sandbox::new();
+    let canary = sandbox.canary().display().to_string();
+    let inside = |path: &str| format!("{}/{path}", canary.trim_start_matches('/'));
+    let lower = Tarball::new()
+        .directory("d")
+        .file("d/f", "x")
+        .file("d/g", "x")
+        .symlink("l", "/d")
+        .symlink("out", &canary)
+        .file(inside("file"), "x")
+        .file(inside("folder/f"), "x");
+    let upper = Tarball::new()
+        .file("l/.wh.f", "")
+        .file("out/.wh.file", "")
+        .file("out/folder/.wh..wh..opq", "")
+        // The directory is a link by now: what it leads to becomes opaque, and nothing else.
+        .directory("e")
+        .symlink("e", "/d")
+        .file("e/.wh..wh..opq", "")
+        .file("e/new", "x");
+    let mounted = mounted(&sandbox, &[lower, upper]);
+    let paths = tree::paths(&mounted.root);
+    assert!(paths.contains(&"d/new".to_owned()) && paths.contains(&inside("folder")), "{paths:?}");
+    for hidden in ["d/f".to_owned(), "d/g".to_owned(), inside("file"), inside("folder/f")] {
+        assert!(!paths.contains(&hidden), "{hidden}: {paths:?}");
+    }
+    mounted.unmount(&sandbox);
+    sandbox.check_canary("whiteouts behind links");
 }
