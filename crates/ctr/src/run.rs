@@ -1,5 +1,7 @@
 //! `ctr run`, `ctr containers create`, and `ctr tasks start` and `exec`: from an image to a process.
 
+mod owners;
+
 use std::collections::HashMap;
 
 use api::types::Mount;
@@ -16,7 +18,9 @@ use crate::grammar::Call;
 use crate::images::tree::Stock;
 use crate::process::Process;
 use crate::stdio::Stdio;
-use crate::{cni, containers, documents, images, labels, output, runtime, snapshots, spec, tasks, text};
+use crate::{
+    cni, containers, documents, images, labels, local, output, runtime, snapshots, spec, tasks, text,
+};
 
 pub(crate) async fn run(call: &Call) -> Result<u8, Error> {
     if call.is("rm") && call.is("detach") {
@@ -201,11 +205,6 @@ async fn make(call: &Call, client: &Client) -> Result<Container, Error> {
     }
     spec::flags::apply(call, &mut document)?;
     spec::arrange(&mut document);
-    if matches!(source, Source::Image(_)) && !call.list("uidmap").is_empty() && !call.is("remap-labels") {
-        return Err(Error::Usage(
-            "--uidmap without --remap-labels is not supported: an image's files are not given to other owners here".into(),
-        ));
-    }
     container.runtime =
         Some(grpc::containers::container::Runtime { name: runtime::name(call).into(), options });
     container.spec = Some(api::any::pack_json(api::any::SPEC, &document).map_err(|error| {
@@ -216,7 +215,17 @@ async fn make(call: &Call, client: &Client) -> Result<Container, Error> {
         std::fs::write(path, documents::indented(&document, b"  "))
             .map_err(|source| Error::File { what: format!("write {path:?}"), source })?;
     }
-    store(call, client, container, parent).await
+    match parent {
+        Some(chain) if !call.list("uidmap").is_empty() && !call.is("remap-labels") => {
+            local::leased(client, async |client| {
+                let snapshotter = client.snapshotter(call).await;
+                let copy = owners::given_away(client, &snapshotter, &chain, &document).await?;
+                store(call, client, container, Some(copy)).await
+            })
+            .await
+        }
+        parent => store(call, client, container, parent).await,
+    }
 }
 
 /// Where a container's files and document come from.

@@ -227,6 +227,61 @@ fn what_only_run_has_is_in_the_dumped_document() {
     assert_eq!(daemon.ok(&["containers", "ls", "-q"]), "");
 }
 
+/// The copy of the image is the same snapshot, whichever program made it.
+#[test]
+fn an_images_files_are_given_to_the_containers_users() {
+    let host = Host::start();
+    let (id, address) = (name("given"), host.state().join("corten.sock"));
+    let cgroup = format!("{}/{id}", host.cgroup());
+    let ask = |program: &Path, before: &[&str], words: &[&str]| {
+        let mut command = Command::new(program);
+        command.args(before).args(["--address", path_text(&address)]).args(words);
+        let outcome = run_with_input(command, b"");
+        assert_eq!(outcome.code, 0, "{words:?}: {outcome:?}");
+        outcome.stdout
+    };
+    let ours = |words: &[&str]| ask(&executable("corten"), &["ctr"], words);
+    let maps = ["--uidmap", "0:100000:65536", "--gidmap", "0:200000:65536"];
+    let words = [
+        &["run", "-d", "--cgroup", &cgroup],
+        &maps[..],
+        &["docker.io/library/busybox:latest", &id, "sleep", "1000"],
+    ];
+    let words = words.concat();
+    let parents = || -> Vec<String> {
+        let listed = ours(&["snapshots", "ls"]);
+        let of_container = listed.lines().filter(|line| line.starts_with(&id));
+        of_container.filter_map(|line| line.split_whitespace().nth(1)).map(str::to_owned).collect()
+    };
+    let mut seen = Vec::new();
+    for (program, before) in [(executable("corten"), &["ctr"][..]), (peers::program("bin/ctr"), &[])] {
+        ask(&program, before, &words);
+        let script =
+            "id -u; stat -c %u:%g /bin/busybox /etc/passwd; stat -c %a /tmp; touch /etc/new && echo made";
+        let exec = ["tasks", "exec", "--exec-id", "x", &id, "sh", "-c", script];
+        assert_eq!(ours(&exec), "0\n0:0\n0:0\n1777\nmade\n");
+        seen.extend(parents());
+        // Its exit code is the task's.
+        let mut remove = Command::new(executable("corten"));
+        remove.args(["ctr", "--address", path_text(&address), "tasks", "rm", "--force", &id]);
+        run_with_input(remove, b"");
+        ours(&["containers", "rm", &id]);
+    }
+    assert_eq!(seen.len(), 2);
+    assert_eq!(seen[0], seen[1]);
+    assert_eq!(ours(&["leases", "ls", "-q"]), "");
+    let nobody = [
+        &["run", "--uidmap", "5:1:1", "--gidmap", "0:1:65536"][..],
+        &["docker.io/library/busybox:latest", &id, "true"],
+    ];
+    let mut command = Command::new(executable("corten"));
+    command.args(["ctr", "--address", path_text(&address)]).args(nobody.concat());
+    let refused = run_with_input(command, b"");
+    assert_eq!(refused.code, 1);
+    assert!(refused.stderr.contains("give the image's files to the container's users"), "{}", refused.stderr);
+    assert!(!ours(&["snapshots", "ls"]).contains("-remap"), "what was begun is gone");
+}
+
 #[test]
 fn the_options_of_runc_reach_the_shim() {
     let daemon = Containerd::start();
