@@ -52,8 +52,11 @@ answers() { # name, command...: waits until a daemon answers
 
 corten() { DOCKER_HOST="unix://$work/corten/state/docker.sock" "$bin/corten" "$@"; }
 
+# State is in memory, as an installation has it in /run.
+state() { mkdir -p "$1" && mount -t tmpfs -o mode=0700 tmpfs "$1"; }
+
 start_corten() {
-    mkdir -p "$work/corten"
+    state "$work/corten/state"
     printf 'root = "%s/root"\nstate = "%s/state"\ncgroup_parent = "/corten-bench-%s"\n%s\n' \
         "$work/corten" "$work/corten" "$$" "${1:-}" >"$work/corten/config.toml"
     "$bin/corten" daemon --config "$work/corten/config.toml" 2>"$work/corten/log" &
@@ -66,7 +69,7 @@ start_corten() {
 
 start_containerd() {
     command -v containerd >/dev/null || { echo "bench: containerd is not installed, left out" >&2; return 0; }
-    mkdir -p "$work/containerd"
+    state "$work/containerd/state"
     cat >"$work/containerd/config.toml" <<TOML
 version = 2
 root = "$work/containerd/root"
@@ -87,7 +90,7 @@ start_docker() { # flags of its network; without them it has none
     [ $# -gt 0 ] || network=(--bridge none --iptables=false)
     command -v dockerd >/dev/null || { echo "bench: dockerd is not installed, left out" >&2; return 0; }
     [ -n "${containerd_pid:-}" ] || return 0
-    mkdir -p "$work/docker"
+    state "$work/docker/state"
     dockerd --data-root "$work/docker/root" --exec-root "$work/docker/state" --pidfile "$work/docker/pid" \
         -H "unix://$work/docker/sock" --containerd "$work/containerd/sock" "${network[@]}" \
         >"$work/docker/log" 2>&1 &
@@ -106,7 +109,7 @@ docker_client() { if [ -x /usr/bin/docker ]; then echo /usr/bin/docker; else com
 
 start_podman() {
     command -v podman >/dev/null || { echo "bench: podman is not installed, left out" >&2; return 0; }
-    mkdir -p "$work/podman"
+    state "$work/podman/state"
     printf '[containers]\ndefault_ulimits = ["nofile=1024:1024", "nproc=%s:%s"]\n' 1024 1024 >"$work/podman/containers.conf"
     # podman refuses a hybrid hierarchy: it sees one without the unified tree.
     cat >"$work/podman/run" <<SH
