@@ -1,5 +1,7 @@
 //! The root file system of a container, as a mount that only we hold.
 
+mod overlay;
+
 use std::ffi::CString;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
@@ -7,7 +9,6 @@ use std::path::Path;
 use linux::mount::{self as kernel, Attributes, Parameter};
 use linux::user_namespace::{IdRange, Maps};
 use oci::mount::Mount;
-use rustix::io::Errno;
 
 use crate::error::{Error, Result};
 use crate::open;
@@ -36,7 +37,7 @@ impl Rootfs {
         let (maps, others) = maps(others)?;
         let options = plan::parse_options(&others)?;
         let descriptor = match (mount.kind.as_str(), maps) {
-            ("overlay", None) => overlay(&layers, options)?,
+            ("overlay", None) => overlay::mount(&lower(&layers)?, &options)?,
             ("overlay", Some(maps)) => mapped_overlay(&layers, options, &maps)?,
             ("bind", maps) => {
                 let copy = copy(Path::new(&mount.source), options.is_recursive_bind, options.top)?;
@@ -124,7 +125,7 @@ fn ranges(list: &str) -> Result<Vec<IdRange>> {
 const USER_MAP: &str = "uidmap=";
 const GROUP_MAP: &str = "gidmap=";
 
-fn layers(options: &[String]) -> Result<Vec<&str>> {
+fn lower(options: &[String]) -> Result<Vec<&str>> {
     let layers: Vec<&str> = options
         .iter()
         .flat_map(|option| option[LOWER.len()..].split(':'))
@@ -137,9 +138,9 @@ fn layers(options: &[String]) -> Result<Vec<&str>> {
 }
 
 /// The layers below are shown as others' files; the one above has its own owners, which a snapshotter gave it.
-fn mapped_overlay(lower: &[String], options: Options, maps: &Maps) -> Result<OwnedFd> {
+fn mapped_overlay(layers: &[String], options: Options, maps: &Maps) -> Result<OwnedFd> {
     let mut mapped = Vec::new();
-    for layer in layers(lower)? {
+    for layer in self::lower(layers)? {
         let layer = copy(Path::new(layer), false, Attributes::default())?;
         open::map_owners(layer.as_fd(), maps, false)?;
         mapped.push(layer);
@@ -148,26 +149,6 @@ fn mapped_overlay(lower: &[String], options: Options, maps: &Maps) -> Result<Own
     let mut parameters = vec![parameter("source", "overlay")?];
     parameters.extend(options.parameters);
     open::overlay_on(&mapped, &parameters, attributes)
-}
-
-/// Layers are given one by one (Linux 6.7), because fsconfig(2) takes no value beyond 255 bytes; an older kernel gets
-/// them in one value, which has room for few.
-fn overlay(lower: &[String], options: Options) -> Result<OwnedFd> {
-    let layers = layers(lower)?;
-    let attributes = options.attributes();
-    let mut parameters = vec![parameter("source", "overlay")?];
-    let single_layers = layers.iter().map(|layer| parameter("lowerdir+", layer));
-    parameters.extend(single_layers.collect::<Result<Vec<_>>>()?);
-    parameters.extend(options.parameters.iter().cloned());
-    match open::instance(c"overlay", &parameters, attributes) {
-        Err(Error::Prepare { source: Errno::INVAL, .. }) if layers.len() * 2 <= plan::OPTION_VALUE_MAX => {
-            let mut parameters =
-                vec![parameter("source", "overlay")?, parameter("lowerdir", &layers.join(":"))?];
-            parameters.extend(options.parameters);
-            open::instance(c"overlay", &parameters, attributes)
-        }
-        other => other,
-    }
 }
 
 fn parameter(key: &str, value: &str) -> Result<Parameter> {

@@ -4,6 +4,8 @@
 
 use std::fs::{self, File};
 use std::io::Read;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 
@@ -27,14 +29,30 @@ impl Place {
         }
     }
 
-    fn with_version(version: Version, name: &str) -> Place {
-        let mut place = Place::everywhere(&format!("{name}-{version:?}"));
-        place.hierarchies = place.hierarchies.only(|hierarchy| hierarchy.version() == version);
-        assert!(
-            place.hierarchies.iter().count() > 0,
-            "no {version:?} hierarchy here: these tests need a hybrid machine"
-        );
-        place
+    /// Each version that this machine has, on its own: both on a hybrid machine.
+    fn of_each_version(name: &str) -> Vec<(Version, Place)> {
+        let with = |version| {
+            let mut place = Place::everywhere(&format!("{name}-{version:?}"));
+            place.hierarchies = place.hierarchies.only(|hierarchy| hierarchy.version() == version);
+            (version, place)
+        };
+        let places = [Version::V1, Version::V2].map(with).into_iter();
+        places.filter(|(_, place)| place.hierarchies.iter().count() > 0).collect()
+    }
+
+    /// The version that has a controller.
+    fn version(&self, controller: &str) -> Version {
+        self.hierarchies.iter().find(|hierarchy| hierarchy.has(controller)).unwrap().version()
+    }
+
+    /// The processors that a group may use.
+    fn processors(&self, name: &str) -> String {
+        let file = match self.version("cpuset") {
+            Version::V1 => "cpuset.cpus",
+            // Where nobody wrote, only this one tells what the groups above leave.
+            Version::V2 => "cpuset.cpus.effective",
+        };
+        self.read(name, "cpuset", file)
     }
 
     fn path(&self, name: &str) -> String {
@@ -161,13 +179,14 @@ fn rule(allow: bool, text: &str) -> DeviceRule {
 #[test]
 fn limits_are_read_back_as_they_were_asked_for() {
     let place = Place::everywhere("limits");
+    let is_v1 = place.version("memory") == Version::V1;
     let resources = Resources {
         memory: Some(Memory {
             limit: Some(64 * MIB),
             swap: Some(96 * MIB),
             reservation: Some(32 * MIB),
-            swappiness: Some(10),
-            disable_oom_killer: Some(true),
+            swappiness: is_v1.then_some(10),
+            disable_oom_killer: is_v1.then_some(true),
         }),
         cpu: Some(Cpu {
             shares: Some(512),
@@ -183,35 +202,78 @@ fn limits_are_read_back_as_they_were_asked_for() {
         ..Resources::default()
     };
     let _cgroup = place.create("all", &resources).unwrap();
-    for (controller, file, expected) in [
-        ("memory", "memory.limit_in_bytes", "67108864"),
-        ("memory", "memory.memsw.limit_in_bytes", "100663296"),
-        ("memory", "memory.soft_limit_in_bytes", "33554432"),
-        ("memory", "memory.swappiness", "10"),
-        ("cpu", "cpu.shares", "512"),
-        ("cpu", "cpu.cfs_quota_us", "50000"),
-        ("cpu", "cpu.cfs_period_us", "200000"),
-        ("cpuset", "cpuset.cpus", "0"),
-        ("cpuset", "cpuset.mems", "0"),
-        ("pids", "pids.max", "42"),
-        ("blkio", "blkio.bfq.weight", "300"),
-        ("devices", "devices.list", "c 1:3 rwm\nb *:* m"),
-    ] {
-        assert_eq!(place.read("all", controller, file), expected, "{file}");
+    for (controller, file, expected) in if is_v1 { LIMITS_V1 } else { LIMITS_V2 } {
+        assert_eq!(place.read("all", controller, file), *expected, "{file}");
     }
-    assert!(place.read("all", "memory", "memory.oom_control").starts_with("oom_kill_disable 1"));
+}
+
+/// Controller, file, content.
+type Content = (&'static str, &'static str, &'static str);
+
+const LIMITS_V1: &[Content] = &[
+    ("memory", "memory.limit_in_bytes", "67108864"),
+    ("memory", "memory.memsw.limit_in_bytes", "100663296"),
+    ("memory", "memory.soft_limit_in_bytes", "33554432"),
+    ("memory", "memory.swappiness", "10"),
+    ("memory", "memory.oom_control", "oom_kill_disable 1\nunder_oom 0\noom_kill 0"),
+    ("cpu", "cpu.shares", "512"),
+    ("cpu", "cpu.cfs_quota_us", "50000"),
+    ("cpu", "cpu.cfs_period_us", "200000"),
+    ("cpuset", "cpuset.cpus", "0"),
+    ("cpuset", "cpuset.mems", "0"),
+    ("pids", "pids.max", "42"),
+    ("blkio", "blkio.bfq.weight", "300"),
+    ("devices", "devices.list", "c 1:3 rwm\nb *:* m"),
+];
+
+const LIMITS_V2: &[Content] = &[
+    ("memory", "memory.max", "67108864"),
+    ("memory", "memory.swap.max", "33554432"),
+    ("memory", "memory.low", "33554432"),
+    ("cpu", "cpu.weight", "59"),
+    ("cpu", "cpu.max", "50000 200000"),
+    ("cpuset", "cpuset.cpus", "0"),
+    ("cpuset", "cpuset.mems", "0"),
+    ("pids", "pids.max", "42"),
+    ("io", "io.bfq.weight", "default 300"),
+];
+
+#[test]
+fn what_version_2_has_no_file_for_is_refused() {
+    let place = Place::everywhere("lacking");
+    if place.version("memory") == Version::V1 {
+        return;
+    }
+    for memory in [
+        Memory { swappiness: Some(10), ..Memory::default() },
+        Memory { disable_oom_killer: Some(true), ..Memory::default() },
+    ] {
+        let resources = Resources { memory: Some(memory), ..Resources::default() };
+        let error = place.create("leaf", &resources).unwrap_err();
+        assert!(matches!(error, Error::MissingFile { .. }), "{error}");
+        assert_eq!(place.directories("leaf"), Vec::<PathBuf>::new());
+    }
 }
 
 #[test]
 fn what_nobody_asked_for_stays_as_the_kernel_made_it() {
     let place = Place::everywhere("untouched");
     let cgroup = place.plain("plain");
-    for (controller, file, expected) in [
-        ("pids", "pids.max", "max"),
-        ("cpu", "cpu.cfs_quota_us", "-1"),
-        ("devices", "devices.list", "a *:* rwm"),
-    ] {
-        assert_eq!(place.read("plain", controller, file), expected, "{file}");
+    let untouched: &[Content] = match place.version("cpu") {
+        Version::V1 => &[
+            ("pids", "pids.max", "max"),
+            ("cpu", "cpu.cfs_quota_us", "-1"),
+            ("devices", "devices.list", "a *:* rwm"),
+        ],
+        Version::V2 => &[
+            ("pids", "pids.max", "max"),
+            ("cpu", "cpu.max", "max 100000"),
+            ("cpu", "cpu.weight", "100"),
+            ("memory", "memory.max", "max"),
+        ],
+    };
+    for (controller, file, expected) in untouched {
+        assert_eq!(place.read("plain", controller, file), *expected, "{file}");
     }
     let stats = cgroup.stats().unwrap();
     assert_eq!((stats.memory_limit_bytes, stats.pids_limit, stats.pids, stats.oom_kills), (None, None, 0, 0));
@@ -242,6 +304,10 @@ fn impossible_values_are_named_and_leave_nothing_behind() {
         ..Resources::default()
     };
     let device = |text: &str| Resources { devices: vec![rule(true, text)], ..Resources::default() };
+    let unified_memory = match place.version("memory") {
+        Version::V1 => (unified("memory.high"), "no cgroup controller `memory`"),
+        Version::V2 => (unified("memory.nonsense"), "memory.nonsense"),
+    };
     for (resources, expected, code) in [
         (cpu(Cpu { cpus: "4096".into(), ..Cpu::default() }), "cpuset.cpus", Code::InvalidArgument),
         (cpu(Cpu { cpus: "zero".into(), ..Cpu::default() }), "`zero`", Code::InvalidArgument),
@@ -260,7 +326,7 @@ fn impossible_values_are_named_and_leave_nothing_behind() {
             "of 9",
             Code::InvalidArgument,
         ),
-        (unified("memory.high"), "no cgroup controller `memory`", Code::FailedPrecondition),
+        (unified_memory.0, unified_memory.1, Code::FailedPrecondition),
         (unified("cgroup.procs"), "cgroup.procs", Code::InvalidArgument),
         (unified("../cpu/x.y"), "unified setting", Code::InvalidArgument),
         (unified("nodot"), "nodot", Code::InvalidArgument),
@@ -321,7 +387,7 @@ fn siblings_can_be_made_and_removed_at_the_same_time() {
             let parent = format!("parent/{}", round % 2);
             let name = format!("{parent}/leaf-{number}");
             let cgroup = place.plain(&name);
-            assert!(!place.read(&name, "cpuset", "cpuset.cpus").is_empty());
+            assert!(!place.processors(&name).is_empty());
             cgroup.remove().unwrap();
             // As the end of another container of these parents would.
             for directory in [&parent, "parent"].iter().flat_map(|parent| place.directories(parent)) {
@@ -360,21 +426,39 @@ fn processors_and_memory_are_inherited_level_by_level() {
     let one = Resources { cpu: Some(Cpu { cpus: "1".to_owned(), ..Cpu::default() }), ..Resources::default() };
     let _parent = place.create("one", &one).unwrap();
     let cgroup = place.plain("one/a/b/c");
-    assert_eq!(place.read("one/a/b/c", "cpuset", "cpuset.cpus"), "1");
-    assert_eq!(place.read("one/a", "cpuset", "cpuset.mems"), "0");
+    assert_eq!(place.processors("one/a/b/c"), "1");
+    if place.version("cpuset") == Version::V1 {
+        assert_eq!(place.read("one/a", "cpuset", "cpuset.mems"), "0");
+    }
     let inhabitant = Inhabitant::spawn(&cgroup, "exec sleep 1000");
     assert_eq!(cgroup.processes().unwrap(), [inhabitant.id()]);
 }
 
 #[test]
 fn a_process_enters_through_the_descriptors_that_join_gives() {
-    let place = Place::with_version(Version::V1, "join");
-    let cgroup = place.plain("leaf");
-    let join = cgroup.join_fds().unwrap();
-    assert_eq!(join.v1_tasks.len(), place.hierarchies.iter().count());
-    assert!(join.v2_dir.is_none());
+    for (version, place) in Place::of_each_version("join") {
+        let cgroup = place.plain("leaf");
+        let join = cgroup.join_fds().unwrap();
+        match version {
+            Version::V1 => {
+                assert_eq!(join.v1_tasks.len(), place.hierarchies.iter().count());
+                assert!(join.v2_dir.is_none());
+                enters(&place, join.v1_tasks);
+            }
+            Version::V2 => {
+                let directory = File::from(join.v2_dir.unwrap()).metadata().unwrap();
+                assert!(join.v1_tasks.is_empty());
+                assert_eq!(directory.ino(), fs::metadata(&place.directories("leaf")[0]).unwrap().ino());
+            }
+        }
+        assert!(Cgroup::open(&place.path("nobody")).is_err());
+    }
+}
+
+/// A process for each of the descriptors moves itself.
+fn enters(place: &Place, v1_tasks: Vec<OwnedFd>) {
     let mut children: Vec<Child> = Vec::new();
-    for tasks in join.v1_tasks {
+    for tasks in v1_tasks {
         assert!(rustix::io::fcntl_getfd(&tasks).unwrap().contains(rustix::io::FdFlags::CLOEXEC));
         let script = "echo 0 || exit 99; exec sleep 1000 >/dev/null";
         children
@@ -393,13 +477,11 @@ fn a_process_enters_through_the_descriptors_that_join_gives() {
         child.wait().unwrap();
     }
     assert!(all_entered);
-    assert!(Cgroup::open(&place.path("nobody")).is_err());
 }
 
 #[test]
 fn a_frozen_group_is_still_and_can_be_thawed_and_killed() {
-    for version in [Version::V1, Version::V2] {
-        let place = Place::with_version(version, "freeze");
+    for (version, place) in Place::of_each_version("freeze") {
         let cgroup = place.plain("leaf");
         let inhabitant = Inhabitant::spawn(&cgroup, "while :; do :; done");
         assert!(!cgroup.is_frozen().unwrap());
@@ -422,8 +504,7 @@ fn a_frozen_group_is_still_and_can_be_thawed_and_killed() {
 
 #[test]
 fn a_group_that_forks_all_the_time_is_killed_to_the_last() {
-    for version in [Version::V1, Version::V2] {
-        let place = Place::with_version(version, "forks");
+    for (version, place) in Place::of_each_version("forks") {
         let cgroup = match version {
             Version::V1 => place
                 .create("leaf", &Resources { pids: Some(Pids { limit: 100 }), ..Resources::default() })
@@ -475,32 +556,40 @@ fn a_group_in_use_is_not_removed_and_an_empty_one_is_with_all_below() {
 
 #[test]
 fn limits_change_up_and_down_in_any_order() {
+    const MOST: &str = "9223372036854771712";
     let place = Place::everywhere("update");
+    let version = place.version("memory");
     let cgroup = place.create("leaf", &memory(32 * MIB, Some(32 * MIB))).unwrap();
-    for (limit, swap, expected) in [
-        (64 * MIB, Some(128 * MIB), ("67108864", "134217728")),
-        (16 * MIB, Some(16 * MIB), ("16777216", "16777216")),
-        (8 * MIB, None, ("8388608", "16777216")),
-        (48 * MIB, Some(-1), ("50331648", "9223372036854771712")),
-        (32 * MIB, Some(32 * MIB), ("33554432", "33554432")),
-        (-1, None, ("9223372036854771712", "9223372036854771712")),
+    // v1 counts swap together with the memory, v2 apart.
+    for (limit, swap, v1, v2) in [
+        (64 * MIB, Some(128 * MIB), ("67108864", "134217728"), ("67108864", "67108864")),
+        (16 * MIB, Some(16 * MIB), ("16777216", "16777216"), ("16777216", "0")),
+        (8 * MIB, None, ("8388608", "16777216"), ("8388608", "0")),
+        (48 * MIB, Some(-1), ("50331648", MOST), ("50331648", "max")),
+        (32 * MIB, Some(32 * MIB), ("33554432", "33554432"), ("33554432", "0")),
+        (-1, None, (MOST, MOST), ("max", "max")),
     ] {
         cgroup.update(&memory(limit, swap)).unwrap_or_else(|error| panic!("{limit} {swap:?}: {error}"));
-        let now = |file| place.read("leaf", "memory", file);
-        assert_eq!(
-            (now("memory.limit_in_bytes").as_str(), now("memory.memsw.limit_in_bytes").as_str()),
-            expected
-        );
+        let (files, expected) = match version {
+            Version::V1 => (["memory.limit_in_bytes", "memory.memsw.limit_in_bytes"], v1),
+            Version::V2 => (["memory.max", "memory.swap.max"], v2),
+        };
+        let [now, now_swap] = files.map(|file| place.read("leaf", "memory", file));
+        assert_eq!((now.as_str(), now_swap.as_str()), expected, "{limit} {swap:?}");
     }
     cgroup.update(&memory(32 * MIB, Some(32 * MIB))).unwrap();
-    let error = cgroup.update(&memory(64 * MIB, None)).unwrap_err();
-    assert!(error.to_string().contains("change both"), "{error}");
+    let more = cgroup.update(&memory(64 * MIB, None));
+    match version {
+        Version::V1 => assert!(more.unwrap_err().to_string().contains("change both")),
+        Version::V2 => more.unwrap(),
+    }
     let devices = Resources { devices: vec![rule(true, "c 1:3 r")], ..Resources::default() };
     assert_eq!(cgroup.update(&devices).unwrap_err().code(), Code::Unimplemented);
 }
 
+/// v1 refuses it; v2 takes it and kills.
 #[test]
-fn a_limit_below_what_is_used_is_refused_with_the_reason() {
+fn a_limit_below_what_is_used_is_refused_or_enforced() {
     let place = Place::everywhere("below");
     let cgroup = place.plain("leaf");
     let mut hog = Inhabitant::spawn(
@@ -508,9 +597,20 @@ fn a_limit_below_what_is_used_is_refused_with_the_reason() {
         "x=$(head -c 30000000 /dev/zero | tr '\\0' x); echo full; exec sleep 1000 <<E\n$x\nE",
     );
     hog.says("full");
-    let error = cgroup.update(&memory(MIB, None)).unwrap_err();
-    assert!(error.to_string().contains("uses more than that"), "{error}");
     assert!(cgroup.stats().unwrap().memory_usage_bytes > 20_000_000);
+    let updated = cgroup.update(&memory(MIB, None));
+    match place.version("memory") {
+        Version::V1 => {
+            let error = updated.unwrap_err();
+            assert!(error.to_string().contains("uses more than that"), "{error}");
+            assert!(cgroup.stats().unwrap().memory_usage_bytes > 20_000_000);
+        }
+        Version::V2 => {
+            updated.unwrap();
+            assert!(!hog.wait().success());
+            assert_eq!(cgroup.oom_kills().unwrap(), 1);
+        }
+    }
 }
 
 #[test]
@@ -543,8 +643,7 @@ fn statistics_tell_what_the_processes_use() {
 
 #[test]
 fn devices_open_as_their_rules_say() {
-    for version in [Version::V1, Version::V2] {
-        let place = Place::with_version(version, "devices");
+    for (version, place) in Place::of_each_version("devices") {
         let mut resources = Resources {
             devices: vec![
                 rule(true, "c 1:5 rw"),

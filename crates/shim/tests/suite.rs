@@ -25,3 +25,5 @@ mod log;
 mod recovery;
 #[path = "suite/runc_state.rs"]
 mod runc_state;
+#[path = "suite/stats.rs"]
+mod stats;

@@ -50,6 +50,9 @@ fn weight_of(device: &str, weight: u16, is_v1: bool) -> Setting {
         };
     }
     let converted = 1 + (u32::from(weight) - 10) * 9999 / 990;
-    let converted = if device.is_empty() { format!("default {converted}") } else { of(converted) };
-    Setting::new(V2, "io", "io.weight", converted).or("io.bfq.weight", own)
+    if device.is_empty() {
+        // Nearly every kernel has both, and `io.weight` does nothing until somebody sets up its cost model.
+        return Setting::new(V2, "io", "io.bfq.weight", own).or("io.weight", format!("default {converted}"));
+    }
+    Setting::new(V2, "io", "io.weight", of(converted)).or("io.bfq.weight", own)
 }

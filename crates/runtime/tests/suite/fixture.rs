@@ -126,6 +126,10 @@ impl Image {
     }
 
     pub(crate) fn rootfs(&self) -> Rootfs {
+        self.try_rootfs().unwrap_or_else(|e| panic!("{}", chain(&e)))
+    }
+
+    pub(crate) fn try_rootfs(&self) -> runtime::Result<Rootfs> {
         let at = |name: &str| self.directory.path().join(name).display().to_string();
         Rootfs::mount(&[Mount {
             kind: "overlay".into(),
@@ -141,7 +145,6 @@ impl Image {
             .chain(self.root_options.iter().cloned())
             .collect(),
         }])
-        .unwrap()
     }
 
     pub(crate) fn try_create(&self, stdio: Stdio) -> runtime::Result<Created> {

@@ -72,7 +72,8 @@ fn options_of_tmpfs_are_in_force() {
                   cp /bin/busybox /scratch/ 2>/dev/null; echo 'exit 0' > /scratch/s; chmod +x /scratch/s; /scratch/s";
     let output = image.args(&["/bin/sh", "-c", script]).run();
     let expected = "tmpfs /scratch tmpfs rw,nosuid,noexec,relatime,size=64k,mode=1770,uid=3 0 0\n1770 3\n";
-    assert_eq!(output.stdout, expected, "{output:?}");
+    // Some kernels are built to say that inode numbers are wide.
+    assert_eq!(output.stdout.replace(",inode64", ""), expected, "{output:?}");
     assert!(
         output.stderr.contains("No space left") && output.stderr.contains("Permission denied"),
         "{output:?}"
@@ -139,11 +140,11 @@ fn nothing_reaches_a_host_whose_mounts_are_shared() {
 #[test]
 fn the_cgroup_tree_shows_only_its_own_part_and_is_read_only() {
     let mut image = Image::new();
-    let script = "mount | grep -c ' on /sys/fs/cgroup.*cgroup.*(ro'; mkdir /sys/fs/cgroup/x; \
-                  for d in /sys/fs/cgroup/memory /sys/fs/cgroup; do mkdir $d/x; done; ls /sys/fs/cgroup";
+    let script = "mount | grep -c ' on /sys/fs/cgroup.*cgroup.*(ro'; cd /sys/fs/cgroup; mkdir x; \
+                  if test -e cgroup.procs; then mkdir ./x; else mkdir memory/x; fi";
     let output = image.args(&["/bin/sh", "-c", script]).run();
     assert!(!output.stdout.starts_with("0\n"), "{output:?}");
-    assert_eq!(output.stderr.matches("Read-only file system").count(), 3, "{output:?}");
+    assert_eq!(output.stderr.matches("Read-only file system").count(), 2, "{output:?}");
     let inside =
         image.sh("cat /sys/fs/cgroup/*/cgroup.procs /sys/fs/cgroup/cgroup.procs 2>/dev/null | sort -u");
     // Every number that is shown is one of its own pid namespace.
@@ -173,22 +174,17 @@ fn a_lying_overlay_is_explained() {
 
 #[test]
 fn many_layers_of_long_names_can_be_mounted() {
-    let image = Image::new();
-    let layers: Vec<_> = (0..40)
+    const LAYERS: usize = 125;
+    let mut image = Image::new();
+    let layers: Vec<_> = (0..LAYERS)
         .map(|number| {
             let layer = image.host_directory(&format!("{}{number}", "l".repeat(120)));
             fs::write(layer.join(format!("file{number}")), "").unwrap();
             layer.display().to_string()
         })
         .collect();
-    let rootfs = runtime::Rootfs::mount(&[oci::mount::Mount {
-        kind: "overlay".into(),
-        source: "overlay".into(),
-        target: String::new(),
-        options: vec![format!("lowerdir={}", layers.join(":"))],
-    }])
-    .unwrap();
-    for number in [0, 39] {
-        rustix::fs::statat(rootfs.as_fd(), format!("file{number}"), rustix::fs::AtFlags::empty()).unwrap();
-    }
+    image.root_options = vec![format!("lowerdir={}", layers.join(":")), "nosuid".into()];
+    let script = "ls / | grep -c ^file; touch /new; grep ' / ' /proc/mounts | grep -c nosuid";
+    assert_eq!(image.sh(script), format!("{LAYERS}\n1\n"));
+    assert!(image.host_directory("upper").join("new").exists());
 }

