@@ -157,6 +157,19 @@ pub struct IdMapping {
     pub size: u32,
 }
 
+impl IdMapping {
+    /// `container-id:host-id:size`, as flags, mount options and labels have it.
+    pub fn parse(text: &str) -> Option<IdMapping> {
+        let mut numbers = text.split(':').map(str::parse);
+        match (numbers.next(), numbers.next(), numbers.next(), numbers.next()) {
+            (Some(Ok(container_id)), Some(Ok(host_id)), Some(Ok(size)), None) => {
+                Some(IdMapping { container_id, host_id, size })
+            }
+            _ => None,
+        }
+    }
+}
+
 /// How much later it is on a clock of a time namespace.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]

@@ -49,10 +49,10 @@ pub(crate) fn open_all(plan: &Plan, mut given: Given<'_>) -> Result<Vec<OwnedFd>
             Open::Rootfs => given.rootfs.take().ok_or_else(missing)?,
             Open::Init => duplicate(given.init.ok_or_else(missing)?)?,
             Open::Namespace { path } => namespace(path)?,
-            Open::Bind { source, is_recursive, recursive, top, owners } => {
+            Open::Bind { source, is_recursive, recursive, top, owners: wanted } => {
                 let copy = bind(source, *is_recursive, *recursive, *top)?;
-                if let Some(Owners { maps, is_recursive }) = owners {
-                    map_owners(copy.as_fd(), maps, *is_recursive)?;
+                if let Some(Owners { maps, is_recursive }) = wanted {
+                    map_owners(copy.as_fd(), owners(maps)?.as_fd(), *is_recursive)?;
                 }
                 copy
             }
@@ -154,11 +154,16 @@ fn cgroup_tree(
     Ok(tree)
 }
 
+const MAP_OWNERS: &str = "map the owners of a mount's files";
+
+/// What [`map_owners`] takes, for as many mounts as there are: it costs a process.
+pub(crate) fn owners(maps: &Maps) -> Result<OwnedFd> {
+    maps.namespace().map_err(|error| cannot(MAP_OWNERS)(errno(&error)))
+}
+
 /// Shows the files of a detached mount as others'.
-pub(crate) fn map_owners(mount: BorrowedFd<'_>, maps: &Maps, is_recursive: bool) -> Result<()> {
-    let what = "map the owners of a mount's files";
-    let namespace = maps.namespace().map_err(|error| cannot(what)(errno(&error)))?;
-    mount::map_owners(mount, namespace.as_fd(), is_recursive).map_err(cannot(what))
+pub(crate) fn map_owners(mount: BorrowedFd<'_>, owners: BorrowedFd<'_>, is_recursive: bool) -> Result<()> {
+    mount::map_owners(mount, owners, is_recursive).map_err(cannot(MAP_OWNERS))
 }
 
 /// The number of an error of the standard library, which system calls have.

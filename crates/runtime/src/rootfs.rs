@@ -9,6 +9,7 @@ use std::path::Path;
 use linux::mount::{self as kernel, Attributes, Parameter};
 use linux::user_namespace::{IdRange, Maps};
 use oci::mount::Mount;
+use oci::runtime_spec::IdMapping;
 
 use crate::error::{Error, Result};
 use crate::open;
@@ -42,7 +43,7 @@ impl Rootfs {
             ("bind", maps) => {
                 let copy = copy(Path::new(&mount.source), options.is_recursive_bind, options.top)?;
                 if let Some(maps) = maps {
-                    open::map_owners(copy.as_fd(), &maps, true)?;
+                    open::map_owners(copy.as_fd(), open::owners(&maps)?.as_fd(), true)?;
                 }
                 copy
             }
@@ -110,14 +111,11 @@ fn ranges(list: &str) -> Result<Vec<IdRange>> {
     let invalid = |one: &str| Error::Invalid {
         what: format!("user mapping `{one}` of a mount is not `container-id:host-id:size`"),
     };
-    let range = |one: &str| {
-        let mut numbers = one.split(':').map(str::parse);
-        match (numbers.next(), numbers.next(), numbers.next(), numbers.next()) {
-            (Some(Ok(inside)), Some(Ok(outside)), Some(Ok(size)), None) => {
-                Ok(IdRange { inside, outside, size })
-            }
-            _ => Err(invalid(one)),
+    let range = |one: &str| match IdMapping::parse(one) {
+        Some(IdMapping { container_id: inside, host_id: outside, size }) => {
+            Ok(IdRange { inside, outside, size })
         }
+        None => Err(invalid(one)),
     };
     list.split(',').filter(|one| !one.is_empty()).map(range).collect()
 }
@@ -139,10 +137,11 @@ fn lower(options: &[String]) -> Result<Vec<&str>> {
 
 /// The layers below are shown as others' files; the one above has its own owners, which a snapshotter gave it.
 fn mapped_overlay(layers: &[String], options: Options, maps: &Maps) -> Result<OwnedFd> {
+    let owners = open::owners(maps)?;
     let mut mapped = Vec::new();
     for layer in self::lower(layers)? {
         let layer = copy(Path::new(layer), false, Attributes::default())?;
-        open::map_owners(layer.as_fd(), maps, false)?;
+        open::map_owners(layer.as_fd(), owners.as_fd(), false)?;
         mapped.push(layer);
     }
     let attributes = options.attributes();

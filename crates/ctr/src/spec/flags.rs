@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use oci::runtime_spec::IdMapping;
 use serde_json::{Value, json};
 
 use super::devices;
@@ -310,16 +311,13 @@ fn namespaces(call: &Call, document: &mut Value) -> Outcome {
 
 /// Ranges as `container-id:host-id:size`.
 fn mappings(words: &[String]) -> Result<Vec<Value>, Error> {
-    let mapping = |word: &String| {
-        let numbers: Option<Vec<u32>> = word.split(':').map(|part| part.parse().ok()).collect();
-        match numbers.as_deref() {
-            Some([container, host, size]) => {
-                Ok(json!({"containerID": container, "hostID": host, "size": size}))
-            }
-            _ => Err(wrong(format!(
-                "user namespace mappings require the format `container-id:host-id:size`: {word:?}"
-            ))),
+    let mapping = |word: &String| match IdMapping::parse(word) {
+        Some(IdMapping { container_id, host_id, size }) => {
+            Ok(json!({"containerID": container_id, "hostID": host_id, "size": size}))
         }
+        None => Err(wrong(format!(
+            "user namespace mappings require the format `container-id:host-id:size`: {word:?}"
+        ))),
     };
     words.iter().map(mapping).collect()
 }

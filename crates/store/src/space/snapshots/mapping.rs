@@ -7,6 +7,7 @@ use std::os::unix::fs::lchown;
 use std::path::Path;
 
 use oci::mount::Mount;
+use oci::runtime_spec::IdMapping;
 
 use super::{OVERLAYFS, Refusal};
 use crate::error::{Error, Result};
@@ -65,15 +66,9 @@ impl Mapping {
 /// Whom root is in the snapshot.
 fn root(label: &'static str, list: &str) -> Result<u32> {
     let refused = || Refusal::Mapping { label, value: list.to_owned() };
-    let range = |one: &str| {
-        let mut numbers = one.split(':').map(str::parse::<u32>);
-        match (numbers.next(), numbers.next(), numbers.next(), numbers.next()) {
-            (Some(Ok(inside)), Some(Ok(outside)), Some(Ok(1..)), None) => Ok((inside, outside)),
-            _ => Err(refused()),
-        }
-    };
+    let range = |one: &str| IdMapping::parse(one).filter(|mapping| mapping.size > 0).ok_or_else(refused);
     let ranges = list.split(',').map(range).collect::<Result<Vec<_>, _>>()?;
-    let root = ranges.iter().find(|(inside, _)| *inside == 0).map(|(_, outside)| *outside);
+    let root = ranges.iter().find(|range| range.container_id == 0).map(|range| range.host_id);
     Ok(root.ok_or_else(refused)?)
 }
 
